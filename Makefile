@@ -1,0 +1,42 @@
+# The course's commands. Each makes .venv when it is missing and does no work twice.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+N ?= 01
+
+.DEFAULT_GOAL := help
+.PHONY: help setup course notebook publish test unit nbval lint clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements.txt constraints.txt tools/install.py
+	@$(PYTHON) tools/install.py
+	@touch $@
+
+setup: $(READY) ## make .venv and fill it with the tested set
+
+course: $(READY) ## run every notebook in order, into runs/
+	@$(RUN) tools/run_notebooks.py
+
+notebook: $(READY) ## run one notebook: make notebook N=03
+	@$(RUN) tools/run_notebooks.py $(N)
+
+publish: $(READY) ## write, execute and refresh the committed notebooks
+	@$(RUN) tools/publish.py $(if $(filter command line,$(origin N)),$(N))
+
+lint: $(READY) ## style of code and notebooks
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check course_utils tests tools
+
+unit: $(READY) ## unit tests and gates, without executing notebooks
+	@$(RUN) -m pytest -q tests
+
+nbval: $(READY) ## every notebook, cell by cell, on the nano model
+	@$(RUN) tools/run_nbval.py
+
+test: lint unit nbval ## every check that CI makes
+
+clean: ## remove results and the environment; the model cache stays
+	rm -rf runs $(VENV) .pytest_cache .ruff_cache unsloth_compiled_cache

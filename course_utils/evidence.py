@@ -1,0 +1,288 @@
+"""The evidence ledger: which number was computed where, and does it hold?
+
+`data/interview/claims.yaml` states for each claim what a cell must find and how
+far it may move. `Ledger.record` holds a computed value against that at once: an
+arithmetic value on every machine, a measured one on the profile whose bounds the
+bank gives. What is recorded lands in `runs/evidence-<profile>/`, and `make
+publish` gathers it in `data/interview/evidence.json`, from which every answer
+takes its numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from course_utils.profile import PROJECT_ROOT, runs_folder
+
+INTERVIEW_FOLDER = PROJECT_ROOT / "data" / "interview"
+PUBLISHED_PROFILE = "cpu"
+VERDICTS = ("right", "imprecise", "depends", "wrong")
+
+
+class Refuted(AssertionError):
+    """A computed value is not what the claim bank says it must be."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What a value must be.
+
+    Attributes:
+        unit: Of the value.
+        expected: The value, for arithmetic and for measured values with a middle.
+        tolerance: How far from `expected` it may be, in the unit.
+        minimum: Lower bound instead, inclusive.
+        maximum: Upper bound instead, inclusive.
+        profile: The bound holds only there; None means everywhere.
+    """
+
+    unit: str
+    expected: float | None = None
+    tolerance: float = 0.0
+    minimum: float | None = None
+    maximum: float | None = None
+    profile: str | None = None
+
+    def allows(self, value: float) -> bool:
+        """Whether a value lies within the bounds. NaN never does."""
+        low, high = self.bounds()
+        slack = 1e-9 * max(1.0, abs(value))  # binary fractions of decimal bounds
+        return low - slack <= value <= high + slack
+
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest allowed value."""
+        if self.expected is not None:
+            return self.expected - self.tolerance, self.expected + self.tolerance
+        low = float("-inf") if self.minimum is None else self.minimum
+        high = float("inf") if self.maximum is None else self.maximum
+        return low, high
+
+    def __str__(self) -> str:
+        if self.expected is not None:
+            spread = f" ± {self.tolerance:,g}" if self.tolerance else " exactly"
+            return f"{self.expected:,.12g}{spread} {self.unit}"
+        low, high = self.bounds()
+        return f"{low:g} to {high:g} {self.unit}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the seeds, judged.
+
+    Attributes:
+        id: Such as `C009`.
+        seed: Document and question that make it.
+        claim: What is claimed there.
+        verdict: One of VERDICTS.
+        right: The right statement; its numbers are references `{C009.key}`.
+        kind: `arithmetic`, `measured` or `read`.
+        notebook: Number of the notebook that settles it.
+        values: Expectations by key.
+        source: Paper, documentation, or `arithmetic`.
+    """
+
+    id: str
+    seed: str
+    claim: str
+    verdict: str
+    right: str
+    kind: str
+    notebook: str
+    source: str
+    values: Mapping[str, Expectation]
+
+
+@cache
+def load_claims(path: Path = INTERVIEW_FOLDER / "claims.yaml") -> dict[str, Claim]:
+    """The claim bank, by id.
+
+    Raises:
+        ValueError: If an entry lacks a field or has an unknown one.
+    """
+    bank = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {identity: _read_claim(identity, entry) for identity, entry in bank.items()}
+
+
+def _read_claim(identity: str, entry: dict[str, Any]) -> Claim:
+    renamed = {"min": "minimum", "max": "maximum"}
+    values = {
+        key: {renamed.get(name, name): bound for name, bound in bounds.items()}
+        for key, bounds in entry.pop("values", {}).items()
+    }
+    try:
+        expectations = {key: Expectation(**bounds) for key, bounds in values.items()}
+        return Claim(id=identity, values=expectations, **entry)
+    except TypeError as error:
+        raise ValueError(f"claims.yaml, {identity}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One recorded value."""
+
+    claim: str
+    key: str
+    value: float
+    unit: str
+    notebook: str
+    profile: str
+    kind: str
+
+
+class Ledger:
+    """Collects what one notebook computes and holds it against the claim bank.
+
+    Args:
+        notebook: Number of the notebook, such as `01`.
+        profile: Name of the profile it runs on.
+        folder: Where the records are written; by default below `runs/`.
+    """
+
+    def __init__(self, notebook: str, profile: str, folder: Path | None = None):
+        self.notebook = notebook
+        self.profile = profile
+        folder = folder or runs_folder() / f"evidence-{profile}"
+        self.path = folder / f"{notebook}.json"
+        self.entries: dict[tuple[str, str], Evidence] = {}
+        self.path.unlink(missing_ok=True)  # a record never outlives its run
+
+    def record(self, claim_id: str, **values: float) -> Settled:
+        """Record what a cell computed for a claim.
+
+        Args:
+            claim_id: Such as `C009`.
+            **values: Computed numbers by their key in the claim bank.
+
+        Returns:
+            The verdict with the numbers, shown by a notebook as two lines.
+
+        Raises:
+            KeyError: If the claim or a key is not in the bank.
+            Refuted: If a value lies outside its bounds.
+        """
+        claim = self._claim(claim_id)
+        for key, value in values.items():
+            expectation = self._expectation(claim, key)
+            value = float(value)
+            if self._is_held(claim, expectation) and not expectation.allows(value):
+                raise Refuted(
+                    f"{claim_id}.{key} is {value:,.12g}, the claim bank expects "
+                    f"{expectation}. Either this cell or data/interview/claims.yaml "
+                    "is wrong: find out which, and mend that one."
+                )
+            self.entries[claim_id, key] = Evidence(
+                claim_id,
+                key,
+                value,
+                expectation.unit,
+                self.notebook,
+                self.profile,
+                claim.kind,
+            )
+        self._write()
+        return Settled(claim, {key: float(value) for key, value in values.items()})
+
+    def _claim(self, claim_id: str) -> Claim:
+        claims = load_claims()
+        if claim_id not in claims:
+            raise KeyError(f"{claim_id} is not in data/interview/claims.yaml")
+        return claims[claim_id]
+
+    def _expectation(self, claim: Claim, key: str) -> Expectation:
+        if key not in claim.values:
+            raise KeyError(
+                f"{claim.id} has no value {key!r}; it has "
+                f"{', '.join(claim.values) or 'none'} in data/interview/claims.yaml"
+            )
+        return claim.values[key]
+
+    def _is_held(self, claim: Claim, expectation: Expectation) -> bool:
+        if expectation.profile is not None:
+            return expectation.profile == self.profile
+        return claim.kind == "arithmetic"
+
+    def _write(self) -> None:
+        rows = [vars(entry) for entry in self.entries.values()]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(rows, indent=1) + "\n")
+
+    def missing(self) -> list[str]:
+        """Values that the bank expects of this notebook and no cell recorded."""
+        return [
+            f"{claim.id}.{key}"
+            for claim in load_claims().values()
+            if claim.notebook == self.notebook
+            for key in claim.values
+            if (claim.id, key) not in self.entries
+        ]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A claim with the numbers that settle it, as a notebook shows it."""
+
+    claim: Claim
+    values: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(
+            f"{key} = {value:,.6g} {self.claim.values[key].unit}"
+            for key, value in self.values.items()
+        )
+        return (
+            f"{self.claim.id} · {self.claim.seed}: “{self.claim.claim}”\n"
+            f"→ {self.claim.verdict}: {numbers}"
+        )
+
+
+class _Values:
+    """Attribute access for references such as `{C009.nf4_gb:.2f}`."""
+
+    def __init__(self, values: Mapping[str, float]):
+        self.__dict__.update(values)
+
+
+def load_evidence(
+    path: Path = INTERVIEW_FOLDER / "evidence.json",
+) -> dict[str, dict[str, float]]:
+    """Published values: claim id to key to value."""
+    table: dict[str, dict[str, float]] = {}
+    for row in json.loads(path.read_text()) if path.exists() else []:
+        table.setdefault(row["claim"], {})[row["key"]] = row["value"]
+    return table
+
+
+def current_evidence(ledger: Ledger | None = None) -> dict[str, dict[str, float]]:
+    """Published values, overlaid by this run's where it is of the same profile.
+
+    A run on another machine or on the nano model measures something else; its
+    numbers do not belong into an answer.
+    """
+    table = load_evidence()
+    if ledger is not None and ledger.profile == PUBLISHED_PROFILE:
+        for (claim, key), entry in ledger.entries.items():
+            table.setdefault(claim, {})[key] = entry.value
+    return table
+
+
+def render(text: str, evidence: Mapping[str, Mapping[str, float]]) -> str:
+    """Fill references `{C009.nf4_gb:.2f}` with recorded values.
+
+    Raises:
+        KeyError: If a reference has no recorded value.
+    """
+    values = {claim: _Values(table) for claim, table in evidence.items()}
+    try:
+        return text.format_map(values)
+    except (KeyError, AttributeError) as error:
+        raise KeyError(
+            f"No evidence for a reference in {text[:60]!r}: {error}. Run the notebook "
+            "that records it, then `make publish`."
+        ) from None

@@ -1,0 +1,187 @@
+"""Load, adapt, save and question models, through Unsloth on GPU and CPU alike.
+
+The only module that imports unsloth: import it first in a notebook, since Unsloth
+patches transformers and TRL while it is imported (15 seconds).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from course_utils.profile import Profile, cache_folder
+
+# bitsandbytes looks for an optional kernel package on every import and warns.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+if os.environ.get("COURSE_PROFILE") in ("cpu", "nano"):
+    # Unsloth chooses its device when it is imported; a GPU would win otherwise.
+    os.environ.setdefault("UNSLOTH_FORCE_CPU", "1")
+
+# isort: off
+from unsloth import FastLanguageModel
+# isort: on
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from course_utils.embedded_model import embedded_model_path
+from course_utils.nano import nano_model_path
+from course_utils.plans import Plan
+from course_utils.recipes import EMBEDDED_MODEL, NANO_MODEL
+
+
+def model_location(plan: Plan) -> str:
+    """A folder or hub id that `from_pretrained` understands.
+
+    The two models that need no hub are unpacked or built into the cache first.
+    Absolute paths, since an adapter records where its base was.
+    """
+    if plan.model.name == EMBEDDED_MODEL:
+        return str(embedded_model_path())
+    if plan.model.name == NANO_MODEL:
+        folder = cache_folder() / "nano-v1"
+        if not (folder / "tokenizer.json").exists():
+            nano_model_path(folder)
+        return str(folder)
+    return plan.model.name
+
+
+def load_base(
+    plan: Plan, profile: Profile, *, load_in_4bit: bool | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the model that a plan names, without an adapter.
+
+    Args:
+        plan: Which model, longest sequence, 4-bit or not.
+        profile: The machine; decides the dtype of activations.
+        load_in_4bit: Overrides the plan.
+
+    Returns:
+        Model in evaluation mode, and its tokenizer, padding on the left.
+    """
+    four_bit = plan.load_in_4bit if load_in_4bit is None else load_in_4bit
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=model_location(plan),
+        max_seq_length=plan.max_length,
+        dtype=profile.compute_dtype,
+        load_in_4bit=four_bit,
+        revision=plan.model.revision,
+    )
+    FastLanguageModel.for_inference(model)
+    return model, tokenizer
+
+
+def attach_lora(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
+    """Freeze the model and put an adapter beside each layer that the plan names.
+
+    Args:
+        model: As `load_base` returned it; it is changed in place.
+        plan: Rank, alpha, dropout, modules, checkpointing, seed.
+
+    Returns:
+        A PEFT model. Only A and B of the adapters require gradients.
+    """
+    model = FastLanguageModel.get_peft_model(
+        model,
+        r=plan.rank,
+        lora_alpha=plan.alpha,
+        lora_dropout=plan.dropout,
+        target_modules=list(plan.target_modules),
+        bias="none",
+        use_gradient_checkpointing="unsloth" if plan.gradient_checkpointing else False,
+        random_state=plan.seed,
+    )
+    FastLanguageModel.for_training(model)
+    return model
+
+
+def load_adapter(
+    folder: Path, plan: Plan, profile: Profile, *, load_in_4bit: bool | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a saved adapter together with the base that it names.
+
+    Raises:
+        FileNotFoundError: If the folder holds no adapter. (Unsloth and PEFT would
+            otherwise look the folder's name up on the hub.)
+    """
+    if not (folder / "adapter_config.json").exists():
+        held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        raise FileNotFoundError(
+            f"No adapter_config.json in {folder.name!r}; it holds {held or 'nothing'}. "
+            "Was the run stopped before it saved? Train it again, or resume from its "
+            "last checkpoint."
+        )
+    four_bit = plan.load_in_4bit if load_in_4bit is None else load_in_4bit
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=str(folder.resolve()),
+        max_seq_length=plan.max_length,
+        dtype=profile.compute_dtype,
+        load_in_4bit=four_bit,
+    )
+    FastLanguageModel.for_inference(model)
+    return model, tokenizer
+
+
+def answer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[str],
+    *,
+    max_new_tokens: int = 96,
+    batch_size: int = 8,
+) -> list[str]:
+    """Answer each request in a chat of one turn, greedily.
+
+    Args:
+        model: With or without adapter; its mode is restored afterwards.
+        tokenizer: Brings the chat template.
+        requests: What the user says, one string a chat.
+        max_new_tokens: Answers are cut there when the model does not stop.
+        batch_size: Prompts generated together, padded on the left.
+
+    Returns:
+        The new text of each chat, special tokens removed, in the given order.
+    """
+    was_training = model.training
+    FastLanguageModel.for_inference(model)
+    answers: list[str] = []
+    for start in range(0, len(requests), batch_size):
+        batch = requests[start : start + batch_size]
+        answers += _answer_batch(model, tokenizer, batch, max_new_tokens)
+    if was_training:
+        FastLanguageModel.for_training(model)
+    return answers
+
+
+def _answer_batch(model, tokenizer, requests, max_new_tokens) -> list[str]:
+    tokenizer.padding_side = "left"  # new tokens must follow the prompt at once
+    chats = [[{"role": "user", "content": request}] for request in requests]
+    inputs = tokenizer.apply_chat_template(
+        chats,
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+        padding=True,
+    ).to(model.device)
+    with torch.inference_mode():
+        tokens = model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    new = tokens[:, inputs["input_ids"].shape[1] :]  # (batch, new)
+    return [text.strip() for text in tokenizer.batch_decode(new, True)]
+
+
+def logits_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str
+) -> torch.Tensor:
+    """Next-token scores after each position of a text, fp32, (seq, vocab)."""
+    inputs = tokenizer(text, return_tensors="pt").to(model.device)
+    with torch.inference_mode():
+        return model(**inputs).logits[0].float()

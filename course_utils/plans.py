@@ -1,0 +1,140 @@
+"""What a project of the course consists of: a plan, its reasons, its smaller versions.
+
+The projects themselves stand in `recipes`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model or a data set.
+
+    Attributes:
+        name: Hub id, or a name that the course itself knows.
+        revision: Commit on the hub where a source gives one, else None: a
+            commit is never invented.
+    """
+
+    name: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of one fine-tuning run.
+
+    Attributes:
+        model: What is tuned.
+        dataset: What it is tuned on.
+        load_in_4bit: Whether the frozen base is held in NF4 (QLoRA).
+        rank: Columns of B and rows of A, per adapted matrix.
+        alpha: The update is scaled by alpha / rank.
+        dropout: Probability of dropping an input of A.
+        target_modules: Names of the linear layers that get an adapter.
+        learning_rate: Peak rate of AdamW.
+        schedule: How the rate falls after the warm-up.
+        warmup_steps: Updates until the peak rate is reached.
+        weight_decay: AdamW's decay of the adapter matrices.
+        optimizer: Name as the Trainer knows it.
+        batch_size: Sequences in one forward pass.
+        accumulation_steps: Forward passes summed into one update.
+        epochs: Passes over the rows; ignored when max_steps is set.
+        max_steps: Updates, or None to derive them from epochs.
+        rows: Training rows used, or None for all.
+        max_length: Longest sequence in tokens.
+        gradient_checkpointing: Recompute activations in the backward pass.
+        seed: Of data order, adapter initialisation and dropout.
+    """
+
+    model: Source
+    dataset: Source
+    load_in_4bit: bool
+    rank: int
+    alpha: int
+    dropout: float
+    target_modules: tuple[str, ...]
+    learning_rate: float
+    schedule: str
+    warmup_steps: int
+    weight_decay: float
+    optimizer: str
+    batch_size: int
+    accumulation_steps: int
+    epochs: float
+    max_steps: int | None
+    rows: int | None
+    max_length: int
+    gradient_checkpointing: bool
+    seed: int
+
+    @property
+    def effective_batch(self) -> int:
+        """Sequences behind one update."""
+        return self.batch_size * self.accumulation_steps
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What one profile changes in a plan, and why."""
+
+    changes: Mapping[str, object]
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One of the projects: the author's plan, the reasons, the smaller versions."""
+
+    name: str
+    title: str
+    origin: str
+    plan: Plan
+    reasons: Mapping[str, str]
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+
+    def plan_for(self, profile_name: str, model_override: str | None = None) -> Plan:
+        """The plan on a profile; on `t4` it is the author's own.
+
+        Args:
+            profile_name: `nano`, `cpu` or `t4`.
+            model_override: A hub id or folder to use in place of the model.
+
+        Raises:
+            KeyError: If the recipe has no scaled plan for the profile.
+        """
+        plan = self.plan
+        if profile_name != "t4":
+            if profile_name not in self.scales:
+                raise KeyError(
+                    f"Recipe {self.name!r} has no plan for profile {profile_name!r}; "
+                    f"it has t4, {', '.join(self.scales)}."
+                )
+            plan = dataclasses.replace(plan, **self.scales[profile_name].changes)
+        if model_override:
+            plan = dataclasses.replace(plan, model=Source(model_override))
+        return plan
+
+    def comparison(self, profile_name: str) -> list[tuple[str, str, str, str]]:
+        """Rows (setting, author's value, value here, reason), for a table."""
+        here = self.plan_for(profile_name)
+        scale = self.scales.get(profile_name, Scale({}, {}))
+        rows = []
+        for setting in dataclasses.fields(Plan):
+            name = setting.name
+            reason = scale.reasons.get(name) or self.reasons[name]
+            values = [_spell(getattr(plan, name)) for plan in (self.plan, here)]
+            rows.append((name, *values, reason))
+        return rows
+
+
+def _spell(value: object) -> str:
+    if isinstance(value, Source):
+        return value.name
+    if isinstance(value, tuple):
+        return " ".join(str(part).removesuffix("_proj") for part in value)
+    return str(value)

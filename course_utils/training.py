@@ -1,0 +1,309 @@
+"""Supervised fine-tuning: from conversations to a saved adapter.
+
+Conversations are turned into tokens and labels here, in the open, rather than
+inside the trainer: what notebook 03 prints is what the loss sees.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+)
+
+from course_utils.data import Conversation
+from course_utils.plans import Plan
+from course_utils.profile import Profile
+
+IGNORE_INDEX = -100  # PyTorch's default: a label with this value carries no loss
+EVALUATIONS = 4  # in a run; each costs a pass over the validation rows
+
+
+class NothingToLearn(ValueError):
+    """A row has no token that carries loss."""
+
+
+def tokenize_conversation(
+    conversation: Conversation, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> dict[str, list[int]]:
+    """Tokens of a whole conversation, with labels on the last answer only.
+
+    The prompt (template, request and the header of the answer) is labelled
+    `IGNORE_INDEX`; the answer and the token that ends it are their own labels. What
+    the template writes after that token carries no loss either.
+
+    Args:
+        conversation: Ends with an assistant message.
+        tokenizer: Brings the chat template.
+        max_length: Longest allowed sequence, in tokens.
+
+    Returns:
+        `input_ids`, `attention_mask` and `labels`, lists of equal length.
+
+    Raises:
+        ValueError: If the sequence is too long, or the prompt's tokens are not a
+            prefix of the whole (a template that rewrites earlier turns).
+        NothingToLearn: If no answer token is left.
+    """
+    messages = list(conversation.messages)
+    prompt = _template(tokenizer, messages[:-1], add_generation_prompt=True)
+    whole = _template(tokenizer, messages, add_generation_prompt=False)
+    if whole[: len(prompt)] != prompt:
+        raise ValueError(
+            f"Row {conversation.id!r}: the template's tokens of the prompt are not a "
+            "prefix of the tokens of prompt and answer, so no label mask fits. Does "
+            "the template drop or rewrite earlier turns?"
+        )
+    end = _end_of_answer(whole, len(prompt), tokenizer.eos_token_id)
+    if end > max_length:
+        raise ValueError(
+            f"Row {conversation.id!r} has {end} tokens, max_length is {max_length}: "
+            "cutting it would teach the model to stop in mid-sentence. Raise "
+            "max_length or shorten the row."
+        )
+    if end <= len(prompt) + 1:
+        raise NothingToLearn(
+            f"Row {conversation.id!r} has no answer token behind {len(prompt)} prompt "
+            "tokens. Is the assistant's text empty?"
+        )
+    tokens = whole[:end]
+    labels = [IGNORE_INDEX] * len(prompt) + tokens[len(prompt) :]
+    return {"input_ids": tokens, "attention_mask": [1] * end, "labels": labels}
+
+
+def _template(tokenizer, messages, *, add_generation_prompt: bool) -> list[int]:
+    return tokenizer.apply_chat_template(
+        messages, add_generation_prompt=add_generation_prompt, return_dict=False
+    )
+
+
+def _end_of_answer(tokens: Sequence[int], start: int, eos: int) -> int:
+    """Index behind the last end-of-text token, or the length without one."""
+    for index in range(len(tokens) - 1, start - 1, -1):
+        if tokens[index] == eos:
+            return index + 1
+    return len(tokens)
+
+
+def count_tokens(
+    messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase
+) -> int:
+    """Tokens of a chat under the tokenizer's template."""
+    return len(_template(tokenizer, list(messages), add_generation_prompt=False))
+
+
+def to_dataset(
+    conversations: Sequence[Conversation],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> Dataset:
+    """Tokenised conversations as the trainer takes them."""
+    return Dataset.from_list(
+        [tokenize_conversation(row, tokenizer, max_length) for row in conversations]
+    )
+
+
+def updates_per_epoch(rows: int, plan: Plan) -> int:
+    """Optimizer updates in one pass over the rows; the last one may be smaller.
+
+    Raises:
+        ValueError: If there is no row.
+    """
+    if rows < 1:
+        raise ValueError(f"{rows} rows found, at least one needed to train.")
+    batches = -(-rows // plan.batch_size)
+    return -(-batches // plan.accumulation_steps)
+
+
+def total_updates(rows: int, plan: Plan) -> int:
+    """Updates of the whole run: max_steps when set, else epochs."""
+    if plan.max_steps is not None:
+        return plan.max_steps
+    return -int(-plan.epochs * updates_per_epoch(rows, plan) // 1)
+
+
+def trainer_config(plan: Plan, profile: Profile, folder: Path, updates: int):
+    """The plan in TRL's words.
+
+    Args:
+        plan: Hyperparameters.
+        profile: Decides fp16, bf16 or neither.
+        folder: Checkpoints go below it.
+        updates: Of the whole run; evaluations and checkpoints are spread over it.
+    """
+    from trl import SFTConfig
+
+    every = max(1, updates // EVALUATIONS)
+    return SFTConfig(
+        output_dir=str(folder / "checkpoints"),
+        per_device_train_batch_size=plan.batch_size,
+        per_device_eval_batch_size=plan.batch_size,
+        gradient_accumulation_steps=plan.accumulation_steps,
+        num_train_epochs=plan.epochs,
+        max_steps=-1 if plan.max_steps is None else plan.max_steps,
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type=plan.schedule,
+        warmup_steps=plan.warmup_steps,
+        weight_decay=plan.weight_decay,
+        optim=plan.optimizer,
+        max_length=plan.max_length,
+        packing=False,
+        gradient_checkpointing=plan.gradient_checkpointing,
+        fp16=profile.is_gpu and not profile.supports_bf16,
+        bf16=profile.is_gpu and profile.supports_bf16,
+        logging_steps=1,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        seed=plan.seed,
+        data_seed=plan.seed,
+        dataloader_pin_memory=profile.is_gpu,
+        report_to="none",
+    )
+
+
+def build_trainer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    training: Dataset,
+    validation: Dataset,
+    plan: Plan,
+    profile: Profile,
+    folder: Path,
+):
+    """An SFTTrainer over tokenised rows, ready to train or to resume.
+
+    Args:
+        model: With an adapter attached.
+        tokenizer: Pads the batches.
+        training: From `to_dataset`.
+        validation: From `to_dataset`; never trained on.
+        plan: Hyperparameters.
+        profile: The machine.
+        folder: Of the run.
+    """
+    from trl import SFTTrainer
+
+    tokenizer.padding_side = "right"
+    return SFTTrainer(
+        model=model,
+        processing_class=tokenizer,
+        args=trainer_config(plan, profile, folder, total_updates(len(training), plan)),
+        train_dataset=training,
+        eval_dataset=validation,
+        data_collator=DataCollatorForSeq2Seq(
+            tokenizer, label_pad_token_id=IGNORE_INDEX
+        ),
+    )
+
+
+class StopAfter(TrainerCallback):
+    """Ends training after a number of updates, as a lost connection would."""
+
+    def __init__(self, updates: int):
+        self.updates = updates
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Save and stop when the update is reached."""
+        if state.global_step == self.updates:
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a finished run leaves behind, beside the adapter.
+
+    Attributes:
+        recipe: Name of the recipe.
+        profile: Name of the profile.
+        updates: Optimizer updates made.
+        rows: Training rows.
+        seconds: Wall time of training, evaluations included.
+        training_seconds: Wall time of the updates alone.
+        tokens: Tokens that went through the model in training, padding excluded.
+        history: The trainer's log: step, loss, eval_loss, grad_norm, learning_rate.
+    """
+
+    recipe: str
+    profile: str
+    updates: int
+    rows: int
+    seconds: float
+    training_seconds: float
+    tokens: int
+    history: list[dict[str, Any]]
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Training throughput, evaluations excluded."""
+        return self.tokens / self.training_seconds
+
+    def save(self, folder: Path) -> None:
+        """Write run.json and log_history.json."""
+        facts = {k: v for k, v in asdict(self).items() if k != "history"}
+        (folder / "run.json").write_text(json.dumps(facts, indent=1))
+        (folder / "log_history.json").write_text(json.dumps(self.history, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingRun:
+        """Read what `save` wrote."""
+        facts = json.loads((folder / "run.json").read_text())
+        history = json.loads((folder / "log_history.json").read_text())
+        return cls(**facts, history=history)
+
+
+class _Stopwatch(TrainerCallback):
+    """Times the updates, without evaluations and checkpoints."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        self.tokens = 0
+        self._start = 0.0
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self._start = time.perf_counter()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.seconds += time.perf_counter() - self._start
+
+
+def run_training(trainer, recipe_name: str, profile: Profile) -> TrainingRun:
+    """Train to the end and return what happened.
+
+    Args:
+        trainer: From `build_trainer`.
+        recipe_name: For the record.
+        profile: For the record.
+    """
+    watch = _Stopwatch()
+    trainer.add_callback(watch)
+    start = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - start
+    lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
+    seen = trainer.state.global_step * trainer.args.train_batch_size
+    seen *= trainer.args.gradient_accumulation_steps
+    return TrainingRun(
+        recipe=recipe_name,
+        profile=profile.name,
+        updates=trainer.state.global_step,
+        rows=len(lengths),
+        seconds=seconds,
+        training_seconds=watch.seconds,
+        tokens=round(seen * sum(lengths) / len(lengths)),
+        history=list(trainer.state.log_history),
+    )

@@ -1,0 +1,72 @@
+"""Run the course: all notebooks in order, or those whose numbers are given.
+
+Executed copies, results and a summary land in runs/; the committed notebooks stay
+as they are (`make publish` refreshes those).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import nbformat
+from execution import convert, execute
+from project import ROOT, sources
+
+sys.path.insert(0, str(ROOT))
+from course_utils.profile import (  # noqa: E402
+    Profile,
+    UnsupportedMachine,
+    describe,
+    refuse_unsupported,
+    runs_folder,
+)
+
+LINE = "{:34}  {:>7}  {:6}  {}"
+
+
+def headline(number: str, profile_name: str) -> str:
+    """The number that a notebook's run record puts first."""
+    record = runs_folder() / f"records-{profile_name}" / f"{number}.json"
+    if not record.exists():
+        return "—"
+    return json.loads(record.read_text())["headline"]
+
+
+def run_one(source: Path, profile: Profile) -> tuple[str, ...]:
+    """Execute one notebook into runs/ and return its row of the summary."""
+    number = source.name[:2]
+    print(f"{source.stem} … ", end="", flush=True)
+    outcome = execute(convert(source), {"COURSE_PROFILE": profile.name})
+    folder = runs_folder() / f"notebooks-{profile.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(outcome.notebook, folder / f"{source.stem}.ipynb")
+    minutes = f"{outcome.seconds / 60:.1f} min"
+    status = "failed" if outcome.error else "ok"
+    print(f"{status}, {minutes}", flush=True)
+    told = outcome.error or headline(number, profile.name)
+    return source.stem, minutes, status, told
+
+
+def main(numbers: list[str]) -> int:
+    """Run and summarise; status 1 when a notebook failed."""
+    try:
+        profile = Profile.detect()
+        refuse_unsupported(profile)
+    except UnsupportedMachine as problem:
+        print(f"This machine cannot run the course: {problem}", file=sys.stderr)
+        return 1
+    print("\n".join(describe(profile)), flush=True)
+    rows = [run_one(source, profile) for source in sources(numbers)]
+    print("\n" + LINE.format("notebook", "minutes", "status", "headline number"))
+    for row in rows:
+        print(LINE.format(*row))
+    shown = runs_folder().name
+    print(f"\nExecuted notebooks: {shown}/notebooks-{profile.name}/")
+    print(f"Adapters and logs:  {shown}/<recipe>-{profile.name}/")
+    return int(any(status == "failed" for _, _, status, _ in rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
