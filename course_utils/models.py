@@ -19,6 +19,7 @@ if os.environ.get("COURSE_PROFILE") in ("cpu", "nano"):
     os.environ.setdefault("UNSLOTH_FORCE_CPU", "1")
 
 # isort: off
+# ruff: noqa: E402
 from unsloth import FastLanguageModel
 # isort: on
 

@@ -95,8 +95,8 @@ class Profile:
         name = environment.get("COURSE_PROFILE") or ("t4" if gpu else "cpu")
         if name not in PROFILE_NAMES:
             raise UnsupportedMachine(
-                f"COURSE_PROFILE is {name!r}; expected one of {', '.join(PROFILE_NAMES)}."
-                " Unset it to have the machine detected."
+                f"COURSE_PROFILE is {name!r}; expected one of "
+                f"{', '.join(PROFILE_NAMES)}. Unset it to have the machine detected."
             )
         if name == "t4" and gpu is None:
             raise UnsupportedMachine(
@@ -269,7 +269,9 @@ def doctor(profile: Profile | None = None, *, bf16: bool = False) -> Profile:
 
 def describe(profile: Profile) -> list[str]:
     """The machine in a few lines: profile, device, memory, precision, versions."""
-    device = profile.gpu.name if profile.gpu else f"CPU, {torch.get_num_threads()} threads"
+    device = (
+        profile.gpu.name if profile.gpu else f"CPU, {torch.get_num_threads()} threads"
+    )
     libraries = (f"{name} {metadata.version(name)}" for name in MAIN_LIBRARIES[:6])
     return [
         f"profile    {profile.name}",

@@ -1,19 +1,14 @@
-"""Supervised fine-tuning: from conversations to a saved adapter.
-
-Conversations are turned into tokens and labels here, in the open, rather than
-inside the trainer: what notebook 03 prints is what the loss sees.
-"""
+"""Supervised fine-tuning: the trainer, the run and what it leaves behind."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
@@ -21,96 +16,11 @@ from transformers import (
     TrainerCallback,
 )
 
-from course_utils.data import Conversation
 from course_utils.plans import Plan
 from course_utils.profile import Profile
+from course_utils.tokens import IGNORE_INDEX
 
-IGNORE_INDEX = -100  # PyTorch's default: a label with this value carries no loss
 EVALUATIONS = 4  # in a run; each costs a pass over the validation rows
-
-
-class NothingToLearn(ValueError):
-    """A row has no token that carries loss."""
-
-
-def tokenize_conversation(
-    conversation: Conversation, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> dict[str, list[int]]:
-    """Tokens of a whole conversation, with labels on the last answer only.
-
-    The prompt (template, request and the header of the answer) is labelled
-    `IGNORE_INDEX`; the answer and the token that ends it are their own labels. What
-    the template writes after that token carries no loss either.
-
-    Args:
-        conversation: Ends with an assistant message.
-        tokenizer: Brings the chat template.
-        max_length: Longest allowed sequence, in tokens.
-
-    Returns:
-        `input_ids`, `attention_mask` and `labels`, lists of equal length.
-
-    Raises:
-        ValueError: If the sequence is too long, or the prompt's tokens are not a
-            prefix of the whole (a template that rewrites earlier turns).
-        NothingToLearn: If no answer token is left.
-    """
-    messages = list(conversation.messages)
-    prompt = _template(tokenizer, messages[:-1], add_generation_prompt=True)
-    whole = _template(tokenizer, messages, add_generation_prompt=False)
-    if whole[: len(prompt)] != prompt:
-        raise ValueError(
-            f"Row {conversation.id!r}: the template's tokens of the prompt are not a "
-            "prefix of the tokens of prompt and answer, so no label mask fits. Does "
-            "the template drop or rewrite earlier turns?"
-        )
-    end = _end_of_answer(whole, len(prompt), tokenizer.eos_token_id)
-    if end > max_length:
-        raise ValueError(
-            f"Row {conversation.id!r} has {end} tokens, max_length is {max_length}: "
-            "cutting it would teach the model to stop in mid-sentence. Raise "
-            "max_length or shorten the row."
-        )
-    if end <= len(prompt) + 1:
-        raise NothingToLearn(
-            f"Row {conversation.id!r} has no answer token behind {len(prompt)} prompt "
-            "tokens. Is the assistant's text empty?"
-        )
-    tokens = whole[:end]
-    labels = [IGNORE_INDEX] * len(prompt) + tokens[len(prompt) :]
-    return {"input_ids": tokens, "attention_mask": [1] * end, "labels": labels}
-
-
-def _template(tokenizer, messages, *, add_generation_prompt: bool) -> list[int]:
-    return tokenizer.apply_chat_template(
-        messages, add_generation_prompt=add_generation_prompt, return_dict=False
-    )
-
-
-def _end_of_answer(tokens: Sequence[int], start: int, eos: int) -> int:
-    """Index behind the last end-of-text token, or the length without one."""
-    for index in range(len(tokens) - 1, start - 1, -1):
-        if tokens[index] == eos:
-            return index + 1
-    return len(tokens)
-
-
-def count_tokens(
-    messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase
-) -> int:
-    """Tokens of a chat under the tokenizer's template."""
-    return len(_template(tokenizer, list(messages), add_generation_prompt=False))
-
-
-def to_dataset(
-    conversations: Sequence[Conversation],
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-) -> Dataset:
-    """Tokenised conversations as the trainer takes them."""
-    return Dataset.from_list(
-        [tokenize_conversation(row, tokenizer, max_length) for row in conversations]
-    )
 
 
 def updates_per_epoch(rows: int, plan: Plan) -> int:
@@ -196,6 +106,7 @@ def build_trainer(
     """
     from trl import SFTTrainer
 
+    disable_progress_bars()  # of the trainer's passes over the rows, not of training
     tokenizer.padding_side = "right"
     return SFTTrainer(
         model=model,

@@ -44,10 +44,13 @@ def check_python(version: tuple[int, int] = sys.version_info[:2]) -> None:
 
 def check_compiler(which=shutil.which) -> None:
     """Refuse a machine without a C++ compiler before hours of work rest on it."""
-    if not any(which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
+    if not any(
+        which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")
+    ):
         raise SetupProblem(
-            "No C++ compiler found (c++, g++ or clang++), needed to build packages that "
-            "come as source: `apt-get install g++`, or `xcode-select --install` on a Mac."
+            "No C++ compiler found (c++, g++ or clang++), needed to build packages "
+            "that come as source: `apt-get install g++`, on a Mac "
+            "`xcode-select --install`."
         )
 
 
@@ -56,8 +59,8 @@ def check_disk(folder: Path, free_bytes: int | None = None) -> None:
     free = shutil.disk_usage(folder).free if free_bytes is None else free_bytes
     if free < NEEDED_DISK_GIB * 2**30:
         raise SetupProblem(
-            f"{free / 2**30:.1f} GiB free on the disk, {NEEDED_DISK_GIB:.0f} GiB needed "
-            "for packages, model and runs: free some, or clone onto another disk."
+            f"{free / 2**30:.1f} GiB free on the disk, {NEEDED_DISK_GIB:.0f} GiB "
+            "needed for packages, model and runs: free some, or clone elsewhere."
         )
 
 

@@ -15,7 +15,7 @@ from execution import convert, execute
 from project import ROOT, sources
 
 sys.path.insert(0, str(ROOT))
-from course_utils.profile import (  # noqa: E402
+from course_utils.profile import (
     Profile,
     UnsupportedMachine,
     describe,
