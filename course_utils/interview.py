@@ -10,13 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from course_utils.evidence import (
-    INTERVIEW_FOLDER,
-    Ledger,
-    current_evidence,
-    load_claims,
-    render,
-)
+from course_utils.claims import INTERVIEW_FOLDER, load_claims
+from course_utils.evidence import Ledger, current_evidence, render
 
 REFERENCE = re.compile(r"\{(C\d{3})\.(\w+)(?::[^}]*)?\}")
 # Digits that belong to a name. Every other digit in an answer must be a reference.

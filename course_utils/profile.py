@@ -220,7 +220,7 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "finetuning-course"
 
 
-def tested_versions() -> dict[str, str]:
+def pinned_versions() -> dict[str, str]:
     """The pins of constraints.txt: distribution name to version."""
     lines = (PROJECT_ROOT / "constraints.txt").read_text().splitlines()
     pins = (line.split("==") for line in lines if "==" in line)
@@ -241,7 +241,7 @@ MAIN_LIBRARIES = (
 
 def version_warnings(pins: Mapping[str, str] | None = None) -> list[str]:
     """One line for each main library outside the tested set."""
-    pins = tested_versions() if pins is None else pins
+    pins = pinned_versions() if pins is None else pins
     warnings = []
     for name in MAIN_LIBRARIES:
         try:

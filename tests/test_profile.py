@@ -8,7 +8,7 @@ from course_utils.profile import (
     UnsupportedMachine,
     doctor,
     refuse_unsupported,
-    tested_versions,
+    pinned_versions,
     torch_drives,
     version_warnings,
 )
@@ -106,8 +106,8 @@ def test_too_little_memory_or_disk_is_refused_with_a_way_out():
 
 
 def test_versions_outside_the_tested_set_are_a_warning():
-    assert version_warnings(tested_versions()) == []
-    warnings = version_warnings({**tested_versions(), "trl": "0.22.2"})
+    assert version_warnings(pinned_versions()) == []
+    warnings = version_warnings({**pinned_versions(), "trl": "0.22.2"})
     assert len(warnings) == 1 and "tested with 0.22.2" in warnings[0]
 
 

@@ -3,7 +3,8 @@
 Uses nothing but the standard library, since it runs before anything else does.
 
     python tools/install.py            make .venv beside the project and fill it
-    python tools/install.py --here     install into the Python that runs this (Colab)
+    python tools/install.py --here     install into the Python that runs this: on
+                                       Colab, whose torch stays, or in a conda one
 """
 
 from __future__ import annotations
@@ -103,6 +104,11 @@ def colab_constraints(constraints: str, direct: set[str]) -> str:
     return "\n".join(kept) + "\n"
 
 
+def on_colab() -> bool:
+    """Colab sets COLAB_GPU, COLAB_RELEASE_TAG and others."""
+    return any(name.startswith("COLAB_") for name in os.environ)
+
+
 def has_cuda_torch() -> bool:
     """Whether the torch of this Python was built for CUDA."""
     try:
@@ -188,12 +194,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check_python()
         check_disk(ROOT)
-        if here:
-            install(Path(sys.executable), colab=True)
-            return 0
         check_compiler()
-        check_venv()
-        install(make_venv(ROOT / ".venv"), colab=False)
+        if not here:
+            check_venv()
+        python = Path(sys.executable) if here else make_venv(ROOT / ".venv")
+        install(python, colab=here and on_colab())
     except SetupProblem as problem:
         print(f"set-up stopped: {problem}", file=sys.stderr)
         return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "notebooks" / "source"
@@ -31,8 +32,8 @@ def notebook_of(source: Path) -> Path:
     return ROOT / "notebooks" / source.with_suffix(".ipynb").name
 
 
-def course_settings() -> dict[str, str]:
-    """`[tool.course]` of pyproject.toml: repository and revision."""
+def course_settings() -> dict[str, Any]:
+    """`[tool.course]` of pyproject.toml: repository, revision, estimated minutes."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     return settings["tool"]["course"]
 

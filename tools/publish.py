@@ -1,7 +1,7 @@
 """Refresh the committed notebooks: execute on the cpu profile, keep the outputs.
 
 Also gathers the evidence that the notebooks recorded, from which every interview
-answer takes its numbers, and regenerates the badges in README.md.
+answer takes its numbers, and writes the README's table and figure.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 
 import nbformat
 from execution import convert, execute, tidy
-from project import ROOT, colab_badge, notebook_of, sources
+from project import ROOT, colab_badge, course_settings, notebook_of, sources
+from readme_figure import draw_before_after
 
 EVIDENCE = ROOT / "data" / "interview" / "evidence.json"
 PROFILE = "cpu"
@@ -29,14 +31,33 @@ def gather_evidence(numbers: set[str]) -> None:
     EVIDENCE.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def refresh_badges() -> None:
-    """Write the badge of each notebook into the README's table."""
+def question(source: Path) -> str:
+    """The question that a notebook's heading asks."""
+    return re.search(r"^# # \d+ · (.+)$", source.read_text(), re.M).group(1)
+
+
+def table_row(source: Path) -> str:
+    """A row of the README's table; minutes as this machine measured them."""
+    number = source.name[:2]
+    record = json.loads((ROOT / f"runs/records-{PROFILE}/{number}.json").read_text())
+    estimate = course_settings()["t4_minutes"][number]
+    link = f"[{number}](notebooks/{notebook_of(source).name})"
+    return (
+        f"| {link} | {question(source)} | {record['minutes']:.0f} | {estimate} "
+        f"(estimate) | {colab_badge(source)} |"
+    )
+
+
+def refresh_readme() -> None:
+    """Write the table of notebooks, badges included, between its two marks."""
     readme = ROOT / "README.md"
-    text = readme.read_text()
-    for source in sources():
-        pattern = rf"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*{source.stem}\.ipynb\)"
-        text = re.sub(pattern, colab_badge(source), text)
-    readme.write_text(text)
+    head = "| notebook | question | minutes, two cores | minutes, T4 | open |"
+    rows = [head, "|---|---|---|---|---|", *map(table_row, sources())]
+    parts = re.split(
+        r"(<!-- table of .*?-->|<!-- end of table -->)", readme.read_text()
+    )
+    parts[2] = "\n" + "\n".join(rows) + "\n"
+    readme.write_text("".join(parts))
 
 
 def main(numbers: list[str]) -> int:
@@ -51,7 +72,8 @@ def main(numbers: list[str]) -> int:
         nbformat.write(outcome.notebook, notebook_of(source))
         gather_evidence({source.name[:2]})
         print(f"ok, {outcome.seconds / 60:.1f} min", flush=True)
-    refresh_badges()
+    draw_before_after()
+    refresh_readme()
     return 0
 
 

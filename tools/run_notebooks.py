@@ -12,9 +12,8 @@ from pathlib import Path
 
 import nbformat
 from execution import convert, execute
-from project import ROOT, sources
+from project import sources
 
-sys.path.insert(0, str(ROOT))
 from course_utils.profile import (
     Profile,
     UnsupportedMachine,

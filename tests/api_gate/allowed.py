@@ -43,6 +43,12 @@ ALLOWED = (
         _MODELING,
     ),
     Allowance(
+        "transformers.PreTrainedModel.from_pretrained",
+        "num_labels",
+        "set on the configuration, as every keyword that is an attribute of it",
+        "transformers.configuration_utils",
+    ),
+    Allowance(
         "transformers.AutoModel*.from_config",
         "dtype torch_dtype attn_implementation trust_remote_code",
         "taken out of **kwargs by name in from_config and _from_config",
@@ -89,6 +95,12 @@ ALLOWED = (
         "where to read an adapter from; handed on to PeftConfig and load_adapter",
         "peft.peft_model peft.config",
     ),
+    Allowance(
+        "unsloth.FastLanguageModel.from_pretrained",
+        "tokenizer_name",
+        "taken out of **kwargs by a helper, _resolve_checkpoint_tokenizer_name",
+        "unsloth.models.loader_utils",
+    ),
 )
 
 # Callables that hand their **kwargs on: what the target takes, they take. A target
@@ -105,6 +117,7 @@ FORWARDS = {
     ),
     "transformers.GenerationConfig": ("fields:transformers.GenerationConfig",),
     "transformers.GenerationMixin.generate": ("fields:transformers.GenerationConfig",),
+    "trl.*Trainer.push_to_hub": ("trl.SFTTrainer.create_model_card",),
     "transformers.TextStreamer": ("transformers.PreTrainedTokenizerBase.decode",),
     # Unsloth. That a function stands here also makes it strict: a keyword that only
     # the other path names is refused, since it would travel on and raise there.
@@ -177,7 +190,16 @@ CPU_SUBMODULES = {
 }
 
 # Annotations too wide to judge a method by: the object is always a subclass.
-TOO_WIDE = frozenset({"torch.nn.modules.module.Module", "builtins.object"})
+TOO_WIDE = frozenset(
+    {"torch.Module", "builtins.object", "typing.Any", "transformers.AutoProcessor"}
+)
+
+# Annotations that stand for a class with more methods.
+STANDS_FOR = {
+    "transformers.PreTrainedTokenizerBase": "transformers.PreTrainedTokenizerFast",
+    "transformers.AutoTokenizer": "transformers.PreTrainedTokenizerFast",
+    "transformers.AutoConfig": "transformers.PreTrainedConfig",
+}
 
 
 def allowed_keywords(titles: tuple[str, ...]) -> set[str]:

@@ -12,6 +12,9 @@ _POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )
+# Their __getattr__ gives stored data (special tokens, columns, settings), no methods.
+_DATA_ONLY = {"PreTrainedTokenizerBase", "BatchEncoding", "PreTrainedConfig"}
+_DATA_ONLY |= {"HeterogeneousConfigMixin"}
 
 
 def is_method(found: object) -> bool:
@@ -55,6 +58,14 @@ def titles_of(owner: type) -> tuple[str, ...]:
     )
 
 
+def answers_any_name(owner: type) -> bool:
+    """Whether a class makes up attributes, so that a missing one proves nothing."""
+    return any(
+        "__getattr__" in vars(base) and base.__name__ not in _DATA_ONLY
+        for base in inspect.getmro(owner)
+    )
+
+
 @cache
 def assigns_to_self(owner: type, name: str) -> bool:
     """Whether some method of the class, or of a base, stores `self.name`."""
@@ -68,7 +79,8 @@ def assigns_to_self(owner: type, name: str) -> bool:
     return False
 
 
-def _stored_on_self(tree: ast.AST) -> set[str]:
+def stored_on_self(tree: ast.AST) -> set[str]:
+    """The attributes that code below a node stores on `self`."""
     return {
         node.attr
         for node in ast.walk(tree)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from api_bindings import Function, bindings_of, consumed_in, signature_in
-from api_installed import Class, Instance, instance, merged
-from api_introspection import stored_on_self, without_first
-from api_results import from_table
-from api_sources import SourceModule
-from api_values import Arguments, Contract, Items, MissingName, Value, Values
+from api_gate.annotations import from_annotation
+from api_gate.bindings import Function, bindings_of, consumed_in, signature_in
+from api_gate.installed import Class
+from api_gate.introspection import stored_on_self, without_first
+from api_gate.objects import Instance
+from api_gate.results import from_table
+from api_gate.sources import SourceModule
+from api_gate.values import Arguments, Contract, MissingName, Value, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,8 @@ class SourceFunction(Value):
         if filled_in:
             signature = without_first(signature)
         consumed, view = consumed_in(self.node), self.module.view
-        return (Contract(self.title, signature, (self.title,), consumed, view),)
+        titles, ours = (self.title,), not self.library
+        return (Contract(self.title, signature, titles, consumed, view, ours),)
 
     @property
     def _decorators(self) -> set[str]:
@@ -107,6 +109,7 @@ class SourceClass(Value):
 
     module: SourceModule
     node: ast.ClassDef
+    is_class = True
 
     @property
     def library(self) -> bool:
@@ -134,12 +137,13 @@ class SourceClass(Value):
             return (SourceFunction(self.module, node, title, bound, itself),)
         if name in stored_on_self(self.node):
             return ()
+        known = set(members)
         for base in self._bases():
             try:
                 return _member_of(base, name, itself)
-            except MissingName:
-                continue
-        raise MissingName(self._place, name, members)
+            except MissingName as error:
+                known |= error.known
+        raise MissingName(self._place, name, known)
 
     @property
     def _place(self) -> str:
@@ -162,7 +166,8 @@ class SourceClass(Value):
         if start.args.kwarg and inherited:
             signature = _widened(signature, inherited[0].signature)
         consumed, view = consumed_in(start), self.module.view
-        return (Contract(self.title, signature, (self.title,), consumed, view),)
+        titles, ours = (self.title,), not self.library
+        return (Contract(self.title, signature, titles, consumed, view, ours),)
 
     def _renamed(self, contract: Contract) -> Contract:
         title, view = self.title, self.module.view
@@ -214,40 +219,3 @@ def _widened(own: inspect.Signature, base: inspect.Signature) -> inspect.Signatu
         if each.kind not in variable and each.name not in own.parameters
     ]
     return inspect.Signature(kept + added)
-
-
-def from_annotation(
-    node: ast.expr | None, value_of: Callable[[ast.expr], Values]
-) -> Values:
-    """An object of what an annotation names, in whatever file it stands."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        node = ast.parse(node.value, mode="eval").body
-    if isinstance(node, ast.BinOp):
-        sides = [side for side in (node.left, node.right) if not _is_none(side)]
-        parts = [from_annotation(side, value_of) for side in sides]
-        return _one_of(parts)
-    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "tuple":
-        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        if any(isinstance(each, ast.Constant) for each in inner):
-            return ()  # tuple[X, ...]
-        return (Items(tuple(from_annotation(each, value_of) for each in inner)),)
-    if not isinstance(node, ast.Name | ast.Attribute):
-        return ()
-    made = [_made_by(value) for value in value_of(node)]
-    return sum(made, ())
-
-
-def _made_by(value: Value) -> Values:
-    if isinstance(value, Class):
-        return instance(value.thing)
-    return (SourceInstance(value),) if isinstance(value, SourceClass) else ()
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def _one_of(parts: list[Values]) -> Values:
-    if len(parts) == 1:
-        return parts[0]
-    return merged(value for part in parts for value in part or (Value(),))

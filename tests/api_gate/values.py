@@ -9,6 +9,7 @@ known": nothing is held against it.
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,11 +18,13 @@ Arguments = Callable[[int, str], "Values"]  # (position, keyword) -> what is pas
 
 
 class MissingName(Exception):
-    """A name that is surely not there, with the names that are."""
+    """A name that is surely not there, with the names that are, and perhaps why."""
 
-    def __init__(self, owner: str, name: str, known: Iterable[str] = ()):
-        self.owner, self.name, self.known = owner, name, sorted(set(known))
-        super().__init__(f"{owner} has no {name!r}")
+    def __init__(
+        self, owner: str, name: str, known: Iterable[str] = (), why: str = ""
+    ) -> None:
+        self.name, self.known = name, set(known) - {name}
+        super().__init__(f"{owner} has no {name!r}" + (f" ({why})" if why else ""))
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,10 @@ class Contract:
     Attributes:
         title: How messages name the callable.
         signature: Without `self` or `cls` where Python fills them in.
-        titles: Under which the tables of `api_allowed` know it.
+        titles: Under which the tables of `api_gate.allowed` know it.
         consumed: Keywords that the body takes out of its `**kwargs` by name.
         view: `GPU` or `CPU` for the two paths of Unsloth, else empty.
+        ours: Whether the course wrote it: its `**kwargs` then take any keyword.
     """
 
     title: str
@@ -41,13 +45,14 @@ class Contract:
     titles: tuple[str, ...]
     consumed: frozenset[str] = frozenset()
     view: str = ""
+    ours: bool = False
 
 
 class Value:
     """Something that exists and of which nothing else is known."""
 
     library = False  # whether a call of it counts as a call into a library
-    view = ""
+    is_class = False  # whether a call of it makes an object of it
 
     def attribute(self, name: str, *, called: bool = False) -> Values:
         """The values behind an attribute.
@@ -84,9 +89,10 @@ class Keywords(Value):
 
 
 @dataclass(frozen=True)
-class Returning(Value):
-    """A function of the file itself, known by its return annotation alone."""
+class LocalFunction(Value):
+    """A function of the examined file itself, known by its return annotation."""
 
+    node: ast.FunctionDef | ast.AsyncFunctionDef
     given: Values
 
     def result(self, arguments: Arguments) -> Values:

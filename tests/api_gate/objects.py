@@ -1,19 +1,15 @@
-"""Values of installed libraries: modules, classes, functions, methods, objects.
-
-They are imported, so that decorators, dataclass fields and inherited constructors
-are seen as Python sees them. Unsloth is not among them: see `api_sources`.
-"""
+"""Objects of installed classes, and their methods."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from api_allowed import MODEL_EXTRAS, MODEL_SUBMODULES, TOO_WIDE
-from api_introspection import (
+from api_gate.allowed import MODEL_EXTRAS, MODEL_SUBMODULES, STANDS_FOR, TOO_WIDE
+from api_gate.introspection import (
+    answers_any_name,
     assigns_to_self,
     is_method,
     plain_function,
@@ -21,97 +17,12 @@ from api_introspection import (
     titles_of,
     without_first,
 )
-from api_results import annotated, from_table
-from api_values import Arguments, Contract, MissingName, Value, Values
+from api_gate.results import annotated, from_table
+from api_gate.values import Arguments, Contract, MissingName, Value, Values
 
-INSTALLED = (
-    *("trl", "peft", "transformers", "datasets", "accelerate", "bitsandbytes"),
-    *("lm_eval", "gguf", "torch"),
-)
 MODEL_BASES = {"transformers.PreTrainedModel", "transformers.GenerationMixin"}
 MODEL_BASES |= {"peft.PeftModel", "peft.PeftMixedModel"}
-
-
-def installed_module(dotted: str) -> Module:
-    """The module of that name, imported now.
-
-    Raises:
-        MissingName: If the installed library has no such module.
-    """
-    try:
-        return Module(importlib.import_module(dotted))
-    except ModuleNotFoundError as error:
-        if not dotted.startswith(error.name or ""):
-            raise  # something that the module itself needs is not installed
-        parent, _, name = dotted.rpartition(".")
-        raise MissingName(parent or "this environment", name) from None
-
-
-@dataclass(frozen=True)
-class Module(Value):
-    """An installed module."""
-
-    thing: types.ModuleType
-    library = True
-
-    def attribute(self, name: str, *, called: bool = False) -> Values:
-        here = self.thing.__name__
-        try:
-            return wrap(getattr(self.thing, name), f"{here.split('.')[0]}.{name}")
-        except AttributeError:
-            pass
-        try:
-            return (installed_module(f"{here}.{name}"),)
-        except MissingName:
-            raise MissingName(here, name, dir(self.thing)) from None
-
-
-@dataclass(frozen=True)
-class Function(Value):
-    """An installed function that belongs to no class."""
-
-    thing: Callable
-    title: str
-    library = True
-
-    def contracts(self) -> tuple[Contract, ...]:
-        signature = signature_of(self.thing)
-        if signature is None:
-            return ()
-        return (Contract(self.title, signature, (self.title,)),)
-
-    def result(self, arguments: Arguments) -> Values:
-        known = from_table((self.title,), (), None, arguments)
-        return annotated(self.thing, None) if known is None else known
-
-
-@dataclass(frozen=True)
-class Class(Value):
-    """An installed class; a call of it makes an instance."""
-
-    thing: type
-    library = True
-
-    @property
-    def title(self) -> str:
-        return titles_of(self.thing)[0]
-
-    def attribute(self, name: str, *, called: bool = False) -> Values:
-        if not hasattr(self.thing, name):
-            raise MissingName(self.title, name, dir(self.thing))
-        found = inspect.getattr_static(self.thing, name, None)
-        if is_method(found):
-            return (Method(self.thing, name, bound=False),)
-        return ()
-
-    def contracts(self) -> tuple[Contract, ...]:
-        signature = signature_of(self.thing)
-        if signature is None or type(self.thing).__call__ is not type.__call__:
-            return ()  # an enum, say: its metaclass takes the call
-        return (Contract(self.title, signature, titles_of(self.thing)),)
-
-    def result(self, arguments: Arguments) -> Values:
-        return instance(self.thing)
+MODEL_BASES |= {"transformers._BaseAutoModelClass"}  # as an annotation
 
 
 @dataclass(frozen=True)
@@ -175,6 +86,7 @@ class Instance(Value):
 
     classes: tuple[type, ...]
     library = True
+    extras = ()  # names of methods beyond those of the classes
 
     def attribute(self, name: str, *, called: bool = False) -> Values:
         owners = [owner for owner in self.classes if hasattr(owner, name)]
@@ -182,15 +94,22 @@ class Instance(Value):
         if owners and all(is_method(each) for each in found):
             methods = tuple(Method(owner, name, True, (self,)) for owner in owners)
             return methods if len(methods) == 1 else (AnyOf(methods),)
-        stored = any(assigns_to_self(owner, name) for owner in self.classes)
-        if owners or not called or stored:
+        if owners or not called or self._may_have(name):
             return ()
         known = [each for owner in self.classes for each in dir(owner)]
-        raise MissingName(f"an object of {self.title}", name, known)
+        raise MissingName(self.title, name, [*known, *self.extras])
+
+    def _may_have(self, name: str) -> bool:
+        return any(
+            answers_any_name(owner) or assigns_to_self(owner, name)
+            for owner in self.classes
+        )
 
     @property
     def title(self) -> str:
-        return " or ".join(titles_of(owner)[0] for owner in self.classes)
+        return "an object of " + " or ".join(
+            titles_of(owner)[0] for owner in self.classes
+        )
 
     def contracts(self) -> tuple[Contract, ...]:
         return self._call().contracts()
@@ -213,14 +132,25 @@ class Model(Instance):
 
     origin: str = ""
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        return () if self.origin == "plain" else tuple(MODEL_EXTRAS)
+
     def attribute(self, name: str, *, called: bool = False) -> Values:
-        if name in MODEL_EXTRAS and self.origin != "plain":
-            from api_sources import extra_methods
+        if name in self.extras:
+            from api_gate.sources import extra_methods
 
             return extra_methods(name)
         if name in MODEL_SUBMODULES:
             return ()
         return super().attribute(name, called=called)
+
+    @property
+    def title(self) -> str:
+        return "a language model"
+
+    def _may_have(self, name: str) -> bool:
+        return False  # a layer can be any name, but layers are read, seldom called
 
     def contracts(self) -> tuple[Contract, ...]:
         return ()  # forward() is the architecture's
@@ -244,20 +174,14 @@ def class_named(dotted: str) -> type:
 
 def instance(owner: type) -> Values:
     """An object of a class; not known where the class is too wide to judge by."""
-    if f"{owner.__module__}.{owner.__qualname__}" in TOO_WIDE:
+    title = titles_of(owner)[0]
+    if title in TOO_WIDE:
         return ()
+    if title in STANDS_FOR:
+        owner = class_named(STANDS_FOR[title])
     if MODEL_BASES.intersection(titles_of(owner)):
         return (model(),)
     return (Instance((owner,)),)
-
-
-def wrap(found: object, title: str) -> Values:
-    """The value for an object found in a module."""
-    if isinstance(found, types.ModuleType):
-        return (Module(found),)
-    if isinstance(found, type):
-        return (Class(found),)
-    return (Function(found, title),) if inspect.isroutine(found) else ()
 
 
 def merged(values: Iterable[Value]) -> Values:

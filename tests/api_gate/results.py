@@ -7,15 +7,15 @@ import types
 import typing
 from collections.abc import Callable
 
-from api_allowed import returned
-from api_introspection import signature_of
-from api_values import Arguments, Items, Values
+from api_gate.allowed import returned
+from api_gate.introspection import signature_of
+from api_gate.values import Arguments, Items, Values
 
 
 def from_table(
     titles: tuple[str, ...], itself: Values, owner: type | None, arguments: Arguments
 ) -> Values | None:
-    """What `api_allowed.RETURNS` says of a call, None where it says nothing."""
+    """What `api_gate.allowed.RETURNS` says of a call, None where it says nothing."""
     given = returned(titles)
     if given is None:
         return None
@@ -27,7 +27,7 @@ def from_table(
 def _of_kind(
     kind: str, itself: Values, owner: type | None, arguments: Arguments
 ) -> Values:
-    from api_installed import class_named, instance, model
+    from api_gate.objects import class_named, instance, model
 
     if kind.endswith("model"):
         return (model(kind.removesuffix("model").strip()),)
@@ -55,7 +55,7 @@ def annotated(function: Callable, owner: type | None) -> Values:
 def _of_annotation(
     annotation: object, module: types.ModuleType | None, owner: type | None
 ) -> Values:
-    from api_installed import instance, merged
+    from api_gate.objects import instance, merged
 
     if isinstance(annotation, typing.ForwardRef):
         annotation = annotation.__forward_arg__

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from api_allowed import CPU_SUBMODULES, MODEL_EXTRAS
-from api_bindings import Function, bindings_of, module_bindings, strings_in
-from api_installed import INSTALLED, installed_module
-from api_values import MissingName, Value, Values
+from api_gate.allowed import CPU_SUBMODULES, MODEL_EXTRAS
+from api_gate.bindings import Function, module_bindings
+from api_gate.installed import INSTALLED, installed_module
+from api_gate.values import MissingName, Value, Values
 
 READ_AS_SOURCE = ("unsloth", "unsloth_zoo", "course_utils")
 VIEWS = ("GPU", "CPU")
@@ -41,12 +41,8 @@ def _imported_module(dotted: str, view: str) -> SourceModule:
         if submodule == "unsloth.trainer":
             return StubModule(dotted, view)
         if submodule not in CPU_SUBMODULES:
-            raise MissingName(
-                "Unsloth's CPU path, where an import below the top level starts the "
-                "GPU path's patching,",
-                dotted,
-                CPU_SUBMODULES,
-            )
+            why = "an import below the top level starts the GPU path's patching there"
+            raise MissingName("Unsloth's CPU path", dotted, CPU_SUBMODULES, why)
     module = SourceModule(dotted, view)
     if module.path is None:
         raise MissingName(parts[0], dotted)
@@ -54,7 +50,8 @@ def _imported_module(dotted: str, view: str) -> SourceModule:
 
 
 @cache
-def _path_of(dotted: str) -> Path | None:
+def path_of(dotted: str) -> Path | None:
+    """The file of an installed module, found without importing anything."""
     root, *rest = dotted.split(".")
     spec = importlib.util.find_spec(root)  # finds a package, does not import it
     folders = spec.submodule_search_locations if spec else None
@@ -76,14 +73,14 @@ class SourceModule(Value):
 
     @property
     def path(self) -> Path | None:
-        return _path_of(self.dotted)
+        return path_of(self.dotted)
 
     def attribute(self, name: str, *, called: bool = False) -> Values:
         try:
             return self.lookup(name)
         except MissingName:
             dotted = f"{self.dotted}.{name}"
-            if _path_of(dotted) is None:
+            if path_of(dotted) is None:
                 raise
             return (_imported_module(dotted, self.view),)
 
@@ -104,7 +101,17 @@ class SourceModule(Value):
                 except MissingName:
                     continue
         path = f" on its {self.view} path" if self.view else ""
-        raise MissingName(f"{self.dotted}{path}", name, self.public_names())
+        why = self._where_else(name)
+        raise MissingName(f"{self.dotted}{path}", name, self.public_names(), why)
+
+    def _where_else(self, name: str) -> str:
+        others = [view for view in VIEWS if self.view and view != self.view]
+        having = [
+            view
+            for view in others
+            if name in SourceModule(self.dotted, view).public_names()
+        ]
+        return "".join(f"its {view} path has it" for view in having)
 
     def public_names(self) -> set[str]:
         """Names that a user of the module may import."""
@@ -137,7 +144,7 @@ class SourceModule(Value):
 
     def value_of(self, node: ast.AST) -> Values:
         """The values of a binding or of an expression of this module."""
-        from api_functions import SourceClass, SourceFunction
+        from api_gate.functions import SourceClass, SourceFunction
 
         if isinstance(node, Function):
             return (SourceFunction(self, node),)
@@ -186,7 +193,7 @@ class StubModule(SourceModule):
         return start.lookup(name)
 
     def public_names(self) -> set[str]:
-        tree = module_bindings(_path_of("unsloth._cpu_init"), self.view)
+        tree = module_bindings(path_of("unsloth._cpu_init"), self.view)
         maker = tree.names["_install_cpu_trainer_module"]
         return {
             target.attr
@@ -203,7 +210,7 @@ def extra_methods(name: str) -> Values:
     Raises:
         MissingName: If one of the paths does not have it.
     """
-    from api_functions import SourceFunction
+    from api_gate.functions import SourceFunction
 
     found = []
     for view, dotted in MODEL_EXTRAS[name].items():

@@ -1,0 +1,1 @@
+"""The parts of the gate `api_signatures`: what names stand for, what calls ask."""

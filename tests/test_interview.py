@@ -1,0 +1,68 @@
+import re
+
+import pytest
+
+from course_utils.claims import load_claims
+from course_utils.evidence import load_evidence, render
+from course_utils.interview import Question, load_questions, show_cards
+
+QUESTIONS = load_questions()
+
+
+def question(answer: str, trap: str = "none") -> Question:
+    return Question("Q00", "01", "?", answer, trap, ("S0 Q1",), ("C009",))
+
+
+def test_a_typed_number_is_found_wherever_it_hides():
+    typed = question("about 6 GB, or six thousand, or 5.5, or 60%").typed_numbers()
+    assert typed == ["6", "5.5,", "60%", "thousand"]
+
+
+def test_names_and_references_are_not_numbers():
+    text = "Llama-3.1-8B in NF4 or INT8 on a T4 takes {C009.nf4_gb:.2f} GB, 4-bit"
+    assert question(text).typed_numbers() == []
+
+
+@pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+def test_no_number_of_an_answer_is_typed(entry):
+    assert entry.typed_numbers() == []
+
+
+@pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+def test_every_reference_names_a_listed_claim_and_an_existing_value(entry):
+    claims = load_claims()
+    for claim, key in entry.references():
+        assert claim in entry.claims, f"{claim} is used but not listed"
+        assert key in claims[claim].values
+    assert set(entry.claims) <= set(claims)
+
+
+@pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+def test_an_answer_takes_half_a_minute_to_a_minute_to_say(entry):
+    words = len(render(entry.answer, load_evidence()).split())
+    assert 75 <= words <= 150, f"{words} words"
+    assert 20 <= len(entry.trap.split()) <= 75
+
+
+def test_the_three_notebooks_settle_fourteen_questions_in_order():
+    ids = [q.id for q in QUESTIONS]
+    assert ids == sorted(ids) and len(set(ids)) == len(ids)
+    for notebook, numbers in (
+        ("01", range(1, 6)),
+        ("02", range(6, 11)),
+        ("03", range(11, 15)),
+    ):
+        found = [q.id for q in QUESTIONS if q.notebook == notebook]
+        assert found == [f"Q{number:02d}" for number in numbers]
+
+
+def test_a_card_shows_question_answer_trap_and_verdicts():
+    html = show_cards("01")._repr_html_()
+    assert html.count("<details>") == 5 and html.count("The trap.") == 5
+    assert "C009 (wrong)" in html and "Asked in S0 Q2" in html
+    assert not re.search(r"\{C\d", html)
+
+
+def test_a_notebook_without_questions_is_an_error():
+    with pytest.raises(ValueError, match="'99'"):
+        show_cards("99")

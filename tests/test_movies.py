@@ -1,0 +1,170 @@
+from collections import Counter
+
+import pytest
+
+from course_utils.movies import (
+    CONSTRAINTS,
+    MOVIES_FOLDER,
+    Answer,
+    Film,
+    broken_constraints,
+    follows_form,
+    load_films,
+    load_movies,
+    parse_answer,
+    write_answer,
+    wrong_facts,
+)
+from course_utils.tokens import count_tokens
+
+FILM = Film("Paper Moon", 1973, 102, ("comedy", "drama"), "train")
+GOOD = write_answer(FILM, "A con man and a girl argue across dusty Kansas.")
+
+
+def test_an_answer_is_read_back_as_it_was_written():
+    assert parse_answer(GOOD) == Answer(
+        "Paper Moon",
+        1973,
+        ("comedy", "drama"),
+        102,
+        "A con man and a girl argue across dusty Kansas.",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Sure! Here is a film:\n" + GOOD,
+        GOOD + "\n\nEnjoy!",
+        GOOD.replace("**", ""),
+        GOOD.replace(" (1973)", ""),
+        GOOD.replace("- Runtime: 102 minutes\n", ""),
+        GOOD.replace("102 minutes", "1h 42m"),
+        GOOD.replace("- Genre", "* Genre"),
+        GOOD.replace("\n", " "),
+        GOOD + "\n" + GOOD,
+    ],
+)
+def test_anything_but_the_form_is_not_the_form(text):
+    assert not follows_form(text)
+
+
+def test_space_around_an_answer_does_not_count():
+    assert follows_form(f"\n{GOOD}\n ")
+
+
+@pytest.mark.parametrize(
+    ("constraints", "broken"),
+    [
+        ({}, []),
+        ({"max_minutes": 102, "min_minutes": 102}, []),
+        ({"max_minutes": 101}, ["max_minutes"]),
+        ({"min_minutes": 103}, ["min_minutes"]),
+        ({"genres": ["comedy"]}, []),
+        ({"genres": ["comedy", "war"]}, ["genres"]),
+        ({"not_genres": ["drama"]}, ["not_genres"]),
+        ({"year_min": 1974, "year_max": 1972}, ["year_min", "year_max"]),
+    ],
+)
+def test_constraints_are_judged_at_their_edges(constraints, broken):
+    assert broken_constraints(FILM, constraints) == broken
+
+
+def test_an_unknown_constraint_is_an_error_and_not_a_pass():
+    with pytest.raises(KeyError, match="director"):
+        broken_constraints(FILM, {"director": "anyone"})
+
+
+def test_wrong_facts_are_named():
+    films = {FILM.name: FILM}
+    answer = parse_answer(GOOD)
+    assert wrong_facts(answer, films) == []
+    assert wrong_facts(parse_answer(GOOD.replace("102", "95")), films) == [
+        "runtime_minutes"
+    ]
+    assert wrong_facts(parse_answer(GOOD.replace("1973", "1974")), films) == ["film"]
+
+
+FILMS = load_films()
+SPLITS = {name: load_movies(name) for name in ("train", "validation", "stress")}
+ANSWERED = [*SPLITS["train"], *SPLITS["validation"]]
+
+
+def test_the_sets_are_as_large_as_promised():
+    assert len(SPLITS["train"]) >= 300
+    assert len(SPLITS["validation"]) >= 60
+    assert len(SPLITS["stress"]) == 32
+
+
+@pytest.mark.parametrize("row", ANSWERED, ids=lambda row: row.id)
+def test_an_answer_states_the_tables_facts_and_meets_what_was_asked(row):
+    answer = parse_answer(row.answer)
+    assert answer is not None, row.answer
+    assert wrong_facts(answer, FILMS) == []
+    assert FILMS[answer.name].pool == row.id.split("-")[0]
+    broken = broken_constraints(answer, row.notes["constraints"])
+    assert sorted(broken) == sorted(row.notes["unmet"])
+
+
+def test_only_an_impossible_wish_is_left_unmet():
+    for row in ANSWERED:
+        assert bool(row.notes["unmet"]) == (row.notes["group"] == "impossible_wish")
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_every_way_of_asking_occurs(split):
+    groups = Counter(row.notes["group"] for row in SPLITS[split])
+    assert set(groups) == {
+        "one_constraint",
+        "several_constraints",
+        "mood",
+        "like_a_film",
+        "impossible_wish",
+    }
+    assert min(groups.values()) >= 4
+
+
+def test_the_stress_groups_are_the_nine_of_the_course():
+    groups = Counter(row.notes["group"] for row in SPLITS["stress"])
+    assert len(groups) == 9 and sum(groups.values()) == 32
+    assert groups["empty"] == 2
+
+
+def films_named(rows):
+    return {parse_answer(row.answer).name for row in rows}
+
+
+def test_no_film_serves_two_sets():
+    trained, watched = films_named(SPLITS["train"]), films_named(SPLITS["validation"])
+    expected = {name for row in SPLITS["stress"] for name in row.notes["expected"]}
+    assert not trained & watched
+    assert not expected & (trained | watched)
+
+
+@pytest.mark.parametrize("row", SPLITS["stress"], ids=lambda row: row.id)
+def test_expected_films_of_a_stress_prompt_exist_and_meet_it(row):
+    assert set(row.notes["constraints"]) <= set(CONSTRAINTS)
+    for name in row.notes["expected"]:
+        assert FILMS[name].pool == "stress"
+        assert broken_constraints(FILMS[name], row.notes["constraints"]) == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [r for r in SPLITS["stress"] if r.notes["group"] == "impossible_wish"],
+    ids=lambda row: row.id,
+)
+def test_no_film_of_the_table_meets_an_impossible_wish(row):
+    assert all(broken_constraints(f, row.notes["constraints"]) for f in FILMS.values())
+
+
+def test_the_longest_training_row_fits_the_plan(tokenizer):
+    longest = max(count_tokens(row.messages, tokenizer) for row in ANSWERED)
+    assert longest <= 256
+
+
+def test_the_datasheet_states_the_counts_that_the_files_have():
+    sheet = (MOVIES_FOLDER / "README.md").read_text()
+    for count in (len(FILMS), *(len(rows) for rows in SPLITS.values())):
+        assert f" {count} " in sheet, count

@@ -1,0 +1,239 @@
+"""Gates over the notebooks; each names the accident that it prevents."""
+
+import ast
+import re
+import statistics
+
+import nbformat
+import notebook_cells as cells
+import pytest
+
+from course_utils import checks as checks_module
+from course_utils.checks import TODO, Case, WrongAnswer, check
+from course_utils.claims import load_claims
+
+each_source = pytest.mark.parametrize("path", cells.SOURCES, ids=cells.NAMES)
+MACHINE_PATH = re.compile(r"(?<![\w/.])/(?:home|root|tmp|work|mnt|Users)/\w")
+SECTIONS = (
+    "You will be able to",
+    "## When it goes wrong",
+    "## In the interview",
+    "## You can now",
+    "## What this run does not show",
+    "## Sources",
+)
+FORBIDDEN = {
+    r"\bif False\b": "code hidden behind `if False`",
+    r"%%capture": "an install error that stays unseen",
+    r"trust_remote_code": "code from a model repository",
+    r"\.to\([\"']cuda|\.cuda\(\)": "a cell that needs a GPU",
+    r"\bif profile\b|profile\.name\s*==": "a branch on the machine in a notebook",
+}
+
+
+def test_the_notebooks_are_numbered_without_a_gap():
+    numbers = [int(path.name[:2]) for path in cells.SOURCES]
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 3
+
+
+# A reader opens a notebook whose code was edited after it was executed.
+@each_source
+def test_source_and_published_notebook_are_in_step(path):
+    made, committed = cells.generated(path), cells.published(path)
+    assert [(c.cell_type, c.source) for c in made.cells] == [
+        (c.cell_type, c.source) for c in committed.cells
+    ], f"{path.name} was edited: run `make publish N={path.name[:2]}`"
+
+
+# A committed notebook that was never run, was run in pieces, or failed.
+@each_source
+def test_the_published_notebook_was_run_top_to_bottom_without_error(path):
+    code = [c for c in cells.published(path).cells if c.cell_type == "code"]
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    kinds = [o.output_type for c in code for o in c.outputs]
+    assert kinds and "error" not in kinds
+
+
+# "Invalid notebook: metadata.widgets" on GitHub; a path of the author's machine.
+@each_source
+def test_the_published_outputs_can_be_shown_anywhere(path):
+    notebook = cells.published(path)
+    assert "widgets" not in notebook.metadata
+    assert cells.execution.WIDGET_VIEW not in nbformat.writes(notebook)
+    for cell in notebook.cells:
+        assert not MACHINE_PATH.search(cell.source), cell.source
+        for output in cell.get("outputs", []):
+            text = output.get("text", "") or str(output.get("data", {}))
+            assert not MACHINE_PATH.search(text), text[:200]
+
+
+# A wall of code that nobody reads.
+@each_source
+def test_a_cell_is_one_thought(path):
+    sizes = sorted(len(cells.code_lines(code)) for code in cells.code_cells(path))
+    assert sizes[-1] <= 25
+    assert sizes[int(0.9 * len(sizes))] <= 15
+    assert statistics.median(sizes) <= 6
+
+
+@each_source
+def test_lines_of_code_fit_a_narrow_screen(path):
+    for code in cells.code_cells(path):
+        for line in code.splitlines():
+            assert len(line) <= 88, line
+
+
+@each_source
+def test_nothing_is_hidden_and_nothing_needs_one_machine(path):
+    for code in cells.code_cells(path):
+        for pattern, accident in FORBIDDEN.items():
+            assert not re.search(pattern, code), f"{accident}:\n{code}"
+
+
+# The same cell pasted twice.
+def test_no_cell_of_five_lines_stands_twice():
+    seen = {}
+    for path in cells.SOURCES:
+        for code in cells.code_cells(path):
+            if len(cells.code_lines(code)) >= 5:
+                assert code not in seen, f"{path.name} repeats a cell of {seen[code]}"
+                seen[code] = path.name
+
+
+@each_source
+def test_every_section_of_the_house_style_is_there(path):
+    text = cells.prose(path)
+    for section in SECTIONS:
+        assert section in text, section
+
+
+# A badge or first cell that points to an old address of the project.
+@each_source
+def test_badge_and_first_cell_come_from_the_projects_settings(path):
+    first = next(c for c in cells.generated(path).cells if c.cell_type == "code")
+    settings = cells.project.course_settings()
+    assert first.source == cells.project.first_cell()
+    assert len(first.source.splitlines()) <= 6
+    assert settings["repository"] in first.source
+    assert settings["revision"] in first.source
+    assert cells.project.colab_badge(path) in cells.generated(path).cells[0].source
+
+
+def test_the_address_of_the_project_stands_in_one_file_only():
+    address = cells.project.course_settings()["repository"].split("github.com/")[1]
+    written = [cells.ROOT / "README.md", *cells.SOURCES]
+    written += [*cells.ROOT.glob("tools/*.py"), *cells.ROOT.glob("course_utils/*.py")]
+    for path in written:
+        text = path.read_text()
+        for source in cells.SOURCES:
+            text = text.replace(cells.project.colab_badge(source), "")
+        assert address not in text, path.name
+
+
+def test_the_readme_has_the_badge_of_every_notebook():
+    readme = (cells.ROOT / "README.md").read_text()
+    for source in cells.SOURCES:
+        assert cells.project.colab_badge(source) in readme
+
+
+# A plot that nobody drew, or one drawn so large that the file cannot be shown.
+@each_source
+def test_a_notebook_shows_at_least_two_plots_of_a_reasonable_size(path):
+    images = [
+        output.data["image/png"]
+        for cell in cells.published(path).cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(images) >= 2
+    assert max(map(len, images)) * 3 / 4 <= 150_000  # base64 takes 4 bytes for 3
+
+
+# nbval compares nothing in a notebook without marked cells.
+@each_source
+def test_a_notebook_has_facts_that_nbval_compares(path):
+    marked = [c for c in cells.code_cells(path) if "NBVAL_CHECK_OUTPUT" in c]
+    assert len(marked) >= 4
+
+
+# A claim of the bank that no cell computes.
+@each_source
+def test_every_claim_value_of_a_notebook_is_recorded_by_one_of_its_cells(path):
+    expected = {
+        (claim.id, key)
+        for claim in load_claims().values()
+        if claim.notebook == path.name[:2]
+        for key in claim.values
+    }
+    assert cells.recorded_keys(path) == expected
+
+
+# A figure typed into the call that should prove it.
+@each_source
+def test_no_recorded_value_is_a_typed_number(path):
+    for code in cells.code_cells(path):
+        for node in ast.walk(ast.parse(cells.without_magics(code))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "record"
+            ):
+                for keyword in node.keywords:
+                    assert not isinstance(keyword.value, ast.Constant), keyword.arg
+
+
+@each_source
+def test_a_notebook_has_two_exercises_with_level_minutes_and_purpose(path):
+    assert len(cells.exercises(path)) >= 2
+    text = cells.prose(path)
+    headings = re.findall(r"### [●○]{3} Exercise \d · .+ \(\d+ minutes\)", text)
+    assert len(headings) == len(cells.exercises(path))
+    assert text.count("*Why it matters:") >= len(headings)
+
+
+ALL_EXERCISES = [
+    pytest.param(exercise, id=f"{path.name[:2]}-{number}")
+    for path in cells.SOURCES
+    for number, exercise in enumerate(cells.exercises(path), start=1)
+]
+
+
+def run_check(exercise, *definitions: str):
+    """Run a check cell after the given definitions; return its last value."""
+    names = {"TODO": TODO, "Case": Case, "check": check}
+    for code in definitions:
+        exec(code, names)
+    *body, last = ast.parse(exercise.check).body
+    assert isinstance(last, ast.Expr), "a check cell ends in its verdict"
+    exec(compile(ast.Module(body, []), "check", "exec"), names)
+    return eval(compile(ast.Expression(last.value), "check", "eval"), names)
+
+
+@pytest.mark.parametrize("exercise", ALL_EXERCISES)
+def test_an_untouched_stub_is_reported_and_the_folded_solution_is_right(exercise):
+    assert "not attempted yet" in run_check(exercise, exercise.stub)
+    assert ": right, in " in run_check(exercise, exercise.stub, exercise.solution)
+
+
+@pytest.mark.parametrize("exercise", ALL_EXERCISES)
+def test_every_mistake_that_a_check_names_is_caught_with_its_message(
+    exercise, monkeypatch
+):
+    cases = []
+
+    def remember(attempt, *given):
+        cases.extend(given)
+        return checks_module.check(attempt, *given)
+
+    names = {"TODO": TODO, "Case": Case, "check": remember}
+    exec(exercise.stub + "\n" + exercise.check, names)
+    mistakes = [(c, wrong, why) for c in cases for wrong, why in c.mistakes.items()]
+    assert len(mistakes) >= 2
+    for case, wrong, why in mistakes:
+
+        def attempt(*arguments, wrong=wrong):
+            return wrong
+
+        with pytest.raises(WrongAnswer) as caught:
+            check(attempt, case)
+        assert why in str(caught.value)
