@@ -234,7 +234,7 @@ def load_architectures(path: Path = ARCHITECTURES_PATH) -> dict[str, Architectur
 def _read_entry(name: str, entry: Mapping[str, Any]) -> Architecture:
     known = {field.name for field in fields(Architecture)} - {"name"} | {"parameters"}
     if missing := known - entry.keys():
-        raise ValueError(f"{name} lacks {', '.join(sorted(missing))}.")
+        raise ValueError(f"{name} lacks {', '.join(sorted(missing))}: see the others.")
     if unknown := entry.keys() - known:
         raise ValueError(
             f"{name} has unknown fields {', '.join(sorted(unknown))}; a typing error? "
@@ -244,7 +244,7 @@ def _read_entry(name: str, entry: Mapping[str, Any]) -> Architecture:
     architecture = Architecture(name=name, **shapes)
     if architecture.parameters != entry["parameters"]:
         raise ValueError(
-            f"{name}: the shapes give {architecture.parameters:,} parameters, published "
-            f"are {entry['parameters']:,}. Compare each width with {entry['source']}."
+            f"{name}: the shapes give {architecture.parameters:,} parameters, "
+            f"published are {entry['parameters']:,}. Compare with {entry['source']}."
         )
     return architecture

@@ -177,7 +177,8 @@ from course_utils.tokens import to_dataset
 
 training = training[: plan.rows]
 train_rows = to_dataset(training, tokenizer, plan.max_length)
-valid_rows = to_dataset(validation, tokenizer, plan.max_length)
+held_out = validation[::2]  # every second one: enough to judge by, half the time
+valid_rows = to_dataset(held_out, tokenizer, plan.max_length)
 for source, tokens in zip(training, train_rows):
     learnt = [label for label in tokens["labels"] if label != IGNORE_INDEX]
     assert tokenizer.decode(learnt) == source.answer + tokenizer.eos_token
@@ -441,17 +442,33 @@ ledger.record(
 # LoRA only the adapter has states, so how much does that save?
 
 # %%
+# NBVAL_CHECK_OUTPUT
 from course_utils.architectures import load_architectures
+from course_utils.memory_formulas import optimizer_bytes
 
 architectures = load_architectures()
-smollm2 = architectures["smollm2-135m"]
-mistral_7b = architectures["mistral-7b"]
-llama_8b = architectures["llama-3.1-8b"]
-adapter = {a.name: a.lora_parameters(16) for a in (smollm2, mistral_7b)}
-adapter
+rank = recipe.plan.rank
+smollm2 = architectures["smollm2-135m"].lora_tensor_sizes(rank)
+mistral_7b = architectures["mistral-7b"].lora_tensor_sizes(rank)
+print(f"{sum(smollm2):,} and {sum(mistral_7b):,} numbers in the two adapters")
 
 # %%
-# C065 PLACEHOLDER
+def saved_by_8_bit(sizes: list[int]) -> float:
+    return optimizer_bytes(sizes, "adamw") - optimizer_bytes(sizes, "adamw_8bit")
+
+
+whole_8b = [architectures["llama-3.1-8b"].parameters]
+ledger.record(
+    "C065",
+    adam8bit_bytes=optimizer_bytes(smollm2, "adamw_8bit") / sum(smollm2),
+    smollm2_saving_mb=saved_by_8_bit(smollm2) / 1e6,
+    mistral_saving_gb=saved_by_8_bit(mistral_7b) / 1e9,
+    full_saving_gb=saved_by_8_bit(whole_8b) / 1e9,
+)
+
+# %% [markdown]
+# Little under LoRA, a graphics card under full tuning: an optimizer for large numbers of
+# trainable parameters, which an adapter does not have.
 
 # %% [markdown]
 # **Weight decay.** AdamW shrinks a weight by rate × decay at each update, apart from
@@ -483,10 +500,9 @@ from course_utils.movies import follows_form
 }
 
 # %% [markdown]
-# Every second validation request is asked; none of them is in training. First the base:
+# The held-out requests are asked; none of them is in training. First the base:
 
 # %%
-held_out = validation[::2]
 requests = [conversation.request for conversation in held_out]
 before = models.answer(base, tokenizer, requests)
 print(f"{sum(map(follows_form, before))} of {len(before)} in the form\n")
@@ -670,6 +686,18 @@ for request, answer, conversation in list(zip(requests, after, held_out))[:3]:
     print(f"{request}\n{answer}\n[asked for: {conversation.notes['constraints']}]\n")
 
 # %% [markdown]
+# All of them are kept beside the adapter, for the notebooks that follow:
+
+# %%
+import json
+
+with (folder / "answers.jsonl").open("w", encoding="utf-8") as stream:
+    for request, old, new in zip(requests, before, after):
+        kept = {"request": request, "before": old, "after": new}
+        stream.write(json.dumps(kept, ensure_ascii=False) + "\n")
+sum(1 for _ in (folder / "answers.jsonl").open(encoding="utf-8"))
+
+# %% [markdown]
 # ## 8. Save it, load it, prove it
 #
 # The commonest complaint about saved adapters is that they come back as the base model.
@@ -778,7 +806,7 @@ four_bit = fresh_trainer("four_bit", load_in_4bit=True)
 four_bit_run = run_training(four_bit, recipe.name, profile)
 
 # %%
-from course_utils.memory import tensor_bytes
+from course_utils.memory_measured import tensor_bytes
 
 weights = {
     "as in the recipe": tensor_bytes(in_one_go.model).total_bytes,
@@ -882,16 +910,12 @@ assert not ledger.missing()
 # %%
 print(
     f"… turn a conversation into {len(spelled)} tokens of which "
-    f"{sum(carries_loss)} carry loss,
-"
-    f"… say that this run made {run.updates} updates of {plan.effective_batch} rows,
-"
+    f"{sum(carries_loss)} carry loss,\n"
+    f"… say that this run made {run.updates} updates of {plan.effective_batch} rows,\n"
     f"… show a validation loss of {valid.iloc[0]:.2f} that fell to "
-    f"{valid.iloc[-1]:.2f},
-"
+    f"{valid.iloc[-1]:.2f},\n"
     f"… prove that the reloaded adapter differs by {distance['reloaded']:.1g} in its "
-    f"logits,
-"
+    f"logits,\n"
     f"… report {sum(checks['in the form'])} of {len(after)} held-out answers in the "
     f"form, {sum(facts)} with right facts."
 )

@@ -107,6 +107,9 @@ def _bind(bindings: Bindings, statement: ast.stmt, rank: int) -> None:
             bindings.exported = frozenset(strings_in(statement.value))
         for name in names:
             bindings.bind(name, statement.value, rank + 2)
+    elif isinstance(statement, ast.Delete):
+        for name in set().union(*map(_names, statement.targets)):
+            bindings.names.pop(name, None)
     elif isinstance(statement, ast.AnnAssign) and isinstance(
         statement.target, ast.Name
     ):

@@ -1,0 +1,169 @@
+"""How many bytes weights and optimizer states take, from shapes alone.
+
+Weights and optimizer states, exact to the byte; `memory_activations` has the rest, and
+`memory.plan_memory` adds the parts up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from course_utils.architectures import Architecture
+
+NF4_BLOCK = 64  # weights that share one scale
+SCALE_BLOCK = 256  # scales that share one scale of their own, in double quantization
+NF4_TABLE_BYTES = 16 * 4  # the sixteen values of NF4 in fp32, kept with each matrix
+SCALE_TABLE_BYTES = (256 + 1) * 4  # 8-bit code of the scales, and their mean (offset)
+OPTIMIZER_BLOCK = 256  # 8-bit states that share one scale
+SMALLEST_8BIT_TENSOR = 4096  # numbers; bitsandbytes keeps smaller tensors in fp32
+FP32_BYTES = 4
+MOMENT_BYTES = {"adamw": 4, "adamw_torch": 4, "adamw_bf16": 2, "adamw_8bit": 1}
+
+
+class WeightFormat(StrEnum):
+    """How the linear layers of the blocks are stored; the rest stays in 16 or 32 bit.
+
+    NF4 and INT8 are bitsandbytes' formats for loading; embedding, output head, norms
+    and biases are never packed.
+    """
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+    INT8 = "int8"
+    NF4 = "nf4"
+    NF4_DOUBLE_QUANT = "nf4_double_quant"
+
+    @classmethod
+    def _missing_(cls, value: object) -> WeightFormat:
+        raise ValueError(
+            f"weight format is {value!r}; expected one of {', '.join(cls)}."
+        )
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether weights are codes that need scales, and so cannot be trained."""
+        return self.value in ("int8", "nf4", "nf4_double_quant")
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of one weight with its share of the scales, for large matrices.
+
+        NF4: 4 + 32/64 = 4.5. Double quantization: 4 + 8/64 + 32/(64 x 256) = 4.127.
+        INT8: 8; its one fp32 scale a row is 32/inputs more, 0.008 at 4,096 inputs.
+        Source: QLoRA, arXiv:2305.14314, §3.
+        """
+        double = 4 + 8 / NF4_BLOCK + 32 / (NF4_BLOCK * SCALE_BLOCK)
+        quantized = {"int8": 8.0, "nf4": 4 + 32 / NF4_BLOCK, "nf4_double_quant": double}
+        return quantized.get(self.value, 32.0 if self is WeightFormat.FP32 else 16.0)
+
+
+def matrix_bytes(
+    shape: tuple[int, int], weight_format: WeightFormat, *, tables: bool = False
+) -> int:
+    """Bytes of one linear layer's weight as bitsandbytes or PyTorch stores it.
+
+    Args:
+        shape: (inputs, outputs).
+        weight_format: Of this matrix. The last block is stored whole.
+        tables: Also count the codebooks that bitsandbytes keeps with each 4-bit
+            matrix: 64 bytes, 1,092 under double quantization. The paper's bits a
+            weight leave them out; on small models they show.
+
+    Source: bitsandbytes 0.50, functional.quantize_4bit; QLoRA, arXiv:2305.14314, §3.
+    """
+    inputs, outputs = shape
+    weights = inputs * outputs
+    if weight_format is WeightFormat.INT8:
+        return weights + FP32_BYTES * outputs
+    if not weight_format.is_quantized:
+        return weights * int(weight_format.bits_per_weight) // 8
+    codes, blocks = _ceil_divide(weights, 2), _ceil_divide(weights, NF4_BLOCK)
+    if weight_format is WeightFormat.NF4:
+        return codes + FP32_BYTES * blocks + tables * NF4_TABLE_BYTES
+    scales = blocks + FP32_BYTES * _ceil_divide(blocks, SCALE_BLOCK)
+    return codes + scales + tables * (NF4_TABLE_BYTES + SCALE_TABLE_BYTES)
+
+
+def weight_bytes(
+    architecture: Architecture,
+    weight_format: WeightFormat | str,
+    other_dtype_bytes: int | None = None,
+    *,
+    tables: bool = False,
+) -> int:
+    """Bytes of a loaded model: packed linear layers, and all else as it is.
+
+    Args:
+        architecture: Whose shapes count.
+        weight_format: Of the linear layers in the blocks.
+        other_dtype_bytes: A number of the embedding, head, norms and biases. None
+            means as in the linear layers, and 2 beside quantized ones.
+            `prepare_model_for_kbit_training` of PEFT makes it 4.
+        tables: Count codebooks too, see `matrix_bytes`.
+
+    Raises:
+        ValueError: If the format is unknown.
+    """
+    chosen = WeightFormat(weight_format)
+    if other_dtype_bytes is None:
+        other_dtype_bytes = (
+            2 if chosen.is_quantized else int(chosen.bits_per_weight) // 8
+        )
+    shapes = architecture.linear_shapes().values()
+    block = sum(matrix_bytes(shape, chosen, tables=tables) for shape in shapes)
+    others = architecture.embedding_parameters + architecture.norm_and_bias_parameters
+    return architecture.layers * block + others * other_dtype_bytes
+
+
+def optimizer_bytes(tensor_sizes: Iterable[int], optimizer: str = "adamw") -> int:
+    """Bytes of Adam's two moments over the trainable tensors.
+
+    adamw (adamw_torch): 2 x 4 a number in fp32. adamw_bf16: 2 x 2, what torch's AdamW
+    keeps for bf16 parameters. adamw_8bit: 2 x 1, and 2 fp32 scales for each block of
+    256, so 2 + 8/256 = 2.03; tensors under 4,096 numbers stay in fp32. That makes 2.26
+    on average for a rank-16 adapter of SmolLM2-135M. The code table of 8-bit states
+    (2 KB, one for all tensors) is left out.
+
+    Args:
+        tensor_sizes: Numbers in each trainable tensor.
+        optimizer: A key of MOMENT_BYTES.
+
+    Raises:
+        ValueError: If the optimizer is unknown.
+
+    Source: bitsandbytes 0.50, optim.optimizer.Optimizer2State.init_state.
+    """
+    if optimizer not in MOMENT_BYTES:
+        raise ValueError(
+            f"optimizer is {optimizer!r}; expected one of {', '.join(MOMENT_BYTES)}. "
+            "Other optimizers keep other states: add their bytes a number here."
+        )
+    if optimizer != "adamw_8bit":
+        return 2 * MOMENT_BYTES[optimizer] * sum(tensor_sizes)
+    return sum(_moments_in_8bit(size) for size in tensor_sizes)
+
+
+def trainable_tensor_sizes(architecture: Architecture) -> list[int]:
+    """Numbers in each tensor under full fine-tuning."""
+    hidden, layers = architecture.hidden_size, architecture.layers
+    matrices = [a * b for a, b in architecture.linear_shapes().values()]
+    biases = [architecture.query_size, *[architecture.key_value_size] * 2]
+    vocabulary = architecture.vocab_size * hidden
+    return [
+        *layers * matrices,
+        *[vocabulary] * (1 if architecture.tied_embeddings else 2),
+        *[hidden] * (2 * layers + 1),
+        *layers * (biases if architecture.qkv_bias else []),
+    ]
+
+
+def _moments_in_8bit(size: int) -> int:
+    if size < SMALLEST_8BIT_TENSOR:
+        return 2 * FP32_BYTES * size
+    return 2 * size + 2 * FP32_BYTES * _ceil_divide(size, OPTIMIZER_BLOCK)
+
+
+def _ceil_divide(number: int, divisor: int) -> int:
+    return -(-number // divisor)

@@ -1,0 +1,152 @@
+"""The memory planner as a picture, and as sliders around the same picture.
+
+The picture alone is what GitHub, the site and the tests show; the sliders need a
+running notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from course_utils.architectures import Architecture
+from course_utils.memory import METHODS, MemoryPlan, WeightFormat, plan_memory
+from course_utils.plots import ACCENT, BASE, STYLE, TUNED, stacked_bars
+
+GIB = 2**30
+T4_USABLE_BYTES = 14.741 * GIB  # what CUDA offers of a T4's nominal 16 GB
+PART_COLOURS = {
+    "weights": BASE,
+    "adapter": TUNED,
+    "gradients": "#3a8f5c",
+    "optimizer": "#8a5fb0",
+    "activations": ACCENT,
+    "logits": "#b5443c",
+}
+
+
+def plot_memory_plans(
+    axes: Axes, plans: Mapping[str, MemoryPlan], limit_bytes: float = T4_USABLE_BYTES
+) -> Axes:
+    """One bar a plan, made of its parts, against what a card offers.
+
+    Args:
+        axes: Where to draw.
+        plans: Label of a bar to its plan, first at the top.
+        limit_bytes: Position of the dashed line; a T4 by default.
+
+    Raises:
+        ValueError: If there is no plan.
+    """
+    if not plans:
+        raise ValueError("plans is empty; expected a label and a plan for each bar.")
+    fitting = sum(plan.fits(limit_bytes) for plan in plans.values())
+    names = next(iter(plans.values())).parts()
+    axes.set_prop_cycle(color=[PART_COLOURS[name] for name in names])
+    stacked_bars(
+        list(plans),
+        {name: [p.parts()[name] / GIB for p in plans.values()] for name in names},
+        x_label="memory (GiB)",
+        title=_finding(fitting, plans, limit_bytes),
+        limit=(f"{limit_bytes / GIB:.2f} GiB usable", limit_bytes / GIB),
+        axes=axes,
+    )
+    axes.set_xlim(0, max(axes.get_xlim()[1], 1.12 * limit_bytes / GIB))
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, -0.22), ncols=4, fontsize=10, frameon=False
+    )
+    return axes
+
+
+def memory_planner(architectures: Mapping[str, Architecture]) -> widgets.VBox:
+    """Sliders and switches that redraw one plan against a T4.
+
+    Args:
+        architectures: Those to choose from, such as `load_architectures()`.
+    """
+    controls = _controls(architectures)
+    picture = widgets.Image(format="png")
+
+    def redraw(_change: object = None) -> None:
+        plan = _plan_of(controls, architectures)
+        picture.value = plan_picture(plan)
+
+    for control in controls.values():
+        control.observe(redraw, names="value")
+    redraw()
+    return widgets.VBox([*controls.values(), picture])
+
+
+def plan_picture(plan: MemoryPlan, limit_bytes: float = T4_USABLE_BYTES) -> bytes:
+    """One plan as a PNG, drawn without touching pyplot's open figures."""
+    with plt.style.context(STYLE):
+        figure = Figure(figsize=(9, 2.6))
+        FigureCanvasAgg(figure)
+        plot_memory_plans(figure.add_subplot(), {plan.title: plan}, limit_bytes)
+        png = BytesIO()
+        figure.savefig(png, format="png")
+    return png.getvalue()
+
+
+def _finding(fitting: int, plans: Mapping[str, MemoryPlan], limit_bytes: float) -> str:
+    room = f"{limit_bytes / GIB:.2f} GiB"
+    if len(plans) > 1:
+        return f"{fitting} of {len(plans)} plans fit into {room}"
+    (plan,) = plans.values()
+    verdict = "fits" if fitting else "does not fit"
+    return f"{plan.total_bytes / GIB:.2f} GiB {verdict} into {room}"
+
+
+def _controls(architectures: Mapping[str, Architecture]) -> dict[str, widgets.Widget]:
+    models = [(shape.title, name) for name, shape in architectures.items()]
+    wide = {"style": {"description_width": "150px"}, "continuous_update": False}
+    plain = {"style": {"description_width": "150px"}}
+    return {
+        "model": widgets.Dropdown(options=models, description="model", **plain),
+        "method": widgets.Dropdown(
+            options=METHODS, value="qlora", description="method", **plain
+        ),
+        "rank": widgets.SelectionSlider(
+            options=[2**power for power in range(9)],
+            value=16,
+            description="rank",
+            **wide,
+        ),
+        "batch_size": widgets.IntSlider(
+            value=2, min=1, max=32, description="batch (sequences)", **wide
+        ),
+        "sequence_length": widgets.SelectionSlider(
+            options=[2**power for power in range(7, 14)],
+            value=2048,
+            description="length (tokens)",
+            **wide,
+        ),
+        "checkpointing": widgets.Checkbox(
+            value=True, description="gradient checkpointing"
+        ),
+        "double_quant": widgets.Checkbox(
+            value=False, description="double quantization (QLoRA)"
+        ),
+    }
+
+
+def _plan_of(
+    controls: Mapping[str, widgets.Widget], architectures: Mapping[str, Architecture]
+) -> MemoryPlan:
+    chosen = {name: control.value for name, control in controls.items()}
+    double = chosen["method"] == "qlora" and chosen["double_quant"]
+    return plan_memory(
+        architectures[chosen["model"]],
+        chosen["method"],
+        rank=chosen["rank"],
+        batch_size=chosen["batch_size"],
+        sequence_length=chosen["sequence_length"],
+        gradient_checkpointing=chosen["checkpointing"],
+        weight_format=WeightFormat.NF4_DOUBLE_QUANT if double else None,
+    )
