@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
 
 from course_utils.architectures import Architecture
 from course_utils.memory import METHODS, MemoryPlan, WeightFormat, plan_memory
@@ -58,8 +59,9 @@ def plot_memory_plans(
         axes=axes,
     )
     axes.set_xlim(0, max(axes.get_xlim()[1], 1.12 * limit_bytes / GIB))
+    below_label = offset_copy(axes.transAxes, axes.figure, y=-40, units="points")
     axes.legend(
-        loc="upper left", bbox_to_anchor=(0, -0.22), ncols=4, fontsize=10, frameon=False
+        loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below_label, ncols=4
     )
     return axes
 
@@ -86,7 +88,7 @@ def memory_planner(architectures: Mapping[str, Architecture]) -> widgets.VBox:
 def plan_picture(plan: MemoryPlan, limit_bytes: float = T4_USABLE_BYTES) -> bytes:
     """One plan as a PNG, drawn without touching pyplot's open figures."""
     with plt.style.context(STYLE):
-        figure = Figure(figsize=(9, 2.6))
+        figure = Figure(figsize=(9, 2.8))
         FigureCanvasAgg(figure)
         plot_memory_plans(figure.add_subplot(), {plan.title: plan}, limit_bytes)
         png = BytesIO()

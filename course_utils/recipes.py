@@ -42,7 +42,7 @@ _MOVIES_SCALE = {
             "optimizer": "8-bit states save 27 MB here: not worth a dependency",
             "batch_size": "4 sequences of about 90 tokens keep two cores busy",
             "accumulation_steps": "1: memory is no limit here",
-            "max_steps": "80 updates of 4 rows, one pass over the data",
+            "max_steps": "updates; 80 x 4 = 320 rows, most of one pass over the data",
             "max_length": "tokens; the longest row has fewer",
             "gradient_checkpointing": "off: activations fit, recomputing costs a third",
         },

@@ -64,6 +64,7 @@ def execute(notebook: nbformat.NotebookNode, environment: dict[str, str]) -> Out
         kernel_name="python3",
         resources={"metadata": {"path": str(ROOT / "notebooks")}},
         store_widget_state=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns about localhost
     )
     start = time.perf_counter()
     try:

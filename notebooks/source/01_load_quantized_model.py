@@ -78,7 +78,7 @@ for name in ["float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn"]:
 # It does. "bf16 has the range of fp32", says S2. In powers of ten:
 
 # %%
-from math import floor, log10
+from math import exp, floor, log2, log10
 
 exponent = {t: floor(log10(torch.finfo(t).max)) for t in (torch.bfloat16, torch.float)}
 ledger.record(
@@ -125,7 +125,7 @@ curves(
     steps,
     x_label="size of the number",
     y_label="step to the next number, relative",
-    title="fp16 is finer between 0.0001 and 65,504; bf16 is the same everywhere",
+    title="fp16 is finer where it reaches; bf16 is the same everywhere",
     log_x=True,
     log_y=True,
 );
@@ -257,7 +257,7 @@ ledger.record(
 gaps = nf4.diff()
 ledger.record(
     "C084",
-    code_bits=log10(len(nf4)) / log10(2),
+    code_bits=log2(len(nf4)),
     edge_gap=gaps[0],
     centre_gap=gaps[7],
 )
@@ -267,15 +267,17 @@ ledger.record(
 # two code books: FP4, a tiny floating-point number, and symmetric INT4, −7 … 7.
 
 # %%
-from course_utils.plots import level_strips
+from course_utils.plots import new_axes
 
 fp4 = get_4bit_type("fp4", device="cpu")
 int4 = torch.arange(-7, 8) / 7
-level_strips(
-    {"NF4": nf4.tolist(), "FP4": fp4.tolist(), "INT4 symmetric": int4.tolist()},
-    x_label="level, of the block's largest absolute weight",
-    title="NF4 puts its levels where normal weights are",
-);
+books = {"NF4": nf4, "FP4": fp4, "INT4 symmetric": int4}
+axes = new_axes()
+axes.eventplot([book.tolist() for book in books.values()], linelengths=0.6)
+axes.set_yticks(range(len(books)), list(books))
+axes.set_xlabel("level, as a part of the block's largest absolute weight")
+axes.set_title("NF4 puts its levels where normal weights are")
+axes.invert_yaxis();
 
 # %% [markdown]
 # ### One block, printed whole
@@ -559,9 +561,6 @@ table.round(3)
 # Never a quarter. What fills a 4-bit model?
 
 # %%
-from course_utils.plots import stacked_bars
-
-
 def shares(part):
     """Percentage of a part's bytes in the NF4 size of each chosen model."""
     sizes = [predicted_bytes(model, single_bits) for model in chosen]
@@ -573,13 +572,19 @@ parts = {
     "scales": shares(lambda model: model.linear_parameters * 4 / 64),
     "embedding, head, norms": shares(lambda model: predicted_bytes(model, 0)),
 }
-stacked_bars(
+[round(share) for share in parts["embedding, head, norms"]]
+
+# %%
+from course_utils.plots import stacked_bars
+
+axes = stacked_bars(
     [model.title for model in chosen],
     parts,
     x_label="share of the model's bytes in NF4 (%)",
-    title="Up to half of a “4-bit” model is not 4-bit",
+    title="Half of a small “4-bit” model is not 4-bit",
     total_format="",
-);
+)
+axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3);
 
 # %% [markdown]
 # The embedding decides. Mistral-7B has 32,000 tokens and nearly all of its weight is in
@@ -768,7 +773,7 @@ check(
 # %%
 import logging
 
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils.logging import disable_progress_bar
 
 small_plan = recipe.plan_for({"t4": "cpu"}.get(profile.name, profile.name))
@@ -846,7 +851,7 @@ bits
 
 # %%
 from course_utils.architectures import Architecture
-from course_utils.memory_measured import tensor_bytes
+from course_utils.memory import tensor_bytes
 
 shapes = Architecture.from_config(full.config)
 
@@ -884,10 +889,10 @@ f"largest deviation {deviation.max():.2%}, in {deviation.idxmax()}"
 
 # %%
 from course_utils.data import DATA_FOLDER
-from course_utils.nano import nano_tokenizer
 
 prose = (DATA_FOLDER / "text" / "general.txt").read_text(encoding="utf-8")
-tokens = nano_tokenizer()(prose, return_tensors="pt").input_ids  # (1, seq)
+small_tokenizer = AutoTokenizer.from_pretrained(location)
+tokens = small_tokenizer(prose, return_tensors="pt").input_ids  # (1, seq)
 tokens = tokens.to(profile.device)
 tuple(tokens.shape)
 
@@ -966,5 +971,352 @@ columns = ["loss", "reading", "writing"]
 measured = {way: cost_of(way) for way in ways}
 measured["NF4, special kernel"] = cost_of("NF4", special_kernel=True)
 costs = pd.DataFrame(measured, index=columns).T
-costs["perplexity"] = costs["loss"].exp() if False else 2.718281828 ** costs["loss"]
+costs["perplexity"] = costs["loss"].map(exp)
 costs.round(3)
+
+# %% [markdown]
+# The table as a picture. Perplexity first; the dashed line is fp32.
+
+# %%
+loss = costs["loss"]
+increase = loss["NF4"] - loss["fp32"]
+axes = grouped_bars(
+    list(ways),
+    {"perplexity": costs["perplexity"][list(ways)].tolist()},
+    y_label="perplexity on general prose",
+    title=f"On this model NF4 changes the loss by {increase:+.2f} nats a token",
+    reference=("fp32", costs["perplexity"]["fp32"]),
+    value_format="{:.4g}",
+)
+axes.margins(y=0.3);
+
+# %%
+ledger.record(
+    "C081", nf4_loss_increase=increase, nf4_perplexity_ratio=exp(increase)
+)
+
+# %% [markdown]
+# On SmolLM2, bf16 and INT8 are close to free, the 4-bit formats are not, and double
+# quantization adds nothing that you could see. Two reasons make this an upper bound for
+# larger models: small models suffer more from rounding, and these weights sat on
+# another 4-bit grid before. One page of text is also a small sample.
+#
+# Now time, relative to fp32. A bar above the dashed line is slower than fp32.
+
+# %%
+relative = costs[["reading", "writing"]] / costs.loc["fp32", ["reading", "writing"]]
+axes = grouped_bars(
+    [way.replace(", ", ",\n") for way in relative.index],
+    {
+        "reading 256 tokens": relative["reading"].tolist(),
+        "writing one token": relative["writing"].tolist(),
+    },
+    y_label="time, relative to fp32",
+    title="Fewer bits are no promise of less time",
+    reference=("fp32", 1.0),
+    value_format="{:.2f}",
+)
+axes.margins(y=0.3)
+axes.tick_params(axis="x", labelsize=8)
+
+# %% [markdown]
+# Times of a shared machine: read ratios, and only large ones. "bf16 is faster on modern
+# hardware", says S2; what your processor's units make of it:
+
+# %%
+ledger.record("C074", bf16_prefill_ratio=relative["reading"]["bf16"])
+
+# %% [markdown]
+# Without bf16 units each product is emulated and the ratio rises to about five (measured
+# on another CPU, while this course was written). "QLoRA is slightly slower than LoRA":
+# the price of unpacking while a prompt is read is small, since many tokens share it.
+
+# %%
+ledger.record("C080", nf4_prefill_ratio=relative["reading"]["NF4"])
+
+# %% [markdown]
+# And "quantized models answer faster", S4, when one token is written?
+
+# %%
+ledger.record(
+    "C147",
+    nf4_decode_ratio=relative["writing"]["NF4"],
+    int8_decode_ratio=relative["writing"]["INT8"],
+)
+
+# %% [markdown]
+# NF4 and INT8 move fewer bytes, but without a special kernel each weight is unpacked
+# for each token, and that eats the gain. Compare the last two bars of the plot: the
+# same bytes under a kernel that computes on packed weights (where this processor has
+# one; elsewhere both rows are the same). Speed belongs to the kernel, not to the format.
+#
+# ## 6. The course's model, in four bits, as it is today
+#
+# From here on models are loaded by the course's own function, which goes through
+# Unsloth. On a T4 this is the 8B model. Does Unsloth use double quantization?
+
+# %%
+model, tokenizer = models.load_base(plan, profile, load_in_4bit=True)
+state = model.model.layers[0].mlp.up_proj.weight.quant_state
+f"{state.quant_type}, blocks of {state.blocksize}, double quantization {state.nested}"
+
+# %% [markdown]
+# It does, without being asked: the setting is fixed in its loaders. (A repository whose
+# name ends in `-bnb-4bit` is packed already and brings its own setting.) So it is 4.127
+# bits that must be compared with:
+
+# %%
+shapes = Architecture.from_config(model.config, plan.model.name)
+rest_bytes = model.get_input_embeddings().weight.element_size()
+predicted = predicted_bytes(
+    shapes, double_bits if state.nested else single_bits, rest_bytes
+)
+true = tensor_bytes(model)
+deviation = predicted / true.total_bytes - 1
+assert abs(deviation) < 0.05
+print(f"predicted {predicted / 1e6:,.1f} MB, true {true.total_bytes / 1e6:,.1f} MB")
+print(f"reported  {model.get_memory_footprint() / 1e6:,.1f} MB")
+true
+
+# %% [markdown]
+# The rule holds for the model that you will use, too. The scales, which
+# `get_memory_footprint()` leaves out, are the difference between the last two.
+#
+# ### The baseline
+#
+# What does the model answer before any training? Four requests of people who want a
+# film. The recipe decides the precision in which it will be tuned, so it is loaded
+# again as the recipe says.
+
+# %%
+from course_utils.movies import follows_form, load_movies
+
+del model
+base, tokenizer = models.load_base(plan, profile)
+requests = [row.request for row in load_movies("validation")[1:5]]
+answers = models.answer(base, tokenizer, requests)
+for request, answer in zip(requests, answers):
+    print(f"› {request}\n{answer}\n")
+
+# %% [markdown]
+# It talks, and at length. The application needs one form: a bold title with the year,
+# then genre, runtime and reason as three bullets, and nothing else. How many of the
+# four have it?
+
+# %%
+in_form = sum(follows_form(answer) for answer in answers)
+f"{in_form} of {len(answers)} answers in the form that the application needs"
+
+# %% [markdown]
+# That is the baseline. Notebook 03 trains the form; what it can and cannot do about the
+# facts is measured in notebook 05.
+#
+# ## 7. Will it train? The memory planner
+#
+# Weights are only the first part. Training adds gradients and optimizer states for each
+# number that is trained. Under full tuning in mixed precision with Adam:
+#
+# 2 (weights) + 2 (gradients) + 4 (fp32 copy) + 4 + 4 (two moments) = 16 bytes.
+#
+# S0 says "about 100 GB or more for an 8B model". With which recipe?
+
+# %%
+bytes_each = {
+    "mixed precision": 2 + 2 + 4 + 4 + 4,
+    "no fp32 copy": 2 + 2 + 4 + 4,
+    "all bf16": 2 + 2 + 2 + 2,
+    "bf16, 8-bit Adam": 2 + 2 + 1 + 1,
+}
+static_gb = {name: llama.parameters * n / 1e9 for name, n in bytes_each.items()}
+ledger.record(
+    "C001",
+    mixed_gb=static_gb["mixed precision"],
+    no_master_gb=static_gb["no fp32 copy"],
+    bf16_gb=static_gb["all bf16"],
+    adam8bit_gb=static_gb["bf16, 8-bit Adam"],
+)
+
+# %% [markdown]
+# Anything from 48 to 128 GB. Against a card with 24 GiB, the largest for consumers for
+# a long time:
+
+# %%
+rtx_4090_bytes = 24 * GIB
+smallest_bytes = static_gb["bf16, 8-bit Adam"] * 1e9
+ledger.record("C002", rtx_4090_cards=smallest_bytes / rtx_4090_bytes)
+
+# %% [markdown]
+# The planner does this reckoning for any architecture and method, and adds estimates of
+# activations and logits. Does it agree with the sixteen bytes, and with this notebook's
+# rule for 4-bit weights?
+
+# %%
+from course_utils.memory import plan_memory, weight_bytes
+
+full_plan = plan_memory(llama, "full")
+assert full_plan.static_bytes == llama.parameters * bytes_each["mixed precision"]
+assert weight_bytes(llama, "nf4") == predicted_bytes(llama, single_bits)
+print(full_plan.table())
+
+# %% [markdown]
+# S0: "LoRA cuts memory by about 70 %". Counting weights, gradients and states:
+
+# %%
+lora, qlora = (plan_memory(llama, method, rank=16) for method in ("lora", "qlora"))
+ledger.record(
+    "C004",
+    lora_gb=lora.static_bytes / 1e9,
+    lora_saving=1 - lora.static_bytes / full_plan.static_bytes,
+    qlora_gb=qlora.static_bytes / 1e9,
+    qlora_saving=1 - qlora.static_bytes / full_plan.static_bytes,
+)
+
+# %% [markdown]
+# Much more than 70 % of the static memory. And still: is LoRA what makes an 8B model
+# trainable on a T4? The card offers 14.741 GiB (public logs of notebooks on it).
+
+# %%
+from course_utils.planner_widget import T4_USABLE_BYTES
+
+ledger.record(
+    "C005",
+    bf16_gib=weight_bytes(llama, "bf16") / GIB,
+    t4_gib=T4_USABLE_BYTES / GIB,
+    nf4_gib=weight_bytes(llama, "nf4") / GIB,
+    nf4_dq_gib=weight_bytes(llama, "nf4_double_quant") / GIB,
+)
+
+# %% [markdown]
+# The 16-bit weights alone are larger than the card, before any adapter. The 4-bit base
+# makes it possible, and LoRA then keeps the rest small. How much room is left?
+
+# %%
+adapter_states = qlora.static_bytes - qlora.weight_bytes
+ledger.record(
+    "C011",
+    headroom_gib=(T4_USABLE_BYTES - qlora.weight_bytes) / GIB,
+    adapter_states_gb=adapter_states / 1e9,
+)
+
+# %% [markdown]
+# The whole picture, for the recipe as its author runs it: batch 2, sequences of up to
+# 2,048 tokens, checkpointing, 8-bit Adam.
+
+# %%
+author = recipe.plan
+run = dict(
+    rank=author.rank,
+    batch_size=author.batch_size,
+    sequence_length=author.max_length,
+    optimizer=author.optimizer,
+    gradient_checkpointing=author.gradient_checkpointing,
+)
+run
+
+# %%
+import matplotlib.pyplot as plt
+
+from course_utils.planner_widget import plot_memory_plans
+
+plans = {name: plan_memory(llama, name.lower(), **run) for name in ("LoRA", "QLoRA")}
+plans["QLoRA, double quantization"] = plan_memory(
+    llama, "qlora", weight_format="nf4_double_quant", **run
+)
+_, axes = plt.subplots(figsize=(9, 3.6))
+plot_memory_plans(axes, plans);
+
+# %% [markdown]
+# Weights and states are exact, activations and logits are estimates for full-length
+# sequences; the recipe's rows are far shorter. The logits are the part that surprises:
+# 2 × 2048 × 128,256 numbers, in fp32 and with their gradient.
+#
+# The same picture with sliders, when the notebook runs. Try a longer sequence, another
+# model, checkpointing off: which part grows first?
+
+# %%
+from course_utils.planner_widget import memory_planner
+
+memory_planner(architectures)
+
+# %% [markdown]
+# ## What only a source can tell
+#
+# | Claim | Verdict | What the source says |
+# |---|---|---|
+# | C006, S0: a T4 has 16 GB | imprecise | The nominal size. Public notebook logs show 14.741 GiB, capability 7.5, no bf16 |
+# | C007, S0: LoRA performs like full tuning | depends | Close for data of instruction-tuning size, below for continued pretraining on code or mathematics; LoRA forgets less (arXiv:2405.09673) |
+# | C010, S0: 4-bit quantization is QLoRA | imprecise | QLoRA is NF4, double quantization, paged optimizers and LoRA on top (arXiv:2305.14314) |
+# | C146, S4: parameters are stored in 32 bit, quantization reduces weights and activations | imprecise | Checkpoints come in bf16 or fp16 (model cards). NF4, GPTQ, AWQ and GGUF store weights in fewer bits and compute in 16 or 32 |
+# | C148, S4: quantization after training uses calibration data | imprecise | GPTQ and AWQ do. `quantize_4bit` takes one tensor and no data, as section 2 shows |
+# | C150, S4: GPTQ is layer by layer, with the Hessian, optimal brain compression | imprecise | It builds on OBQ, optimal brain *quantization*; 3 or 4 bits, a 175B model in about four GPU hours (arXiv:2210.17323, seen second-hand) |
+#
+# ## When it goes wrong
+#
+# | Symptom | Cause | Way out |
+# |---|---|---|
+# | A memory count that does not change with double quantization | `get_memory_footprint()` does not see the scales | Count `quant_state` too: `tensor_bytes` |
+# | "4-bit" was asked for, the size is that of 16 bit | Layers narrower than 64 or a failed probe: Unsloth on a CPU then loads 16 bit, with a message only | Look for `Linear4bit` in `print(model)` |
+# | Size jumps by tens of percent after preparing for training | PEFT's `prepare_model_for_kbit_training` turns embedding and norms into fp32 | Plan with 4 bytes for the rest, or use Unsloth's own function |
+# | bf16 runs on a T4, slowly | `torch.cuda.is_bf16_supported()` counts emulation | Ask for the capability: 8.0 or more; the profile does |
+# | NF4 adapters stop learning after the first evaluation on a CPU | bitsandbytes repacked the weights for its AVX512-BF16 kernel | Switch `support_avx512bf16_for_cpu` off, as Unsloth does |
+#
+# ## In the interview
+
+# %%
+from course_utils.interview import show_cards
+
+show_cards("01", ledger)
+
+# %%
+assert not ledger.missing(), ledger.missing()
+
+# %% [markdown]
+# ## You can now …
+
+# %%
+print(
+    f"… choose a format: this machine computes in {profile.compute_dtype}, and bf16",
+    f"would take {relative['reading']['bf16']:.1f} times the fp32 time to read.\n"
+    f"… quantize by hand: an error of {on_gaussian['NF4']:.3f} for NF4 and",
+    f"{on_gaussian['INT4 affine']:.3f} for affine INT4 on normal numbers.\n"
+    f"… predict: {predicted / 1e6:,.0f} MB for {plan.model.name},",
+    f"{abs(deviation):.1%} from the true size.\n"
+    f"… measure: NF4 changed the loss by {increase:+.2f} nats, and one token took",
+    f"{relative['writing']['NF4']:.1f} times the fp32 time.\n"
+    f"… plan: an 8B model takes {full_plan.static_bytes / 1e9:.0f} GB before",
+    f"activations under full tuning, {qlora.static_bytes / 1e9:.1f} GB under QLoRA.",
+)
+
+# %% [markdown]
+# ## What this run does not show
+#
+# - What NF4 costs a model that was never quantized: SmolLM2's weights were 4-bit before,
+#   and it is small. The paper's parity is for far larger models.
+# - Speed on a GPU. Ratios here belong to this processor and to bitsandbytes 0.50.
+# - GPTQ, AWQ and GGUF at work; GGUF comes in notebook 07.
+# - That activations are as estimated: the planner's weights are measured here, its
+#   activations in notebook 02 on the small model only.
+#
+# ## Sources
+#
+# - QLoRA: arXiv:2305.14314 (§3 NF4 and double quantization; recalled: table 4).
+# - NF4 Isn't Information Theoretically Optimal: arXiv:2306.06965 (abstract).
+# - LoRA Learns Less and Forgets Less: arXiv:2405.09673 (abstract).
+# - GPTQ: arXiv:2210.17323 (seen second-hand). ZeRO §3.1 (recalled: 16 bytes).
+# - Raschka, Practical Tips for Finetuning LLMs Using LoRA, 2023 (recalled: QLoRA about
+#   two fifths slower for a third less memory).
+# - bitsandbytes 0.50, torch 2.13, unsloth and unsloth_zoo 2026.10.9, installed source.
+# - config.json of each model in data/architectures.yaml.
+# - Stored outputs of public Unsloth notebooks on a T4 (14.741 GiB, capability 7.5).
+#
+# ## Run record
+
+# %%
+from course_utils.records import close_run
+
+close_run(
+    "01",
+    profile,
+    headline=f"Llama-3.1-8B in NF4: {weight_bytes(llama, 'nf4') / 1e9:.2f} GB, not 4",
+    seed=plan.seed,
+)

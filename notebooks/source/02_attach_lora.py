@@ -140,7 +140,7 @@ ledger.record("C117", key_inputs=inputs, key_outputs=outputs)
 # %%
 from course_utils.movies import load_movies
 
-text = "\n\n".join(row.answer for row in load_movies("train")[:6])
+text = "\n\n".join(row.answer for row in load_movies("train")[:4])
 base, tokenizer = models.load_base(plan, profile)
 base_logits = models.logits_of(base, tokenizer, text)  # (seq, vocab)
 list(base_logits.shape)
@@ -227,18 +227,22 @@ f"largest difference of a logit: {logit_difference:g}"
 # %%
 from course_utils.tokens import completion_nll
 
-tokens = tokenizer(text, return_tensors="pt").input_ids[:, :128]
-tokens = tokens.to(model.device)  # (batch, seq)
+
+def first_tokens(tokenizer, length=128):
+    """The beginning of the text, where the model computes: (batch, seq)."""
+    encoded = tokenizer(text, return_tensors="pt").input_ids[:, :length]
+    return encoded.to(profile.device)
 
 
 def loss_of(model, tokens):
-    """Loss in nats per token, in the precision that this machine computes in."""
+    """Loss in nats per token, in the machine's own precision."""
     half = dict(dtype=profile.compute_dtype, enabled=profile.is_gpu)
     with torch.autocast(profile.device, **half):
         logits = model(input_ids=tokens).logits
     return completion_nll(logits, tokens)
 
 
+tokens = first_tokens(tokenizer)
 list(tokens.shape)
 
 # %% [markdown]
@@ -246,9 +250,10 @@ list(tokens.shape)
 
 # %%
 loss_of(model, tokens).backward()
-grads_A = torch.cat([m.lora_A["default"].weight.grad.flatten() for m in adapted])
-grads_B = torch.cat([m.lora_B["default"].weight.grad.flatten() for m in adapted])
-zero_A, zero_B = [(g == 0).float().mean() for g in (grads_A, grads_B)]
+grads_A = [m.lora_A["default"].weight.grad.flatten() for m in adapted]
+grads_B = [m.lora_B["default"].weight.grad.flatten() for m in adapted]
+zero_A = (torch.cat(grads_A) == 0).float().mean()
+zero_B = (torch.cat(grads_B) == 0).float().mean()
 print(f"zero gradients: {zero_A:.0%} of A, {zero_B:.1%} of B")
 ledger.record("C161", logit_difference=logit_difference, a_zero_share=zero_A)
 
@@ -257,9 +262,10 @@ ledger.record("C161", logit_difference=logit_difference, a_zero_share=zero_A)
 # AdamW makes six updates at the recipe's rate; each line keeps the two gradient norms.
 
 # %%
-def norms(matrices):
-    """Root of the summed squared gradients of the matrices."""
-    return torch.stack([m.weight.grad.norm() for m in matrices]).norm().item()
+def gradient_norm(name):
+    """Of all A, or of all B, taken together as one long vector."""
+    thin = [getattr(m, name)["default"].weight for m in adapted]
+    return torch.stack([matrix.grad.norm() for matrix in thin]).norm().item()
 
 
 def update(model, optimizer):
@@ -280,9 +286,8 @@ optimizer = torch.optim.AdamW(trainable, lr=plan.learning_rate)
 history = {"loss": [], "A": [], "B": []}
 for _ in range(6):
     history["loss"].append(update(model, optimizer))
-    for name in "AB":
-        kind = f"lora_{name}"
-        history[name].append(norms([getattr(m, kind)["default"] for m in adapted]))
+    history["A"].append(gradient_norm("lora_A"))
+    history["B"].append(gradient_norm("lora_B"))
 [round(loss, 2) for loss in history["loss"]]
 
 # %%
@@ -293,7 +298,7 @@ curves(
     {"A": history["A"], "B": history["B"]},
     x_label="update",
     y_label="gradient norm over all layers",
-    title="In the first step only B has a gradient; A wakes up when B has moved",
+    title="In the first step only B has a gradient; A follows it",
     marker="o",
 )
 
@@ -496,7 +501,8 @@ shapes = qwen.linear_shapes()
 block = {module: rank * (i + o) for module, (i, o) in shapes.items()}
 for module, (i, o) in shapes.items():
     print(f"{module:10}{i:5} → {o:5}   32 × {i + o:5} = {block[module]:8,}")
-f"{sum(block.values()):,} a block × {qwen.layers} = {sum(block.values()) * 24:,}"
+total = sum(block.values())
+f"{total:,} a block × {qwen.layers} = {total * qwen.layers:,}"
 
 # %% [markdown]
 # S2 says "2,359,296 parameters, 0.48 %". Who is right? A formula can be wrong in the
@@ -583,7 +589,13 @@ ledger.record("C094", scaling=first.scaling["default"])
 
 # %%
 # NBVAL_CHECK_OUTPUT
-names = ["smollm2-135m", "qwen2.5-0.5b", "mistral-7b", "llama-3.1-8b", "llama-2-70b"]
+names = [
+    "smollm2-135m",
+    "qwen2.5-0.5b",
+    "mistral-7b",
+    "llama-3.1-8b",
+    "llama-2-70b",
+]
 chosen = [architectures[name] for name in names]
 adapters = [architecture.lora_parameters(16) for architecture in chosen]
 shares = [a / m.parameters for a, m in zip(adapters, chosen, strict=True)]
@@ -664,26 +676,30 @@ from course_utils.architectures import ATTENTION, MLP
 
 from course_utils.plots import stacked_bars
 
-parts = {
-    name: [100 * m.lora_parameters(16, modules) / m.lora_parameters(16) for m in chosen]
-    for name, modules in {"MLP": MLP, "attention": ATTENTION}.items()
-}
-stacked_bars(
+
+def share_of(architecture, modules):
+    """A group's part of an adapter on all seven; the rank cancels out."""
+    whole = architecture.lora_parameters(1)
+    return architecture.lora_parameters(1, modules) / whole
+
+
+axes = stacked_bars(
     names,
-    parts,
+    {
+        "MLP": [100 * share_of(m, MLP) for m in chosen],
+        "attention": [100 * share_of(m, ATTENTION) for m in chosen],
+    },
     x_label="share of the LoRA parameters, %",
-    title="At least two thirds of an adapter on all layers sit in the MLP",
+    title="On every model, most of the adapter sits in the MLP",
     total_format="",
 )
+axes.legend(loc="upper right", bbox_to_anchor=(1, -0.12), ncols=2)
 
 # %%
-def mlp_share(architecture):
-    """MLP's part of an adapter on all seven modules; the rank cancels out."""
-    return architecture.lora_parameters(1, MLP) / architecture.lora_parameters(1)
-
-
 ledger.record(
-    "C097", qwen_05b_mlp_share=mlp_share(qwen), mistral_mlp_share=mlp_share(mistral)
+    "C097",
+    qwen_05b_mlp_share=share_of(qwen, MLP),
+    mistral_mlp_share=share_of(mistral, MLP),
 )
 
 # %% [markdown]
@@ -695,7 +711,9 @@ ledger.record(
 # will be asked for such a number, and a wrong one is easy to notice.
 
 # %% tags=["exercise"]
-def adapter_parameters(inputs: int, outputs: int, rank: int, blocks: int) -> int:
+def adapter_parameters(
+    inputs: int, outputs: int, rank: int, blocks: int
+) -> int:
     """Trained parameters of one module's adapters, over all blocks."""
     return TODO
 
@@ -756,32 +774,28 @@ ledger.record(
 # 2 operations forward, 2 for the gradient of the activations, 2 for the gradient of the
 # weight. LoRA drops only the last two: (2 + 2) / (2 + 2 + 2) = 2/3 at best.
 #
-# To measure it we need a model that can be trained in full, so without 4-bit weights.
+# To measure it we need a model that can be trained in full, so without 4-bit weights;
+# and beside it the same model with its own weights frozen and an adapter attached.
 
 # %%
 small_plan = recipe.plan_for("cpu") if plan.load_in_4bit else plan
-small, _ = models.load_base(small_plan, profile)
-small.requires_grad_(True)
-models.FastLanguageModel.for_training(small, use_gradient_checkpointing=False)
-f"{small.num_parameters():,} parameters, {small.dtype}"
+training_mode = models.FastLanguageModel.for_training
+whole, small_tokenizer = models.load_base(small_plan, profile)
+whole.requires_grad_(True)
+training_mode(whole, use_gradient_checkpointing=False)
+
+frozen, _ = models.load_base(small_plan, profile)
+tuned = models.attach_lora(frozen, small_plan)
+training_mode(tuned, use_gradient_checkpointing=False)
+tokens = first_tokens(small_tokenizer)
+f"{whole.num_parameters():,} parameters, {whole.dtype}"
 
 # %% [markdown]
-# A step here is forward and backward; the optimizer's work comes on top. The median of
-# three after a warm-up:
+# A step here is forward and backward; the optimizer's work comes on top. Other programs
+# can only slow a pass down, so the two take turns, and the fastest of five counts.
 
 # %%
-from statistics import median
 from time import perf_counter
-
-
-def seconds_of(function, repeats=3):
-    """Median wall time; float() waits until the device has finished."""
-    times = []
-    for _ in range(repeats + 1):
-        start = perf_counter()
-        float(function())
-        times.append(perf_counter() - start)
-    return median(times[1:])
 
 
 def step(network):
@@ -792,27 +806,32 @@ def step(network):
     return loss.detach()
 
 
-seconds = {"full": seconds_of(lambda: step(small))}
-f"full step: {seconds['full']:.2f} s"
+def fastest(functions, rounds=5):
+    """Shortest wall time of each in seconds, taking turns after a warm-up."""
+    times = {name: [] for name in functions}
+    for _ in range(rounds + 1):
+        for name, function in functions.items():
+            start = perf_counter()
+            float(function())  # waits until the device has finished
+            times[name].append(perf_counter() - start)
+    return {name: min(taken[1:]) for name, taken in times.items()}
 
-# %% [markdown]
-# The same model with an adapter, its own weights frozen:
 
 # %%
-tuned = models.attach_lora(small, small_plan)
-models.FastLanguageModel.for_training(tuned, use_gradient_checkpointing=False)
-small.zero_grad()  # frees the gradients of the full step
-seconds["LoRA"] = seconds_of(lambda: step(tuned))
+steps = {"full": lambda: step(whole), "LoRA": lambda: step(tuned)}
+seconds = fastest(steps)
+print(", ".join(f"{name} {taken:.2f} s" for name, taken in seconds.items()))
+step_ratio = seconds["LoRA"] / seconds["full"]
 ledger.record(
     "C037",
     flop_bound=(2 + 2) / (2 + 2 + 2),
-    step_time_ratio=seconds["LoRA"] / seconds["full"],
+    step_time_ratio=step_ratio,
 )
 
 # %% [markdown]
-# Some gain, bounded by 2/3 from below in theory, and in practice less than that bound
-# promises, because the branches add many small operations. LoRA's case is memory, and
-# adapters that are easy to store and swap.
+# Not "much faster". Time follows the count of operations only roughly: the branches add
+# many small products, which slows LoRA down, and a full step also has to write a gradient
+# for each weight. LoRA's case is memory, and adapters that are easy to store and swap.
 #
 # ## 7. Gradient checkpointing
 #
@@ -825,17 +844,19 @@ ledger.record(
 from course_utils.memory import saved_activation_bytes
 
 
-def gradients_with(checkpointing):
-    """All adapter gradients of one step, flat."""
-    switch = models.FastLanguageModel.for_training
-    switch(tuned, use_gradient_checkpointing=checkpointing)
-    step(tuned)
+def switched_step(checkpointing):
+    """One step of the small model, with checkpointing on or off."""
+    training_mode(tuned, use_gradient_checkpointing=checkpointing)
+    return step(tuned)
+
+
+whole.zero_grad()  # gives the gradients of the full step back
+gradients = []
+for checkpointing in (False, True):
+    switched_step(checkpointing)
     grads = [p.grad.flatten() for p in tuned.parameters() if p.requires_grad]
-    return torch.cat(grads)
-
-
-plain, recomputed = gradients_with(False), gradients_with(True)
-difference = (plain - recomputed).abs().max()
+    gradients.append(torch.cat(grads))
+difference = (gradients[0] - gradients[1]).abs().max()
 ledger.record("C042", largest_gradient_difference=difference)
 
 # %% [markdown]
@@ -847,17 +868,15 @@ ledger.record("C042", largest_gradient_difference=difference)
 # %%
 kept = {}
 for name, checkpointing in {"stored": False, "checkpointed": True}.items():
-    switch = models.FastLanguageModel.for_training
-    switch(tuned, use_gradient_checkpointing=checkpointing)
-    kept[name] = saved_activation_bytes(lambda: loss_of(tuned, tokens))
-    seconds[name] = seconds_of(lambda: step(tuned))
+    training_mode(tuned, use_gradient_checkpointing=checkpointing)
+    kept[name] = saved_activation_bytes(lambda: loss_of(tuned, tokens), tuned)
 {name: f"{count / 1e6:.1f} MB" for name, count in kept.items()}
 
 # %% [markdown]
 # What is the logits' part of each, which checkpointing does not touch?
 
 # %%
-logit_bytes = (tokens.shape[1] - 1) * small.config.vocab_size * 4
+logit_bytes = (tokens.shape[1] - 1) * whole.config.vocab_size * 4
 saving = kept["stored"] / kept["checkpointed"]
 stacked_bars(
     list(kept),
@@ -875,10 +894,16 @@ stacked_bars(
 # tuning takes 3, then 4, so 4/3; LoRA takes 2, then 3, so 3/2.
 
 # %%
+steps = {
+    "stored": lambda: switched_step(False),
+    "again": lambda: switched_step(True),
+}
+seconds = fastest(steps)
+time_ratio = seconds["again"] / seconds["stored"]
 ledger.record(
     "C133",
     saving_factor=saving,
-    lora_time_ratio=seconds["checkpointed"] / seconds["stored"],
+    lora_time_ratio=time_ratio,
     full_time_theory=(3 + 1) / 3,
     lora_time_theory=(2 + 1) / 2,
 )
@@ -906,14 +931,39 @@ f"largest difference, relative to the largest output: {error:.1g}"
 
 # %% [markdown]
 # Equal up to the rounding of the precision that the layer computes in. Now a whole
-# model, after three updates so that B is not zero. How long does a pass take before
-# merging?
+# model. Give the small one three updates, so that B is not zero, and then add each ΔW
+# into the W of the copy without an adapter, by hand:
 
 # %%
-models.FastLanguageModel.for_training(tuned, use_gradient_checkpointing=False)
+training_mode(tuned, use_gradient_checkpointing=False)
 thin = [p for p in tuned.parameters() if p.requires_grad]
 thin_optimizer = torch.optim.AdamW(thin, lr=plan.learning_rate)
 losses = [update(tuned, thin_optimizer) for _ in range(3)]
+
+with torch.no_grad():
+    for name, branch in tuned.named_modules():
+        if hasattr(branch, "lora_A"):
+            twin = whole.get_submodule(name.removeprefix("base_model.model."))
+            twin.weight += branch.get_delta_weight("default")
+f"loss {losses[0]:.2f} → {losses[-1]:.2f}, then merged"
+
+# %% [markdown]
+# (`merge_and_unload()` does the same in one call, and drops the branches.) Are the two
+# models the same function?
+
+# %%
+whole.eval()
+tuned.eval()
+beside = models.logits_of(tuned, small_tokenizer, text)
+merged = models.logits_of(whole, small_tokenizer, text)
+merge_difference = (beside - merged).abs().max()
+ledger.record("C162", merged_logit_difference=merge_difference)
+
+# %% [markdown]
+# Up to rounding, yes. And what does the branch cost in time, at 128 tokens and at one?
+
+# %%
+from functools import partial
 
 
 def forward(network, length):
@@ -923,23 +973,14 @@ def forward(network, length):
 
 
 lengths = {"128 tokens": 128, "1 token": 1}
-tuned.eval()
-branch = [seconds_of(lambda n=n: forward(tuned, n), 5) for n in lengths.values()]
-f"unmerged: {branch[0]:.2f} s for 128 tokens, {branch[1]:.3f} s for one"
-
-# %% [markdown]
-# And after? `merge_and_unload` adds each ΔW into its W and drops the branches.
-
-# %%
-beside = models.logits_of(tuned, tokenizer, text)
-merged = tuned.merge_and_unload()
-plain = [seconds_of(lambda n=n: forward(merged, n), 5) for n in lengths.values()]
-into = models.logits_of(merged, tokenizer, text)
-merge_difference = (beside - into).abs().max()
-ledger.record("C162", merged_logit_difference=merge_difference)
+slower = []
+for length in lengths.values():
+    pair = {"unmerged": tuned, "merged": whole}
+    passes = {name: partial(forward, m, length) for name, m in pair.items()}
+    taken = fastest(passes)
+    slower.append(taken["unmerged"] / taken["merged"])
 
 # %%
-slower = [b / p for b, p in zip(branch, plain, strict=True)]
 grouped_bars(
     list(lengths),
     {"unmerged": slower, "merged": [1.0, 1.0]},
@@ -999,19 +1040,19 @@ from course_utils.memory import tensor_bytes
 before = tensor_bytes(packed)
 prepare_model_for_kbit_training(packed)
 after = tensor_bytes(packed)
-added = after.total - before.total
-f"{before.total / 1e6:.1f} MB before, {after.total / 1e6:.1f} MB after"
+before_mb, after_mb = before.total_bytes / 1e6, after.total_bytes / 1e6
+f"{before_mb:.1f} MB before, {after_mb:.1f} MB after"
 
 # %%
 stacked_bars(
     ["as loaded", "prepared by PEFT"],
     {
-        "4-bit codes": [b.packed / 1e6 for b in (before, after)],
-        "their scales": [b.scales / 1e6 for b in (before, after)],
-        "embedding, head, norms": [b.rest / 1e6 for b in (before, after)],
+        "4-bit codes": [b.packed_bytes / 1e6 for b in (before, after)],
+        "their scales": [b.scale_bytes / 1e6 for b in (before, after)],
+        "embedding, head, norms": [b.rest_bytes / 1e6 for b in (before, after)],
     },
     x_label="parameters, MB",
-    title=f"PEFT's preparation doubles what is not 4-bit: {added / 1e6:.0f} MB more",
+    title=f"PEFT doubles what is not 4-bit: {after_mb - before_mb:.1f} MB more",
     total_format="{:.0f}",
 )
 
@@ -1075,7 +1116,7 @@ def decorators(tree):
     return [ast.unparse(mark) for node in nodes for mark in node.decorator_list]
 
 
-triton = [path for path, tree in trees.items() if "triton.jit" in decorators(tree)]
+triton = [tree for tree in trees.values() if "triton.jit" in decorators(tree)]
 for_lora = [name for name in by_hand if name.startswith("LoRA_")]
 ledger.record("C020", lora_functions=len(for_lora), triton_files=len(triton))
 
@@ -1127,20 +1168,17 @@ ledger.record(
 # %%
 from course_utils.memory import plan_memory
 
-shared = dict(rank=rank, batch_size=2, sequence_length=512, gradient_checkpointing=True)
-plans = {
-    method: plan_memory(llama, method, **shared)
-    for method in ("full", "lora", "qlora")
-}
+shared = {"rank": rank, "batch_size": 2, "sequence_length": 512}
+methods = ("full", "lora", "qlora")
+plans = {method: plan_memory(llama, method, **shared) for method in methods}
 {name: f"{p.total_bytes / 2**30:.1f} GiB" for name, p in plans.items()}
 
 # %%
 import matplotlib.pyplot as plt
 from course_utils.planner_widget import plot_memory_plans
 
-card_bytes = 14.74 * 2**30  # what a T4's 16 GB leave to use
 figure, axes = plt.subplots(figsize=(8.5, 3.4))
-plot_memory_plans(axes, plans, card_bytes)
+plot_memory_plans(axes, plans)
 
 # %% [markdown]
 # Full tuning needs many cards. LoRA removes what training adds, and the 16-bit weights
@@ -1149,14 +1187,13 @@ plot_memory_plans(axes, plans, card_bytes)
 # part". Weights over weights + gradients + optimizer (adapter included):
 
 # %%
-def weight_share(plan):
-    """Weights as a share of what does not depend on the batch."""
-    static = plan.weights + plan.adapter + plan.gradients + plan.optimizer
-    return plan.weights / static
-
-
-shares = {f"{name}_share": weight_share(plan) for name, plan in plans.items()}
-ledger.record("C131", **shares)
+shares = {name: p.weight_bytes / p.static_bytes for name, p in plans.items()}
+ledger.record(
+    "C131",
+    full_share=shares["full"],
+    lora_share=shares["lora"],
+    qlora_share=shares["qlora"],
+)
 
 # %% [markdown]
 # An eighth under full tuning, nearly everything under LoRA and QLoRA. Ask "under which
@@ -1254,15 +1291,16 @@ assert not ledger.missing(), ledger.missing()
 
 # %%
 print(
-    f"… write ΔW = (α/r)BA: B is {tuple(B.shape)}, A is {tuple(A.shape)}, and a",
-    f"fresh adapter moves the logits by {logit_difference:g}.\n"
-    f"… count: {trainable_count:,} trained numbers here, {llama_lora:,} on an 8B.\n"
-    f"… say what LoRA costs: a step took {seconds['LoRA'] / seconds['full']:.2f} of",
-    "a full step's time (2/3 of the arithmetic).\n"
-    f"… trade memory for time: checkpointing kept {saving:.1f} times less for",
-    f"{seconds['checkpointed'] / seconds['stored']:.2f} times the time.\n"
-    f"… merge: logits moved by {merge_difference:.1g}; unmerged, one token took",
-    f"{slower[1]:.1f} times as long.",
+    f"… write ΔW = (α/r)BA: B is {tuple(B.shape)}, A is {tuple(A.shape)}.\n"
+    f"… say why a fresh adapter moves the logits by {logit_difference:g}.\n"
+    f"… count: {trainable_count:,} trained numbers here,",
+    f"{llama_lora:,} on an 8B.\n"
+    f"… say what LoRA costs: a step took {step_ratio:.2f} of the time",
+    "of a full step (2/3 of the arithmetic).\n"
+    f"… trade memory for time: checkpointing kept {saving:.1f} times less",
+    f"for {time_ratio:.2f} times the time.\n"
+    f"… merge: logits moved by {merge_difference:.1g}; unmerged, one token",
+    f"took {slower[1]:.1f} times as long.",
 )
 
 # %% [markdown]
@@ -1271,8 +1309,8 @@ print(
 # - Whether the adapter learns anything useful: a few steps on one text train nothing.
 #   That is notebook 03.
 # - Which rank is best: that needs held-out loss on a task (notebook 04).
-# - The speed of Unsloth's kernels, which need a GPU. Times here are medians of a few
-#   passes on a shared machine; ratios move by a tenth or two from run to run.
+# - The speed of Unsloth's kernels, which need a GPU. Times here are the fastest of
+#   five passes on a shared machine; ratios move by a tenth or two from run to run.
 # - Activations of the 8B: the planner estimates them, no measurement stands behind it
 #   here.
 #
