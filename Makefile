@@ -31,7 +31,8 @@ lint: $(READY) ## style of code and notebooks
 	@$(RUN) -m ruff format --check course_utils tests tools
 
 unit: $(READY) ## unit tests and gates, without executing notebooks
-	@$(RUN) -m pytest -q tests
+	@$(RUN) -m pytest -q tests --ignore tests/with_unsloth
+	@$(RUN) -m pytest -q tests/with_unsloth
 
 nbval: $(READY) ## every notebook, cell by cell, on the nano model
 	@$(RUN) tools/run_nbval.py

@@ -18,7 +18,7 @@ BASE = "#8c8c8c"
 TUNED = "#1f5fa8"
 ACCENT = "#d9822b"
 REFERENCE = {"color": "#4d4d4d", "linestyle": "--", "linewidth": 1.4}
-COLOURS = {"base": BASE, "tuned": TUNED}
+COLOURS = {"base": BASE, "tuned": TUNED, "validation": ACCENT}
 
 
 def use_course_style() -> None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import psutil
+
 from course_utils.profile import Profile, describe, runs_folder
 
-# When this kernel first imported the course: the start of the notebook's clock.
-_STARTED = time.monotonic()
+# When this kernel started: a notebook imports this module only in its last cell.
+_STARTED = psutil.Process().create_time()
 
 
 def run_folder(recipe_name: str, profile: Profile) -> Path:
@@ -50,7 +52,7 @@ def close_run(
         headline: The one number to remember, with its unit.
         seed: That decided data order and initial weights, if any.
     """
-    minutes = (time.monotonic() - _STARTED) / 60
+    minutes = (time.time() - _STARTED) / 60
     machine = tuple(describe(profile))
     record = RunRecord(
         notebook, headline, date.today().isoformat(), minutes, seed, machine

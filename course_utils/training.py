@@ -73,6 +73,7 @@ def trainer_config(plan: Plan, profile: Profile, folder: Path, updates: int):
         bf16=profile.is_gpu and profile.supports_bf16,
         logging_steps=1,
         eval_strategy="steps",
+        eval_on_start=True,  # the base's loss, without which no fall can be seen
         eval_steps=every,
         save_strategy="steps",
         save_steps=every,

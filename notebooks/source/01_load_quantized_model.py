@@ -72,7 +72,7 @@ import torch
 
 for name in ["float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn"]:
     info = torch.finfo(getattr(torch, name))
-    print(f"{name:13}  {info.bits:2} bits  largest {info.max:8.3g}  step {info.eps:.2g}")
+    print(f"{name:13} {info.bits:2} bits  max {info.max:8.3g}  step {info.eps:.2g}")
 
 # %% [markdown]
 # It does. "bf16 has the range of fp32", says S2. In powers of ten:

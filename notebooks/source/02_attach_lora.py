@@ -693,7 +693,7 @@ axes = stacked_bars(
     title="On every model, most of the adapter sits in the MLP",
     total_format="",
 )
-axes.legend(loc="upper right", bbox_to_anchor=(1, -0.12), ncols=2)
+axes.legend(loc="upper right", bbox_to_anchor=(1, -0.2), ncols=2)
 
 # %%
 ledger.record(
@@ -910,8 +910,8 @@ ledger.record(
 
 # %% [markdown]
 # "Five times" and "20 %" are one model's figures. The saving grows with depth and
-# shrinks with the vocabulary, and LoRA pays more for it, in proportion, than full
-# tuning does.
+# shrinks with the vocabulary, and by the count of operations LoRA pays more for it, in
+# proportion, than full tuning does.
 #
 # ## 8. Merging
 #
@@ -990,9 +990,9 @@ grouped_bars(
 )
 
 # %% [markdown]
-# Merged, LoRA adds no latency: there is nothing left to add any. Unmerged it costs, most
-# where a pass is small, since each branch is two more small products. The price of merging
-# is the switch: several adapters over one base stay unmerged. And merging *into a 4-bit
+# Merged, LoRA adds no latency: there is nothing left to add any. Unmerged it costs time
+# in every pass, since each branch is two more small products. What merging gives up is
+# the switch: several adapters over one base stay unmerged. And merging *into a 4-bit
 # base* rounds a small ΔW away; notebook 07 shows that, and the way out.
 #
 # ## 9. What prepares a 4-bit model for training?

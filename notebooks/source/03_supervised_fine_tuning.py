@@ -521,9 +521,9 @@ frozen_before = checksums(model)
 model.print_trainable_parameters()
 
 # %% [markdown]
-# One callback looks at the gradients in the first two updates: which share of their
-# entries is exactly zero? Prediction: all of A's in the first update, because B = 0
-# lets no signal through to A; after that none, since LoRA's updates are dense.
+# One callback looks at the gradients in each update: which share of their entries is
+# exactly zero? Prediction: all of A's in the first update, because B = 0 lets no signal
+# through to A; later none, since LoRA's updates are dense.
 
 # %%
 from transformers import TrainerCallback
@@ -574,7 +574,7 @@ from course_utils.plots import curves
 
 logged = pd.DataFrame(run.history).groupby("step").first()
 valid = logged["eval_loss"].dropna()
-title = f"Validation loss fell to {valid.iloc[-1]:.2f}: what was learnt, carries over"
+title = f"Validation loss: from {valid.iloc[0]:.2f} to {valid.iloc[-1]:.2f} nats a token"
 axes = curves(
     logged.index,
     {"training, this batch": logged["loss"], "validation": logged["eval_loss"]},
@@ -587,7 +587,23 @@ axes = curves(
 # The steep part is the form, which every row shares. What stays is what differs from
 # row to row: titles, numbers, reasons. Notebook 04 reads such curves in earnest.
 #
-# And the gradients? Beside them the rank of one finished update, ΔW = (α/r)·B·A.
+# And the gradients, in the first four updates?
+
+# %%
+pd.DataFrame(
+    {
+        "rate": logged["learning_rate"].dropna().to_numpy()[:4],
+        "zeros in A's gradient": [share["A"] for share in zeros.shares[:4]],
+        "zeros in B's gradient": [share["B"] for share in zeros.shares[:4]],
+    },
+    index=pd.Index(range(1, 5), name="update"),
+).round(5)
+
+# %% [markdown]
+# The prediction was half right. A's gradient is zero in the first update, and in the
+# second one too: a warm-up begins at the rate 0, so the first update moves nothing and B
+# is still zero. From the third on both gradients are dense. And what rank has a
+# finished update, ΔW = (α/r)·B·A?
 
 # %%
 layer = next(m for name, m in model.named_modules() if name.endswith("q_proj"))
@@ -596,7 +612,7 @@ delta = layer.scaling["default"] * factor_b @ factor_a  # (out, in)
 update_rank = torch.linalg.matrix_rank(delta.float()).item()
 
 # %%
-first, later = zeros.shares[0], zeros.shares[1]
+first, later = zeros.shares[0], zeros.shares[2]
 ledger.record(
     "C061",
     a_zero_share_first=first["A"],
