@@ -23,6 +23,7 @@ if os.environ.get("COURSE_PROFILE") in ("cpu", "nano"):
 from unsloth import FastLanguageModel
 # isort: on
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -177,6 +178,17 @@ def _answer_batch(model, tokenizer, requests, max_new_tokens) -> list[str]:
         )
     new = tokens[:, inputs["input_ids"].shape[1] :]  # (batch, new)
     return [text.strip() for text in tokenizer.batch_decode(new, True)]
+
+
+def free_memory() -> None:
+    """Give back what deleted models held; two 8B models do not fit on a T4.
+
+    A trainer and its model refer to each other, so `del` alone frees nothing
+    until the garbage collector has run.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def logits_of(

@@ -183,7 +183,7 @@ class _Stopwatch(TrainerCallback):
 
     def __init__(self):
         self.seconds = 0.0
-        self.tokens = 0
+        self.updates = 0
         self._start = 0.0
 
     def on_step_begin(self, args, state, control, **kwargs):
@@ -191,23 +191,28 @@ class _Stopwatch(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         self.seconds += time.perf_counter() - self._start
+        self.updates += 1
 
 
-def run_training(trainer, recipe_name: str, profile: Profile) -> TrainingRun:
+def run_training(
+    trainer, recipe_name: str, profile: Profile, *, resume: bool = False
+) -> TrainingRun:
     """Train to the end and return what happened.
 
     Args:
         trainer: From `build_trainer`.
         recipe_name: For the record.
         profile: For the record.
+        resume: Go on from the last checkpoint in the trainer's folder; the history
+            then covers the whole run, times and tokens this part of it.
     """
     watch = _Stopwatch()
     trainer.add_callback(watch)
     start = time.perf_counter()
-    trainer.train()
+    trainer.train(resume_from_checkpoint=resume)
     seconds = time.perf_counter() - start
     lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
-    seen = trainer.state.global_step * trainer.args.train_batch_size
+    seen = watch.updates * trainer.args.train_batch_size
     seen *= trainer.args.gradient_accumulation_steps
     return TrainingRun(
         recipe=recipe_name,

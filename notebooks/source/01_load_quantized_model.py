@@ -200,6 +200,9 @@ from course_utils.profile import BF16_CAPABILITY, MINIMUM_CAPABILITY
 
 capabilities = {"P100": (6, 0), "T4": (7, 5), "A100": (8, 0), "H100": (9, 0)}
 as_number = {card: major + minor / 10 for card, (major, minor) in capabilities.items()}
+as_number
+
+# %%
 ledger.record(
     "C032",
     p100_capability=as_number["P100"],
@@ -224,7 +227,7 @@ units = [name for name, there in features.items() if "bf16" in name and there]
 f"bf16 units of this processor: {', '.join(units) or 'none'}"
 
 # %% [markdown]
-# Remember the answer. It decides the bf16 times in section 5.
+# Remember the answer: it decides the bf16 times in section 5.
 #
 # ## 2. NF4 by hand
 #
@@ -415,11 +418,16 @@ ledger.record(
 #
 # $$4 + \frac{32}{64} = 4.5 \qquad\text{against}\qquad
 # 4 + \frac{8}{64} + \frac{32}{64 \cdot 256} = 4.127 .$$
+#
+# What is that on a large model? The shapes of eight models ship with the course.
 
 # %%
 from course_utils.architectures import load_architectures
 
 architectures = load_architectures()
+list(architectures)
+
+# %%
 single_bits = 4 + 32 / 64
 double_bits = 4 + 8 / 64 + 32 / (64 * 256)
 saving_bits = single_bits - double_bits
@@ -530,9 +538,9 @@ ledger.record(
 )
 
 # %% [markdown]
-# S0 says "half a byte for each weight, about 5.5 GB". The result is near because two
-# errors almost cancel: the forgotten scales and rest against a rounded-up guess. In 16
-# bits, where nothing needs a scale:
+# S0 says "half a byte for each weight, so about 5.5 GB". Half a byte for each would be
+# 4.0 GB; the figure is nearer to the truth than its own reason. In 16 bits, where
+# nothing needs a scale:
 
 # %%
 llama_bf16 = predicted_bytes(llama, 16)
@@ -541,7 +549,7 @@ ledger.record("C008", bf16_gb=llama_bf16 / 1e9, bf16_gib=llama_bf16 / GIB)
 # %% [markdown]
 # ### Four models, predicted
 #
-# The shapes of the models are facts that the course ships, so no download is needed.
+# The same rule for four models, from their shapes alone, without a download:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -653,7 +661,7 @@ ledger.record(
 )
 
 # %% [markdown]
-# Right in GiB for the first, wrong by half for the second. The last value is what PEFT's
+# Right in GiB for the first; the second is half of the truth. The last value is what PEFT's
 # `prepare_model_for_kbit_training` makes of it: it turns everything that is not packed
 # into fp32. Next, S1: "Mistral-7B has 7 billion parameters".
 
@@ -875,6 +883,7 @@ sizes.round(1)
 # Is the planner's rule within five percent in each format?
 
 # %%
+del full
 deviation = (sizes["predicted"] / sizes["true"] - 1).abs()
 assert (deviation < 0.05).all(), deviation
 f"largest deviation {deviation.max():.2%}, in {deviation.idxmax()}"
@@ -915,18 +924,17 @@ def loss_of(model):
 
 # %%
 import time
-from statistics import median
 
 
-def seconds(call, repeats=7):
-    """Median time of a call, after one that warms up."""
-    call()
+def seconds(call, repeats):
+    """Fastest of several calls: what else the machine does can only add time."""
+    call()  # the first call also warms up
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    return median(times)
+    return min(times)
 
 
 # %%
@@ -940,8 +948,8 @@ def speed_of(model, prompt=tokens[:, :256]):
     half = prompt.shape[1] // 2
     cache = model(prompt[:, :half]).past_key_values
     step = dict(input_ids=prompt[:, half : half + 1], past_key_values=cache)
-    reading = seconds(lambda: next_token(input_ids=prompt))
-    return reading, seconds(lambda: next_token(**step), repeats=15)
+    reading = seconds(lambda: next_token(input_ids=prompt), repeats=6)
+    return reading, seconds(lambda: next_token(**step), repeats=40)
 
 
 # %% [markdown]
@@ -966,7 +974,6 @@ def cost_of(way, special_kernel=False):
 
 
 # %%
-del full
 columns = ["loss", "reading", "writing"]
 measured = {way: cost_of(way) for way in ways}
 measured["NF4, special kernel"] = cost_of("NF4", special_kernel=True)
@@ -975,11 +982,14 @@ costs["perplexity"] = costs["loss"].map(exp)
 costs.round(3)
 
 # %% [markdown]
-# The table as a picture. Perplexity first; the dashed line is fp32.
+# Quality first: how many nats does each format add, and what is that as perplexity?
 
 # %%
 loss = costs["loss"]
 increase = loss["NF4"] - loss["fp32"]
+(loss - loss["fp32"]).round(3)
+
+# %%
 axes = grouped_bars(
     list(ways),
     {"perplexity": costs["perplexity"][list(ways)].tolist()},
@@ -1005,6 +1015,9 @@ ledger.record(
 
 # %%
 relative = costs[["reading", "writing"]] / costs.loc["fp32", ["reading", "writing"]]
+relative.round(2)
+
+# %%
 axes = grouped_bars(
     [way.replace(", ", ",\n") for way in relative.index],
     {
@@ -1091,17 +1104,20 @@ true
 # %%
 from course_utils.movies import follows_form, load_movies
 
+requests = [row.request for row in load_movies("validation")[1:5]]
+requests
+
+# %%
 del model
 base, tokenizer = models.load_base(plan, profile)
-requests = [row.request for row in load_movies("validation")[1:5]]
 answers = models.answer(base, tokenizer, requests)
 for request, answer in zip(requests, answers):
     print(f"› {request}\n{answer}\n")
 
 # %% [markdown]
-# It talks, and at length. The application needs one form: a bold title with the year,
+# Whatever it says, it is not what the application needs: a bold title with the year,
 # then genre, runtime and reason as three bullets, and nothing else. How many of the
-# four have it?
+# four answers have this form?
 
 # %%
 in_form = sum(follows_form(answer) for answer in answers)
@@ -1178,6 +1194,9 @@ ledger.record(
 # %%
 from course_utils.planner_widget import T4_USABLE_BYTES
 
+T4_USABLE_BYTES / GIB
+
+# %%
 ledger.record(
     "C005",
     bf16_gib=weight_bytes(llama, "bf16") / GIB,
