@@ -267,7 +267,7 @@ def gradient_norm(name):
     thin = [getattr(m, name)["default"].weight for m in adapted]
     return torch.stack([matrix.grad.norm() for matrix in thin]).norm().item()
 
-
+# %%
 def update(model, optimizer):
     """One step of training on the text; returns its loss."""
     optimizer.zero_grad()
@@ -376,6 +376,8 @@ import inspect
 defaults = inspect.signature(models.FastLanguageModel.get_peft_model).parameters
 unsloth_scale = defaults["lora_alpha"].default / defaults["r"].default
 double_rule = INFRAMIND.plan.alpha / INFRAMIND.plan.rank
+
+# %%
 ledger.record(
     "C095",
     double_rule_scale=double_rule,
@@ -536,6 +538,8 @@ sevenfold = LoraConfig(
     lora_alpha=INFRAMIND.plan.alpha,
     target_modules=list(INFRAMIND.plan.target_modules),
 )
+
+# %%
 with torch.device("meta"):
     wrapped = get_peft_model(empty, sevenfold)
 counted, with_adapter = wrapped.get_nb_trainable_parameters()
@@ -784,6 +788,7 @@ whole, small_tokenizer = models.load_base(small_plan, profile)
 whole.requires_grad_(True)
 training_mode(whole, use_gradient_checkpointing=False)
 
+# %%
 frozen, _ = models.load_base(small_plan, profile)
 tuned = models.attach_lora(frozen, small_plan)
 training_mode(tuned, use_gradient_checkpointing=False)
@@ -940,6 +945,7 @@ thin = [p for p in tuned.parameters() if p.requires_grad]
 thin_optimizer = torch.optim.AdamW(thin, lr=plan.learning_rate)
 losses = [update(tuned, thin_optimizer) for _ in range(3)]
 
+# %%
 with torch.no_grad():
     for name, branch in tuned.named_modules():
         if hasattr(branch, "lora_A"):
@@ -1007,7 +1013,7 @@ def upcast_bytes(architecture):
     rest = architecture.parameters - architecture.linear_parameters
     return 2 * rest
 
-
+# %%
 ledger.record(
     "C098",
     smollm2_mb=upcast_bytes(smollm2) / 1e6,
@@ -1077,12 +1083,14 @@ ledger.record("C099", branches_with_gradient=alive, branches=len(grads))
 # function of the same name hands over to one of its own: with which settings?
 
 # %%
-# NBVAL_CHECK_OUTPUT
 import ast
 from importlib.util import find_spec
 from pathlib import Path
 
 unsloth_folder = Path(find_spec("unsloth").origin).parent
+
+# %%
+# NBVAL_CHECK_OUTPUT
 syntax = ast.parse((unsloth_folder / "models" / "_utils.py").read_text("utf-8"))
 for node in ast.walk(syntax):
     name = getattr(node, "name", "")
@@ -1102,7 +1110,7 @@ def is_written_by_hand(node):
         return False
     return any("autograd.Function" in ast.unparse(base) for base in node.bases)
 
-
+# %%
 kernels = sorted((unsloth_folder / "kernels").rglob("*.py"))
 trees = {path: ast.parse(path.read_text("utf-8")) for path in kernels}
 nodes = [node for tree in trees.values() for node in ast.walk(tree)]
@@ -1115,7 +1123,7 @@ def decorators(tree):
     nodes = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
     return [ast.unparse(mark) for node in nodes for mark in node.decorator_list]
 
-
+# %%
 triton = [tree for tree in trees.values() if "triton.jit" in decorators(tree)]
 for_lora = [name for name in by_hand if name.startswith("LoRA_")]
 ledger.record("C020", lora_functions=len(for_lora), triton_files=len(triton))

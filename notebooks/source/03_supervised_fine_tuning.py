@@ -306,6 +306,8 @@ batch = {name: ids.to(base.device) for name, ids in batch.items()}
 with torch.inference_mode():
     reported = base(**batch).loss
     scores = base(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+
+# %%
 ours = completion_nll(scores, batch["labels"])
 torch.testing.assert_close(ours, reported.float(), rtol=2e-3, atol=1e-3)
 print(f"ours {ours:.4f}, the model's {reported:.4f} nats per token")
@@ -456,7 +458,7 @@ print(f"{sum(smollm2):,} and {sum(mistral_7b):,} numbers in the two adapters")
 def saved_by_8_bit(sizes: list[int]) -> float:
     return optimizer_bytes(sizes, "adamw") - optimizer_bytes(sizes, "adamw_8bit")
 
-
+# %%
 whole_8b = [architectures["llama-3.1-8b"].parameters]
 ledger.record(
     "C065",
@@ -556,6 +558,8 @@ folder = run_folder(recipe.name, profile)
 trainer = build_trainer(
     model, tokenizer, train_rows, valid_rows, plan, profile, folder
 )
+
+# %%
 zeros = ZeroGradients()
 trainer.add_callback(zeros)
 run = run_training(trainer, recipe.name, profile)
@@ -574,6 +578,8 @@ from course_utils.plots import curves
 
 logged = pd.DataFrame(run.history).groupby("step").first()
 valid = logged["eval_loss"].dropna()
+
+# %%
 title = f"Validation loss: from {valid.iloc[0]:.2f} to {valid.iloc[-1]:.2f} nats a token"
 axes = curves(
     logged.index,
@@ -644,7 +650,7 @@ def pass_rate(passed: list[bool]) -> tuple[float, tuple[float, float]]:
     interval = proportion_confint(sum(passed), len(passed), method="wilson")
     return sum(passed) / len(passed), interval
 
-
+# %%
 form_before = pass_rate([follows_form(text) for text in before])
 form_after = pass_rate([follows_form(text) for text in after])
 form_before, form_after
@@ -662,6 +668,8 @@ films = load_films()
 stated = [parse_answer(text) for text in after]
 known = [a is not None and a.name in films for a in stated]
 facts = [a is not None and not wrong_facts(a, films) for a in stated]
+
+# %%
 says_it_fits = [
     a is not None and not broken_constraints(a, c.notes["constraints"])
     for a, c in zip(stated, held_out)
@@ -682,6 +690,8 @@ from course_utils.plots import grouped_bars
 base_rates = [form_before[0]] + [float("nan")] * 3
 tuned_rates = [rate for rate, _ in rates.values()]
 spread = [interval for _, interval in rates.values()]
+
+# %%
 grouped_bars(
     list(checks),
     {"base": base_rates, "tuned": tuned_rates},
@@ -778,6 +788,8 @@ from course_utils.memory_measured import tensor_bytes
 from course_utils.training import StopAfter
 
 del reloaded
+
+# %%
 DRILL_UPDATES = 6  # enough to stop in the middle and see both halves
 drill = dataclasses.replace(plan, max_steps=DRILL_UPDATES)
 watched = valid_rows.select(range(plan.batch_size))
