@@ -7,8 +7,8 @@ from course_utils.profile import (
     Profile,
     UnsupportedMachine,
     doctor,
-    refuse_unsupported,
     pinned_versions,
+    refuse_unsupported,
     torch_drives,
     version_warnings,
 )

@@ -418,10 +418,13 @@ curves(
 # "higher rank did not help" in someone's table may be this effect alone. So hold the
 # scale fixed when you vary the rank.
 #
-# ### Exercise 1 · Keep the scale ●○○ (3 minutes)
+# ### ●○○ Exercise 1 · Keep the scale (3 minutes)
+#
+# *Why it matters: without it, an experiment on rank is an experiment on the size of the
+# update.*
 #
 # You have a recipe that works and want to try another rank. Which alpha keeps α/r as it
-# was? Without it, an experiment on rank is an experiment on the size of the update.
+# was?
 
 # %% tags=["exercise"]
 from course_utils.checks import TODO, Case, check
@@ -709,10 +712,11 @@ ledger.record(
 # %% [markdown]
 # "MLPs store facts" is a hypothesis of interpretability research; the share is a fact.
 #
-# ### Exercise 2 · Count an adapter ●○○ (3 minutes)
+# ### ●○○ Exercise 2 · Count an adapter (3 minutes)
 #
-# One module, the same in each block. How many parameters does its adapter train? You
-# will be asked for such a number, and a wrong one is easy to notice.
+# *Why it matters: you will be asked for such a number, and a wrong one is easy to notice.*
+#
+# One module, the same in each block. How many parameters does its adapter train?
 
 # %% tags=["exercise"]
 def adapter_parameters(
@@ -1214,10 +1218,11 @@ from course_utils.planner_widget import memory_planner
 memory_planner(architectures)
 
 # %% [markdown]
-# ### Exercise 3 · Will it fit? ●●○ (5 minutes)
+# ### ●●○ Exercise 3 · Will it fit? (5 minutes)
 #
-# The question behind most memory questions in interviews: the static GB of a run with an
-# adapter. The base costs its bytes a parameter and nothing else; the adapter is in fp32
+# *Why it matters: this is the question behind most memory questions in interviews.*
+#
+# How many static GB does a run with an adapter take? The base costs its bytes a parameter and nothing else; the adapter is in fp32
 # with an fp32 gradient and Adam's two moments.
 
 # %% tags=["exercise"]

@@ -233,6 +233,7 @@ from course_utils.checks import TODO, Case, check
 
 
 def mask(tokens: list[int], spans: list[tuple[int, int]]) -> list[int]:
+    """Labels: the tokens inside the spans, -100 everywhere else."""
     return TODO
 
 
@@ -376,6 +377,7 @@ ledger.record(
 
 # %% tags=["exercise"]
 def count_updates(rows: int, batch: int, accumulation: int, epochs: int) -> int:
+    """Optimizer updates of a whole run."""
     return TODO
 
 
@@ -430,7 +432,8 @@ ledger.record(
 # %%
 from trl import SFTConfig
 
-defaults = {field.name: field.default for field in SFTConfig.__dataclass_fields__.values()}
+fields = SFTConfig.__dataclass_fields__.values()
+defaults = {field.name: field.default for field in fields}
 ledger.record(
     "C171",
     default_rate=defaults["learning_rate"],
@@ -538,10 +541,10 @@ class ZeroGradients(TrainerCallback):
         self.shares = []
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        grads = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+        trained = [n for n in model.named_parameters() if n[1].requires_grad]
         share = {}
         for matrix in "AB":
-            chosen = [g for name, g in grads.items() if f"lora_{matrix}" in name]
+            chosen = [p.grad for name, p in trained if f"lora_{matrix}" in name]
             zeros = sum((g == 0).sum().item() for g in chosen)
             share[matrix] = zeros / sum(g.numel() for g in chosen)
         self.shares.append(share)
@@ -867,6 +870,7 @@ curves(
 
 # %% tags=["exercise"]
 def rate_at(step: int, total: int, warmup: int, peak: float) -> float:
+    """Learning rate of a step, with a linear warm-up and a linear fall."""
     return TODO
 
 

@@ -108,7 +108,7 @@ def test_a_saved_adapter_comes_back_as_the_same_function(
 def test_a_folder_without_an_adapter_is_an_error_and_not_a_hub_look_up(
     plan, profile, tmp_path
 ):
-    with pytest.raises(FileNotFoundError, match="No adapter_config.json"):
+    with pytest.raises(FileNotFoundError, match=r"No adapter_config\.json"):
         models.load_adapter(tmp_path / "nowhere", plan, profile)
 
 
