@@ -37,9 +37,9 @@ _MOVIES_SCALE = {
         },
         reasons={
             "model": "the largest that trains in minutes on two cores; in a wheel",
-            "load_in_4bit": "fp32 trains 2.5 times faster here than NF4 does",
+            "load_in_4bit": "unpacking NF4 costs time; notebook 03 measures how much",
             "learning_rate": "a small model and few updates bear five times the rate",
-            "optimizer": "8-bit states save 27 MB here: not worth a dependency",
+            "optimizer": "8-bit states would save 28 MB: too little to matter here",
             "batch_size": "4 sequences of about 90 tokens keep two cores busy",
             "accumulation_steps": "1: memory is no limit here",
             "max_steps": "updates; 80 x 4 = 320 rows, most of one pass over the data",

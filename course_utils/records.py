@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from course_utils.profile import Profile, describe, runs_folder
+from course_utils.doctor import describe
+from course_utils.profile import Profile, runs_folder
 
 # When this kernel started: a notebook imports this module only in its last cell.
 _STARTED = psutil.Process().create_time()

@@ -1,5 +1,7 @@
 """The tools that run and publish notebooks."""
 
+from pathlib import Path
+
 import execution
 import nbformat
 import project
@@ -32,6 +34,14 @@ def test_progress_bars_and_widget_views_are_dropped_and_the_rest_is_kept():
     kept = [o.get("text") or o["data"] for o in notebook.cells[0].outputs]
     assert kept == ["a warning\n", {"text/plain": "3"}]
     assert "widgets" not in notebook.metadata
+
+
+def test_folders_of_this_machine_do_not_reach_a_published_notebook():
+    notebook = notebook_of("x")
+    text = f"{project.ROOT}/runs and {Path.home()}/.cache/model"
+    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text=text)]
+    execution.tidy(notebook)
+    assert notebook.cells[0].outputs[0].text == "./runs and ~/.cache/model"
 
 
 def test_an_unknown_notebook_number_names_the_known_ones():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -90,6 +91,7 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
         if cell.cell_type != "code":
             continue
         cell.metadata.pop("execution", None)
+        cell.outputs = [without_paths(output) for output in cell.outputs]
         kept = []
         for output in cell.outputs:
             if WIDGET_VIEW in output.get("data", {}):
@@ -99,6 +101,12 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
             kept.append(output)
         cell.outputs = kept
     notebook.metadata.pop("widgets", None)
+
+
+def without_paths(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """An output in which this machine's folders are `.` and `~`."""
+    text = json.dumps(output).replace(str(ROOT), ".").replace(str(Path.home()), "~")
+    return nbformat.from_dict(json.loads(text))
 
 
 def is_progress(text: str) -> bool:

@@ -14,13 +14,8 @@ import nbformat
 from execution import convert, execute
 from project import sources
 
-from course_utils.profile import (
-    Profile,
-    UnsupportedMachine,
-    describe,
-    refuse_unsupported,
-    runs_folder,
-)
+from course_utils.doctor import describe, refuse_unsupported
+from course_utils.profile import Profile, UnsupportedMachine, runs_folder
 
 LINE = "{:34}  {:>7}  {:6}  {}"
 

@@ -24,8 +24,8 @@ pass
 
 # %%
 from course_utils import models  # first: it imports unsloth, which patches the rest
+from course_utils.doctor import doctor
 from course_utils.plots import use_course_style
-from course_utils.profile import doctor
 
 use_course_style()
 profile = doctor()

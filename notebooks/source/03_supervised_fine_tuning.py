@@ -24,7 +24,7 @@ pass
 
 # %%
 from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.profile import doctor
+from course_utils.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -583,7 +583,8 @@ logged = pd.DataFrame(run.history).groupby("step").first()
 valid = logged["eval_loss"].dropna()
 
 # %%
-title = f"Validation loss: from {valid.iloc[0]:.2f} to {valid.iloc[-1]:.2f} nats a token"
+start, end = valid.iloc[0], valid.iloc[-1]
+title = f"Validation loss: from {start:.2f} to {end:.2f} nats a token"
 axes = curves(
     logged.index,
     {"training, this batch": logged["loss"], "validation": logged["eval_loss"]},
@@ -704,6 +705,8 @@ grouped_bars(
 );
 
 # %% [markdown]
+# (The base gave no answer in the form, so it states no facts that could be read out.)
+#
 # The first bar is what was trained. The last is what many take for granted along with
 # it. Supervised fine-tuning makes every token of the answers likelier, their content
 # too; but a few hundred rows show a form three hundred times and each fact once. A
@@ -857,8 +860,9 @@ curves(
 
 # %% [markdown]
 # It trains, from a start that is a little higher, since NF4 rounds the weights. What it
-# saves is the base's bytes; what it costs is the unpacking in each pass, which a CPU
-# feels far more than a GPU. Mind that this small model's weights were 4-bit when they
+# saves is the base's bytes; what it costs is the unpacking in each pass. How much that
+# is depends on the CPU: one with AVX-512 bears it well, others need twice the time or
+# more. Mind that this small model's weights were 4-bit when they
 # were published: here they are rounded a second time.
 #
 # ### ●●○ Exercise 3 · The schedule (5 minutes)
