@@ -36,14 +36,21 @@ def question(source: Path) -> str:
     return re.search(r"^# # \d+ · (.+)$", source.read_text(), re.M).group(1)
 
 
+def measured_minutes(source: Path) -> str:
+    """Minutes of the notebook's last run on this machine, `?` before the first."""
+    record = ROOT / f"runs/records-{PROFILE}/{source.name[:2]}.json"
+    if not record.exists():
+        return "?"
+    return f"{json.loads(record.read_text())['minutes']:.0f}"
+
+
 def table_row(source: Path) -> str:
-    """A row of the README's table; minutes as this machine measured them."""
+    """A row of the README's table."""
     number = source.name[:2]
-    record = json.loads((ROOT / f"runs/records-{PROFILE}/{number}.json").read_text())
     estimate = course_settings()["t4_minutes"][number]
     link = f"[{number}](notebooks/{notebook_of(source).name})"
     return (
-        f"| {link} | {question(source)} | {record['minutes']:.0f} | {estimate} "
+        f"| {link} | {question(source)} | {measured_minutes(source)} | {estimate} "
         f"(estimate) | {colab_badge(source)} |"
     )
 
