@@ -12,7 +12,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from statsmodels.stats.proportion import proportion_confint
 
-from course_utils.movies import follows_form
+from course_utils.movies import (
+    Film,
+    follows_form,
+    load_films,
+    parse_answer,
+    wrong_facts,
+)
 from course_utils.plots import BASE, TUNED, use_course_style
 
 ANSWERS = ROOT / "runs" / "movie_recommender-cpu" / "answers.jsonl"
@@ -43,18 +49,31 @@ def panel(axes, title: str, text: str, colour: str) -> None:
     )
 
 
+def has_right_facts(text: str, films: dict[str, Film]) -> bool:
+    """Whether an answer is in the form and its facts stand in the table."""
+    answer = parse_answer(text)
+    return answer is not None and not wrong_facts(answer, films)
+
+
 def rates(axes, rows: list[dict]) -> None:
-    """Share of held-out requests in the form, with Wilson intervals."""
-    for position, (key, colour) in enumerate((("before", BASE), ("after", TUNED))):
-        passed = sum(follows_form(row[key]) for row in rows)
-        low, high = proportion_confint(passed, len(rows), method="wilson")
-        share = passed / len(rows)
+    """Shares of held-out requests that pass, with Wilson intervals."""
+    films = load_films()
+    facts = [has_right_facts(row["after"], films) for row in rows]
+    bars = {
+        "base:\nform": ([follows_form(row["before"]) for row in rows], BASE),
+        "tuned:\nform": ([follows_form(row["after"]) for row in rows], TUNED),
+        "tuned:\nfacts": (facts, TUNED),
+    }
+    for position, (passed, colour) in enumerate(bars.values()):
+        low, high = proportion_confint(sum(passed), len(passed), method="wilson")
+        share = sum(passed) / len(passed)
         spread = [[max(0, share - low)], [max(0, high - share)]]
         axes.bar(position, share, 0.6, color=colour)
         axes.errorbar(position, share, spread, ecolor="#222222", capsize=5)
-        axes.text(position, -0.17, f"{passed} of {len(rows)}", ha="center", fontsize=9)
-    axes.set_xticks([0, 1], ["base", "tuned"])
-    axes.set(ylim=(0, 1.05), title="Held-out requests\nin the form")
+        told = f"{sum(passed)} of {len(passed)}"
+        axes.text(position, min(high, 1) + 0.04, told, ha="center", fontsize=9)
+    axes.set_xticks(range(len(bars)), list(bars))
+    axes.set(ylim=(0, 1.15), title="Held-out requests")
     axes.grid(axis="x", visible=False)
 
 
@@ -64,7 +83,7 @@ def draw_before_after() -> None:
     row = next((row for row in rows if follows_form(row["after"])), rows[0])
     use_course_style()
     figure, axes = plt.subplots(
-        1, 3, figsize=(11, 3.3), width_ratios=[1.35, 1.35, 0.8], dpi=110
+        1, 3, figsize=(11, 2.9), width_ratios=[1.3, 1.3, 0.95], dpi=110
     )
     figure.suptitle(f"“{row['request']}”", x=0.01, ha="left", fontsize=11)
     panel(axes[0], "before: SmolLM2-135M-Instruct", row["before"], "#4d4d4d")

@@ -883,7 +883,7 @@ halfway = Case(
     arguments=(60, 100, 20, 1.0),
     expected=0.5,
     mistakes={
-        0.4: "the fall starts at `warmup`, not at 0: (total − step) / (total − warmup).",
+        0.4: "the fall starts at `warmup`: (total − step) / (total − warmup).",
         0.6: "this is step / total: it rises, and ignores the warm-up.",
         3.0: "this is step / warmup: after the warm-up the rate must fall.",
     },

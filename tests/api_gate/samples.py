@@ -142,6 +142,11 @@ from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, TextSt
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from peft import PeftModel
+from course_utils.plots import curves
+
+# %%
+axes = curves([1], {"a": [1]}, x_label="x", y_label="y", title="of no library here")
+axes.legend(loc="upper center", ncols=3)
 
 # %%
 model, tokenizer = FastLanguageModel.from_pretrained(

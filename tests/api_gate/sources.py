@@ -166,10 +166,11 @@ class SourceModule(Value):
 
     def _from(self, node: ast.ImportFrom) -> Values:
         source, name = self._target(node), node.names[0].name
+        root = source.dotted.split(".")[0]
         try:
-            if source.dotted.split(".")[0] in INSTALLED:
+            if root in INSTALLED:
                 return installed_module(source.dotted).attribute(name)
-            if source.path:
+            if root in READ_AS_SOURCE and source.path:
                 return SourceModule.attribute(source, name)
         except (MissingName, ImportError):
             return ()
