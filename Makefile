@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 N ?= 01
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course notebook publish test unit nbval lint clean
+.PHONY: help setup course notebook publish prose test unit nbval lint clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ notebook: $(READY) ## run one notebook: make notebook N=03
 
 publish: $(READY) ## write, execute and refresh the committed notebooks
 	@$(RUN) tools/publish.py $(if $(filter command line,$(origin N)),$(N))
+
+prose: $(READY) ## after edits of text alone: renew it, keep the outputs
+	@$(RUN) tools/publish.py --prose
 
 lint: $(READY) ## style of code and notebooks
 	@$(RUN) -m ruff check .

@@ -132,14 +132,16 @@ class Settled:
     values: Mapping[str, float]
 
     def __repr__(self) -> str:
-        numbers = ", ".join(
-            f"{key} = {value:,.6g} {self.claim.values[key].unit}"
+        numbers = [
+            f"  {key} = {self._spell(value)} {self.claim.values[key].unit}"
             for key, value in self.values.items()
-        )
-        return (
-            f"{self.claim.id} · {self.claim.seed}: “{self.claim.claim}”\n"
-            f"→ {self.claim.verdict}: {numbers}"
-        )
+        ]
+        said = f"{self.claim.id} · {self.claim.seed}: “{self.claim.claim}”"
+        return "\n".join([said, f"→ {self.claim.verdict}", *numbers])
+
+    @staticmethod
+    def _spell(value: float) -> str:
+        return f"{value:,.0f}" if value == int(value) else f"{value:,.5g}"
 
 
 class _Values:

@@ -49,6 +49,8 @@ def model_location(plan: Plan) -> str:
         if not (folder / "tokenizer.json").exists():
             nano_model_path(folder)
         return str(folder)
+    if Path(plan.model.name).is_dir():
+        return str(Path(plan.model.name).resolve())
     return plan.model.name
 
 

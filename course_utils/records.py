@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
 import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import psutil
+import torch
 
 from course_utils.doctor import describe
 from course_utils.profile import Profile, runs_folder
@@ -32,14 +35,27 @@ class RunRecord:
     headline: str
     day: str
     minutes: float
+    peak_memory_gib: float
     seed: int | None
     machine: tuple[str, ...]
 
     def __repr__(self) -> str:
         seed = "none" if self.seed is None else str(self.seed)
         lines = [f"headline   {self.headline}", f"date       {self.day}"]
-        lines += [f"minutes    {self.minutes:.1f}", f"seed       {seed}", *self.machine]
-        return "\n".join(lines)
+        lines += [f"minutes    {self.minutes:.1f}"]
+        lines += [f"peak       {self.peak_memory_gib:.1f} GiB", f"seed       {seed}"]
+        return "\n".join([*lines, *self.machine])
+
+
+def peak_memory_gib(profile: Profile) -> float:
+    """Most memory held at once by this process, in GiB.
+
+    On a GPU what torch reserved on the card, on a CPU the resident set.
+    """
+    if profile.is_gpu:
+        return torch.cuda.max_memory_reserved() / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20  # Linux: KiB
 
 
 def close_run(
@@ -53,10 +69,14 @@ def close_run(
         headline: The one number to remember, with its unit.
         seed: That decided data order and initial weights, if any.
     """
-    minutes = (time.time() - _STARTED) / 60
-    machine = tuple(describe(profile))
     record = RunRecord(
-        notebook, headline, date.today().isoformat(), minutes, seed, machine
+        notebook=notebook,
+        headline=headline,
+        day=date.today().isoformat(),
+        minutes=(time.time() - _STARTED) / 60,
+        peak_memory_gib=peak_memory_gib(profile),
+        seed=seed,
+        machine=tuple(describe(profile)),
     )
     folder = runs_folder() / f"records-{profile.name}"
     folder.mkdir(parents=True, exist_ok=True)

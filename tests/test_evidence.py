@@ -51,7 +51,11 @@ def ledger(tmp_path, profile="cpu"):
 def test_a_value_within_its_bounds_is_recorded_with_its_unit(bank, tmp_path):
     book = ledger(tmp_path)
     shown = repr(book.record("C901", bits=4.5))
-    assert "wrong: bits = 4.5 bits" in shown and "half a byte" in shown
+    assert shown.splitlines() == [
+        "C901 · S0 Q2: “half a byte a weight”",
+        "→ wrong",
+        "  bits = 4.5 bits",
+    ]
     [row] = json.loads(book.path.read_text())
     assert (row["claim"], row["value"], row["unit"]) == ("C901", 4.5, "bits")
 

@@ -67,18 +67,54 @@ def refresh_readme() -> None:
     readme.write_text("".join(parts))
 
 
-def main(numbers: list[str]) -> int:
-    """Publish all notebooks, or those whose numbers are given."""
-    for source in sources(numbers):
-        print(f"{source.stem} … ", end="", flush=True)
-        outcome = execute(convert(source), {"COURSE_PROFILE": PROFILE})
-        if outcome.error:
-            print(f"failed: {outcome.error}\nThe committed notebook stays as it was.")
-            return 1
-        tidy(outcome.notebook)
-        nbformat.write(outcome.notebook, notebook_of(source))
-        gather_evidence({source.name[:2]})
-        print(f"ok, {outcome.seconds / 60:.1f} min", flush=True)
+def code_of(notebook: nbformat.NotebookNode) -> list[str]:
+    """Code cells, in order."""
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def refresh_prose(source: Path) -> None:
+    """Renew the text cells of a notebook and keep its outputs.
+
+    Raises:
+        SystemExit: If a code cell was edited too: its output would be stale.
+    """
+    made = convert(source)
+    committed = nbformat.read(notebook_of(source), as_version=4)
+    if code_of(made) != code_of(committed):
+        raise SystemExit(
+            f"{source.name}: code cells were edited as well, so their outputs must be "
+            f"made anew. Run `make publish N={source.name[:2]}`."
+        )
+    outputs = iter(c for c in committed.cells if c.cell_type == "code")
+    for cell in made.cells:
+        if cell.cell_type == "code":
+            old = next(outputs)
+            cell.outputs, cell.execution_count = old.outputs, old.execution_count
+    nbformat.write(made, notebook_of(source))
+
+
+def publish(source: Path) -> bool:
+    """Execute one notebook and keep it; False when a cell failed."""
+    print(f"{source.stem} … ", end="", flush=True)
+    outcome = execute(convert(source), {"COURSE_PROFILE": PROFILE})
+    if outcome.error:
+        print(f"failed: {outcome.error}\nThe committed notebook stays as it was.")
+        return False
+    tidy(outcome.notebook)
+    nbformat.write(outcome.notebook, notebook_of(source))
+    gather_evidence({source.name[:2]})
+    print(f"ok, {outcome.seconds / 60:.1f} min", flush=True)
+    return True
+
+
+def main(arguments: list[str]) -> int:
+    """Publish all notebooks, or those whose numbers are given; `--prose`: text only."""
+    chosen = sources([word for word in arguments if word != "--prose"])
+    if "--prose" in arguments:
+        for source in chosen:
+            refresh_prose(source)
+    elif not all(map(publish, chosen)):
+        return 1
     draw_before_after()
     refresh_readme()
     return 0

@@ -14,7 +14,7 @@
 # - measure true bytes, loss and time of each format instead of trusting a table,
 # - say which way of tuning fits on which card.
 #
-# **Time and memory.** About 2 minutes and 3 GiB on two CPU cores (measured). On a T4
+# **Time and memory.** About 2 minutes and 3.4 GiB on two CPU cores (measured). On a T4
 # with the 8B model about 8 minutes and 7 GiB of GPU memory, most of the time for the
 # download (an estimate: the course has not been timed there).
 

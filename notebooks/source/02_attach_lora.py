@@ -15,9 +15,9 @@
 # - merge an adapter and say when the merged model is the same function,
 # - say where memory goes under full tuning, LoRA and QLoRA, and what checkpointing trades.
 #
-# **Time and memory.** About a minute and a half on two CPU cores (measured), in about
-# 4 GiB (an estimate). On a T4 with the 8B model about 5 minutes and 8 GiB of GPU memory
-# (an estimate: the course has not been timed there).
+# **Time and memory.** About a minute and 4.4 GiB on two CPU cores (measured). On a T4
+# with the 8B model about 5 minutes and 8 GiB of GPU memory (an estimate: the course has
+# not been timed there).
 
 # %% tags=["first-cell"]
 pass

@@ -15,7 +15,7 @@
 # - save an adapter, load it again and prove that it is the same function,
 # - judge before and after by a check with an error bar, and name what was not learnt.
 #
-# **Time and memory.** About 7 minutes and 3 GiB on two CPU cores (measured). On a T4
+# **Time and memory.** About 6 minutes and 2.5 GiB on two CPU cores (measured). On a T4
 # with the 8B model about 15 minutes and 9 GiB of GPU memory (an estimate: the course
 # has not been timed there).
 
@@ -389,7 +389,7 @@ s1 = Case(
         92: "whole updates only: ⌊…⌋ drops the smaller last one, use ⌈…⌉.",
         376: "these are batches: four of them make one update.",
         47: "this is one epoch.",
-        93: "the epochs are counted together: each ends with its own short update.",
+        93: "this is not one long epoch: each ends with its own short update.",
     },
 )
 check(count_updates, s1, Case((320, 4, 1, 1), 80, {}), Case((9, 2, 4, 1), 2, {}))

@@ -28,6 +28,13 @@ def test_a_hub_name_is_passed_on_untouched(plan):
     assert models.model_location(hub) == "org/model"
 
 
+def test_a_folder_is_passed_on_as_an_absolute_path(plan, tmp_path, monkeypatch):
+    (tmp_path / "local").mkdir()
+    monkeypatch.chdir(tmp_path)
+    local = dataclasses.replace(plan, model=Source("local"))
+    assert models.model_location(local) == str(tmp_path / "local")
+
+
 def test_the_hub_gets_name_revision_dtype_and_bits_of_the_plan(monkeypatch):
     asked = {}
 

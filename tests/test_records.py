@@ -1,0 +1,35 @@
+import json
+
+from course_utils.profile import Profile, runs_folder
+from course_utils.records import close_run, peak_memory_gib, run_folder
+
+CPU = Profile("nano", "cpu")
+
+
+def test_results_lie_in_a_folder_of_recipe_and_profile():
+    folder = run_folder("movies", CPU)
+    assert folder == runs_folder() / "movies-nano" and folder.is_dir()
+    assert run_folder("movies", CPU) == folder  # asking again is no error
+
+
+def test_the_record_of_a_run_is_shown_and_kept():
+    shown = repr(close_run("07", CPU, headline="42 of 60 right", seed=3407))
+    kept = json.loads((runs_folder() / "records-nano" / "07.json").read_text())
+    assert kept["headline"] == "42 of 60 right" and kept["seed"] == 3407
+    for word in ("headline   42 of 60 right", "seed       3407", "versions", "GiB"):
+        assert word in shown
+    assert kept["minutes"] > 0
+
+
+def test_a_run_without_a_seed_says_so():
+    assert "seed       none" in repr(close_run("01", CPU, headline="x"))
+
+
+def test_peak_memory_counts_what_was_held_and_is_free_again():
+    before = peak_memory_gib(CPU)
+    block = bytearray(400 * 2**20)
+    for start in range(0, len(block), 4096):
+        block[start] = 1
+    del block
+    after = peak_memory_gib(CPU)
+    assert after >= before and after >= 400 / 1024
