@@ -1,10 +1,12 @@
 """The tools that run and publish notebooks."""
 
+import json
 from pathlib import Path
 
 import execution
 import nbformat
 import project
+import publish
 import pytest
 
 
@@ -51,3 +53,56 @@ def test_an_unknown_notebook_number_names_the_known_ones():
 
 def test_a_number_may_be_written_without_its_zero():
     assert [path.name[:2] for path in project.sources(["1"])] == ["01"]
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A source and its committed notebook with one output, in a folder of their own."""
+    source = tmp_path / "01_toy.py"
+    source.write_text("# %% [markdown]\n# # 01 · Why?\n\n# %%\n1 + 1\n")
+    notebook = execution.convert(source)
+    notebook.cells[1].outputs = [
+        nbformat.v4.new_output("execute_result", data={"text/plain": "2"})
+    ]
+    notebook.cells[1].execution_count = 1
+    nbformat.write(notebook, tmp_path / "01_toy.ipynb")
+    monkeypatch.setattr(publish, "notebook_of", lambda path: tmp_path / "01_toy.ipynb")
+    return source
+
+
+def test_text_is_renewed_and_outputs_are_kept(published):
+    published.write_text(published.read_text().replace("Why?", "How?"))
+    publish.refresh_prose(published)
+    text, code = nbformat.read(published.with_suffix(".ipynb"), 4).cells
+    assert text.source == "# 01 · How?"
+    assert code.outputs[0]["data"]["text/plain"] == "2" and code.execution_count == 1
+
+
+def test_edited_code_is_never_given_an_old_output(published):
+    before = published.with_suffix(".ipynb").read_text()
+    published.write_text(published.read_text().replace("1 + 1", "1 + 2"))
+    with pytest.raises(SystemExit, match=r"made anew.*make publish N=01"):
+        publish.refresh_prose(published)
+    assert published.with_suffix(".ipynb").read_text() == before
+
+
+def test_evidence_of_a_notebook_replaces_its_own_and_keeps_that_of_others(
+    tmp_path, monkeypatch
+):
+    def row(notebook, claim, value):
+        return {"notebook": notebook, "claim": claim, "key": "k", "value": value}
+
+    ledger = tmp_path / "evidence.json"
+    ledger.write_text(json.dumps([row("01", "C001", 1), row("02", "C002", 2)]))
+    record = tmp_path / "runs" / "evidence-cpu" / "01.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps([row("01", "C003", 3)]))
+    monkeypatch.setattr(publish, "EVIDENCE", ledger)
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    publish.gather_evidence({"01"})
+    kept = [(r["claim"], r["value"]) for r in json.loads(ledger.read_text())]
+    assert kept == [("C002", 2), ("C003", 3)]
+
+
+def test_the_question_of_a_notebook_is_its_heading(published):
+    assert publish.question(published) == "Why?"
