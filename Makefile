@@ -26,7 +26,7 @@ notebook: $(READY) ## run one notebook: make notebook N=03
 publish: $(READY) ## write, execute and refresh the committed notebooks
 	@$(RUN) tools/publish.py $(if $(filter command line,$(origin N)),$(N))
 
-prose: $(READY) ## after edits of text alone: renew it, keep the outputs
+prose: $(READY) ## after edits of text or cards: renew them, keep outputs
 	@$(RUN) tools/publish.py --prose
 
 lint: $(READY) ## style of code and notebooks

@@ -11,6 +11,7 @@ import pytest
 from course_utils import checks as checks_module
 from course_utils.checks import TODO, Case, WrongAnswer, check
 from course_utils.claims import load_claims
+from course_utils.interview import show_cards
 
 each_source = pytest.mark.parametrize("path", cells.SOURCES, ids=cells.NAMES)
 MACHINE_PATH = re.compile(r"(?<![\w/.])/(?:home|root|tmp|work|mnt|Users)/\w")
@@ -105,6 +106,15 @@ def test_every_section_of_the_house_style_is_there(path):
     text = cells.prose(path)
     for section in SECTIONS:
         assert section in text, section
+
+
+# An answer of the bank that was edited after the notebook was published.
+@each_source
+def test_the_cards_of_a_published_notebook_are_those_of_the_bank(path):
+    [cell] = [c for c in cells.published(path).cells if "show_cards(" in c.source]
+    shown = cell.outputs[-1]["data"]["text/html"]
+    expected = show_cards(path.name[:2])._repr_html_()
+    assert shown == expected, "run `make prose`"
 
 
 # A badge or first cell that points to an old address of the project.

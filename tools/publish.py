@@ -16,6 +16,8 @@ from execution import convert, execute, tidy
 from project import ROOT, colab_badge, course_settings, notebook_of, sources
 from readme_figure import draw_before_after
 
+from course_utils.interview import show_cards
+
 EVIDENCE = ROOT / "data" / "interview" / "evidence.json"
 PROFILE = "cpu"
 
@@ -72,8 +74,17 @@ def code_of(notebook: nbformat.NotebookNode) -> list[str]:
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def renew_cards(notebook: nbformat.NotebookNode, number: str) -> None:
+    """Render the interview cards again, from the bank and the published evidence."""
+    for cell in notebook.cells:
+        if "show_cards(" in cell.source and cell.cell_type == "code":
+            cards = show_cards(number)
+            data = {"text/html": cards._repr_html_(), "text/plain": repr(cards)}
+            cell.outputs[-1]["data"] = data
+
+
 def refresh_prose(source: Path) -> None:
-    """Renew the text cells of a notebook and keep its outputs.
+    """Renew the text and the cards of a notebook and keep its other outputs.
 
     Raises:
         SystemExit: If a code cell was edited too: its output would be stale.
@@ -90,6 +101,7 @@ def refresh_prose(source: Path) -> None:
         if cell.cell_type == "code":
             old = next(outputs)
             cell.outputs, cell.execution_count = old.outputs, old.execution_count
+    renew_cards(made, source.name[:2])
     nbformat.write(made, notebook_of(source))
 
 
