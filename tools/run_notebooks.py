@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import nbformat
-from execution import convert, execute
+from execution import convert, execute, tidy
 from project import sources
 
 from course_utils.doctor import describe, refuse_unsupported
@@ -33,6 +33,7 @@ def run_one(source: Path, profile: Profile) -> tuple[str, ...]:
     number = source.name[:2]
     print(f"{source.stem} … ", end="", flush=True)
     outcome = execute(convert(source), {"COURSE_PROFILE": profile.name})
+    tidy(outcome.notebook)
     folder = runs_folder() / f"notebooks-{profile.name}"
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(outcome.notebook, folder / f"{source.stem}.ipynb")
