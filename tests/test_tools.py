@@ -22,6 +22,11 @@ def test_a_failing_cell_stops_the_run_and_is_reported_in_one_line():
     assert counts == [1, 2, None]
 
 
+def test_a_kernel_that_dies_is_reported_and_not_a_traceback():
+    outcome = execution.execute(notebook_of("import os", "os._exit(1)"), {})
+    assert outcome.error == "the kernel died, most often because memory ran out"
+
+
 def test_progress_bars_and_widget_views_are_dropped_and_the_rest_is_kept():
     notebook = notebook_of("x")
     view = {execution.WIDGET_VIEW: {"model_id": "1"}, "text/plain": "VBox()"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from project import ROOT, colab_badge, first_cell
 
 CELL_TIMEOUT_SECONDS = 3600
@@ -72,6 +72,9 @@ def execute(notebook: nbformat.NotebookNode, environment: dict[str, str]) -> Out
         client.execute()
     except CellExecutionError as error:
         reason = strip_colours(str(error)).strip().splitlines()[-1]
+        return Outcome(notebook, time.perf_counter() - start, reason)
+    except (DeadKernelError, AssertionError):  # nbclient's own clean-up may assert
+        reason = "the kernel died, most often because memory ran out"
         return Outcome(notebook, time.perf_counter() - start, reason)
     return Outcome(notebook, time.perf_counter() - start)
 
