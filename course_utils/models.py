@@ -31,6 +31,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_utils.embedded_model import embedded_model_path
+from course_utils.generation import (
+    Generated,
+    Sampling,
+    decoding,
+    generate_batch,
+    seeded,
+)
 from course_utils.nano import nano_model_path
 from course_utils.plans import Plan
 from course_utils.recipes import EMBEDDED_MODEL, NANO_MODEL
@@ -138,7 +145,27 @@ def answer(
     max_new_tokens: int = 96,
     batch_size: int = 8,
 ) -> list[str]:
-    """Answer each request in a chat of one turn, greedily.
+    """Answer each request greedily; see `generate`. Returns the texts alone."""
+    answers = generate(
+        model,
+        tokenizer,
+        requests,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+    )
+    return [given.text for given in answers]
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[str],
+    *,
+    max_new_tokens: int = 96,
+    batch_size: int = 16,
+    sampling: Sampling | None = None,
+) -> list[Generated]:
+    """Answer each request in a chat of one turn.
 
     Args:
         model: With or without adapter; its mode is restored afterwards.
@@ -146,40 +173,23 @@ def answer(
         requests: What the user says, one string a chat.
         max_new_tokens: Answers are cut there when the model does not stop.
         batch_size: Prompts generated together, padded on the left.
+        sampling: How to draw; None takes the likeliest token each time.
 
     Returns:
         The new text of each chat, special tokens removed, in the given order.
     """
     was_training = model.training
     FastLanguageModel.for_inference(model)
-    answers: list[str] = []
-    for start in range(0, len(requests), batch_size):
-        batch = requests[start : start + batch_size]
-        answers += _answer_batch(model, tokenizer, batch, max_new_tokens)
+    answers: list[Generated] = []
+    with seeded(sampling):
+        for start in range(0, len(requests), batch_size):
+            batch = requests[start : start + batch_size]
+            answers += generate_batch(
+                model, tokenizer, batch, decoding(max_new_tokens, sampling)
+            )
     if was_training:
         FastLanguageModel.for_training(model)
     return answers
-
-
-def _answer_batch(model, tokenizer, requests, max_new_tokens) -> list[str]:
-    tokenizer.padding_side = "left"  # new tokens must follow the prompt at once
-    chats = [[{"role": "user", "content": request}] for request in requests]
-    inputs = tokenizer.apply_chat_template(
-        chats,
-        add_generation_prompt=True,
-        return_tensors="pt",
-        return_dict=True,
-        padding=True,
-    ).to(model.device)
-    with torch.inference_mode():
-        tokens = model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    new = tokens[:, inputs["input_ids"].shape[1] :]  # (batch, new)
-    return [text.strip() for text in tokenizer.batch_decode(new, True)]
 
 
 def free_memory() -> None:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -25,6 +26,29 @@ def run_folder(recipe_name: str, profile: Profile) -> Path:
     folder = runs_folder() / f"{recipe_name}-{profile.name}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def save_results(folder: Path, notebook: str, rows: list[dict[str, Any]]) -> Path:
+    """Keep a notebook's main figures as `results_<notebook>.json` in a run folder.
+
+    `make publish` copies them for the README's results section.
+
+    Args:
+        folder: Of the run, as `run_folder` gives it.
+        notebook: Number, such as `05`.
+        rows: Of a table; each cell a text or a number, the same keys in each row.
+
+    Raises:
+        ValueError: If there is no row, or rows differ in their keys.
+    """
+    if len({tuple(row) for row in rows}) != 1:
+        raise ValueError(
+            f"{len(rows)} rows with keys {sorted({tuple(row) for row in rows})}: a "
+            "table needs at least one row, and the same keys in the same order in each."
+        )
+    path = folder / f"results_{notebook}.json"
+    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return path
 
 
 @dataclass(frozen=True)

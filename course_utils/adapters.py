@@ -1,0 +1,139 @@
+"""A recipe's adapter: the saved one, or trained then and there.
+
+So that each notebook after the third works alone on a fresh machine. The steps are
+those that notebook 03 shows one by one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import TrainerCallback
+
+from course_utils.data import Conversation
+from course_utils.movies import load_movies
+from course_utils.plans import Plan, Recipe
+from course_utils.profile import Profile
+from course_utils.records import run_folder
+from course_utils.tokens import to_dataset
+from course_utils.training import TrainingRun, build_trainer, run_training
+
+
+class OtherAdapter(RuntimeError):
+    """The run folder holds an adapter that another plan made."""
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A finished run: where it lies and what it was.
+
+    Attributes:
+        folder: Of the run; holds run.json, log_history.json and the adapter.
+        plan: By which it was trained.
+        run: Updates, times, tokens and the trainer's log.
+    """
+
+    folder: Path
+    plan: Plan
+    run: TrainingRun
+
+    @property
+    def adapter_folder(self) -> Path:
+        """What `models.load_adapter` takes."""
+        return self.folder / "adapter"
+
+
+def load_rows(plan: Plan) -> tuple[list[Conversation], list[Conversation]]:
+    """The conversations of a plan: to train on, and to watch the training with.
+
+    Validation takes every second row: enough to judge by, in half the time.
+
+    Raises:
+        KeyError: If the course has no such data set.
+    """
+    if plan.dataset.name != "movies":
+        raise KeyError(
+            f"No conversations for data set {plan.dataset.name!r}; there are movies."
+        )
+    return load_movies("train")[: plan.rows], load_movies("validation")[::2]
+
+
+def fine_tune(
+    recipe_name: str,
+    plan: Plan,
+    profile: Profile,
+    folder: Path,
+    *,
+    training: Sequence[Conversation] | None = None,
+    validation: Sequence[Conversation] | None = None,
+    callbacks: Iterable[TrainerCallback] = (),
+) -> FineTuned:
+    """Load the plan's model, attach LoRA, train, save, and free the model.
+
+    Args:
+        recipe_name: For the record.
+        plan: Hyperparameters.
+        profile: The machine.
+        folder: Gets adapter, run.json, log_history.json and checkpoints.
+        training: Other rows than the plan's.
+        validation: Other rows than the plan's.
+        callbacks: Added to the trainer.
+    """
+    from course_utils import models  # imports unsloth, which takes 15 seconds
+
+    rows = load_rows(plan)
+    base, tokenizer = models.load_base(plan, profile)
+    datasets = [
+        to_dataset(given if given is not None else own, tokenizer, plan.max_length)
+        for given, own in zip((training, validation), rows, strict=True)
+    ]
+    model = models.attach_lora(base, plan)
+    trainer = build_trainer(model, tokenizer, *datasets, plan, profile, folder)
+    for callback in callbacks:
+        trainer.add_callback(callback)
+    run = run_training(trainer, recipe_name, profile)
+    model.save_pretrained(folder / "adapter")
+    tokenizer.save_pretrained(folder / "adapter")
+    run.save(folder)
+    del model, base, trainer
+    models.free_memory()
+    return FineTuned(folder, plan, run)
+
+
+def get_adapter(recipe: Recipe, profile: Profile) -> FineTuned:
+    """The recipe's adapter for this profile: the saved one, else trained now.
+
+    Raises:
+        OtherAdapter: If the saved one has another base, rank or alpha than the plan.
+    """
+    plan = recipe.plan_for(profile.name, profile.model_override)
+    folder = run_folder(recipe.name, profile)
+    if (folder / "adapter" / "adapter_config.json").exists() and (
+        folder / "run.json"
+    ).exists():
+        refuse_other_adapter(folder / "adapter", plan)
+        return FineTuned(folder, plan, TrainingRun.load(folder))
+    print(f"no adapter in runs/{folder.name} yet: training it now, as notebook 03 does")
+    return fine_tune(recipe.name, plan, profile, folder)
+
+
+def refuse_other_adapter(folder: Path, plan: Plan) -> None:
+    """Raise OtherAdapter when a saved adapter does not belong to a plan."""
+    from course_utils.models import model_location
+
+    saved = json.loads((folder / "adapter_config.json").read_text())
+    expected = {
+        "base_model_name_or_path": model_location(plan),
+        "r": plan.rank,
+        "lora_alpha": plan.alpha,
+    }
+    found = {name: saved.get(name) for name in expected}
+    if found != expected:
+        raise OtherAdapter(
+            f"{folder.parent.name}/adapter was trained with {found}, the plan says "
+            f"{expected}. Was COURSE_MODEL or the recipe changed since? Move that "
+            "folder away to train anew, or set COURSE_RUNS to another one."
+        )
