@@ -125,15 +125,31 @@ def refuse_other_adapter(folder: Path, plan: Plan) -> None:
     from course_utils.models import model_location
 
     saved = json.loads((folder / "adapter_config.json").read_text())
-    expected = {
-        "base_model_name_or_path": model_location(plan),
-        "r": plan.rank,
-        "lora_alpha": plan.alpha,
+    found = {
+        "base": model_core(str(saved.get("base_model_name_or_path"))),
+        "rank": saved.get("r"),
+        "alpha": saved.get("lora_alpha"),
     }
-    found = {name: saved.get(name) for name in expected}
+    expected = {
+        "base": model_core(model_location(plan)),
+        "rank": plan.rank,
+        "alpha": plan.alpha,
+    }
     if found != expected:
         raise OtherAdapter(
             f"{folder.parent.name}/adapter was trained with {found}, the plan says "
             f"{expected}. Was COURSE_MODEL or the recipe changed since? Move that "
             "folder away to train anew, or set COURSE_RUNS to another one."
         )
+
+
+def model_core(name: str) -> str:
+    """A model's name without what Unsloth adds when it picks a 4-bit copy.
+
+    `Qwen/Qwen2.5-0.5B-Instruct` is loaded from, and recorded as,
+    `unsloth/qwen2.5-0.5b-instruct-unsloth-bnb-4bit`. A folder stays as it is.
+    """
+    if Path(name).is_absolute():
+        return name
+    core = name.lower().rsplit("/", 1)[-1]
+    return core.removesuffix("-bnb-4bit").removesuffix("-unsloth")
