@@ -8,6 +8,7 @@ import nbformat
 import project
 import publish
 import pytest
+import readme
 
 
 def notebook_of(*codes):
@@ -110,4 +111,20 @@ def test_evidence_of_a_notebook_replaces_its_own_and_keeps_that_of_others(
 
 
 def test_the_question_of_a_notebook_is_its_heading(published):
-    assert publish.question(published) == "Why?"
+    assert readme.question(published) == "Why?"
+
+
+def test_the_readme_says_what_the_published_runs_left_behind():
+    text = readme.README.read_text(encoding="utf-8")
+    assert readme.filled(text) == text, "run `make prose`"
+
+
+def test_a_readme_without_its_marks_is_an_error_and_not_left_stale():
+    with pytest.raises(SystemExit, match="marks of its part 'notebooks'"):
+        readme.filled("# A course")
+
+
+def test_rows_become_a_table_with_their_keys_as_head():
+    rows = [{"measure": "form", "n": 32}, {"measure": "facts", "n": 5}]
+    expected = "| measure | n |\n|---|---|\n| form | 32 |\n| facts | 5 |"
+    assert readme.markdown_table(rows) == expected

@@ -1,19 +1,19 @@
 """Refresh the committed notebooks: execute on the cpu profile, keep the outputs.
 
 Also gathers the evidence that the notebooks recorded, from which every interview
-answer takes its numbers, and writes the README's table and figure.
+answer takes its numbers, and renews the README's tables and figure.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 
 import nbformat
 from execution import convert, execute, tidy
-from project import ROOT, colab_badge, course_settings, notebook_of, sources
+from project import ROOT, notebook_of, sources
+from readme import RESULTS, refresh_readme
 from readme_figure import draw_before_after
 
 from course_utils.interview import show_cards
@@ -33,40 +33,19 @@ def gather_evidence(numbers: set[str]) -> None:
     EVIDENCE.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def question(source: Path) -> str:
-    """The question that a notebook's heading asks."""
-    return re.search(r"^# # \d+ · (.+)$", source.read_text(), re.M).group(1)
-
-
-def measured_minutes(source: Path) -> str:
-    """Minutes of the notebook's last run on this machine, `?` before the first."""
-    record = ROOT / f"runs/records-{PROFILE}/{source.name[:2]}.json"
-    if not record.exists():
-        return "?"
-    return f"{json.loads(record.read_text())['minutes']:.0f}"
-
-
-def table_row(source: Path) -> str:
-    """A row of the README's table."""
-    number = source.name[:2]
-    estimate = course_settings()["t4_minutes"][number]
-    link = f"[{number}](notebooks/{notebook_of(source).name})"
-    return (
-        f"| {link} | {question(source)} | {measured_minutes(source)} | {estimate} "
-        f"(estimate) | {colab_badge(source)} |"
-    )
-
-
-def refresh_readme() -> None:
-    """Write the table of notebooks, badges included, between its two marks."""
-    readme = ROOT / "README.md"
-    head = "| notebook | question | minutes, two cores | minutes, T4 | open |"
-    rows = [head, "|---|---|---|---|---|", *map(table_row, sources())]
-    parts = re.split(
-        r"(<!-- table of .*?-->|<!-- end of table -->)", readme.read_text()
-    )
-    parts[2] = "\n" + "\n".join(rows) + "\n"
-    readme.write_text("".join(parts))
+def keep_results(number: str) -> None:
+    """Copy what a run said of itself into the project, for the README."""
+    RESULTS.mkdir(exist_ok=True)
+    runs = ROOT / "runs"
+    record = json.loads((runs / f"records-{PROFILE}" / f"{number}.json").read_text())
+    kept = {"minutes": round(record["minutes"], 1), "day": record["day"]}
+    found = sorted(runs.glob(f"*-{PROFILE}/results_{number}.json"))
+    kept["tables"] = {
+        path.parent.name.removesuffix(f"-{PROFILE}"): json.loads(path.read_text())
+        for path in found
+    }
+    text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
+    (RESULTS / f"{number}.json").write_text(text, encoding="utf-8")
 
 
 def code_of(notebook: nbformat.NotebookNode) -> list[str]:
@@ -115,6 +94,7 @@ def publish(source: Path) -> bool:
     tidy(outcome.notebook)
     nbformat.write(outcome.notebook, notebook_of(source))
     gather_evidence({source.name[:2]})
+    keep_results(source.name[:2])
     print(f"ok, {outcome.seconds / 60:.1f} min", flush=True)
     return True
 

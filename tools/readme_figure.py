@@ -78,7 +78,9 @@ def rates(axes, rows: list[dict]) -> None:
 
 
 def draw_before_after() -> None:
-    """Draw the figure from the answers that notebook 03 saved."""
+    """Draw the figure from the answers that notebook 03 saved; none, no new one."""
+    if not ANSWERS.exists():
+        return
     rows = [json.loads(line) for line in ANSWERS.read_text().splitlines()]
     row = next((row for row in rows if follows_form(row["after"])), rows[0])
     use_course_style()
