@@ -44,14 +44,22 @@ def test_an_answer_takes_half_a_minute_to_a_minute_to_say(entry):
     assert 20 <= len(entry.trap.split()) <= 75
 
 
-def test_the_three_notebooks_settle_fourteen_questions_in_order():
+QUESTIONS_BY_NOTEBOOK = {
+    "01": range(1, 6),
+    "02": range(6, 11),
+    "03": range(11, 15),
+    "04": range(15, 18),
+    "05": range(18, 20),
+    "06": range(20, 22),
+    "07": range(22, 24),
+}
+
+
+def test_each_notebook_settles_its_questions_in_order():
     ids = [q.id for q in QUESTIONS]
     assert ids == sorted(ids) and len(set(ids)) == len(ids)
-    for notebook, numbers in (
-        ("01", range(1, 6)),
-        ("02", range(6, 11)),
-        ("03", range(11, 15)),
-    ):
+    assert {q.notebook for q in QUESTIONS} == set(QUESTIONS_BY_NOTEBOOK)
+    for notebook, numbers in QUESTIONS_BY_NOTEBOOK.items():
         found = [q.id for q in QUESTIONS if q.notebook == notebook]
         assert found == [f"Q{number:02d}" for number in numbers]
 
