@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 
+from course_utils.llama_cpp import unsloth_environment
 from course_utils.profile import Profile, cache_folder
 
 # bitsandbytes looks for an optional kernel package on every import and warns.
@@ -17,6 +18,8 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 if os.environ.get("COURSE_PROFILE") in ("cpu", "nano"):
     # Unsloth chooses its device when it is imported; a GPU would win otherwise.
     os.environ.setdefault("UNSLOTH_FORCE_CPU", "1")
+for _name, _value in unsloth_environment().items():  # where llama.cpp lies, as well
+    os.environ.setdefault(_name, _value)
 
 # isort: off
 # ruff: noqa: E402

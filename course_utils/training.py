@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,18 +43,30 @@ def total_updates(rows: int, plan: Plan) -> int:
     return -int(-plan.epochs * updates_per_epoch(rows, plan) // 1)
 
 
-def trainer_config(plan: Plan, profile: Profile, folder: Path, updates: int):
+def trainer_config(
+    plan: Plan,
+    profile: Profile,
+    folder: Path,
+    updates: int,
+    *,
+    evaluations: int = EVALUATIONS,
+    keep_best: bool = False,
+):
     """The plan in TRL's words.
+
+    COURSE_TRACKER names a tracker that also gets the log, such as `trackio`.
 
     Args:
         plan: Hyperparameters.
         profile: Decides fp16, bf16 or neither.
         folder: Checkpoints go below it.
         updates: Of the whole run; evaluations and checkpoints are spread over it.
+        evaluations: How many, after the one at the start.
+        keep_best: End with the adapter of the lowest validation loss, not the last.
     """
     from trl import SFTConfig
 
-    every = max(1, updates // EVALUATIONS)
+    every = max(1, updates // evaluations)
     return SFTConfig(
         output_dir=str(folder / "checkpoints"),
         per_device_train_batch_size=plan.batch_size,
@@ -78,10 +91,12 @@ def trainer_config(plan: Plan, profile: Profile, folder: Path, updates: int):
         save_strategy="steps",
         save_steps=every,
         save_total_limit=2,
+        load_best_model_at_end=keep_best,
+        metric_for_best_model="eval_loss" if keep_best else None,
         seed=plan.seed,
         data_seed=plan.seed,
         dataloader_pin_memory=profile.is_gpu,
-        report_to="none",
+        report_to=os.environ.get("COURSE_TRACKER") or "none",
     )
 
 
@@ -93,6 +108,9 @@ def build_trainer(
     plan: Plan,
     profile: Profile,
     folder: Path,
+    *,
+    evaluations: int = EVALUATIONS,
+    keep_best: bool = False,
 ):
     """An SFTTrainer over tokenised rows, ready to train or to resume.
 
@@ -104,15 +122,19 @@ def build_trainer(
         plan: Hyperparameters.
         profile: The machine.
         folder: Of the run.
+        evaluations: Validations on the way, after the one at the start.
+        keep_best: End with the adapter of the lowest validation loss, not the last.
     """
     from trl import SFTTrainer
 
     disable_progress_bars()  # of the trainer's passes over the rows, not of training
     tokenizer.padding_side = "right"
+    updates = total_updates(len(training), plan)
+    choices = {"evaluations": evaluations, "keep_best": keep_best}
     return SFTTrainer(
         model=model,
         processing_class=tokenizer,
-        args=trainer_config(plan, profile, folder, total_updates(len(training), plan)),
+        args=trainer_config(plan, profile, folder, updates, **choices),
         train_dataset=training,
         eval_dataset=validation,
         data_collator=DataCollatorForSeq2Seq(

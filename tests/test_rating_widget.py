@@ -2,111 +2,170 @@ import json
 
 import pytest
 
-from course_utils.rating_widget import (
-    BlindRating,
-    Pair,
-    WinRate,
-    pair_html,
-    rating_widget,
-)
+from course_utils.blind_rating import BlindRating, OtherAnswers, Pair
+from course_utils.rating_report import RatingReport
+from course_utils.rating_widget import BUTTON_LABELS, PairView, rating_widget
 
-PAIRS = [
-    Pair(f"p{i}", f"request {i}", {"base": f"b{i}", "tuned": f"t{i}"}) for i in range(8)
-]
+PAIRS = [Pair(f"p{i:02d}", f"wish {i}", f"base {i}", f"tuned {i}") for i in range(40)]
 
 
-def session(folder, seed=3) -> BlindRating:
-    return BlindRating(PAIRS, folder / "votes.jsonl", seed=seed)
+@pytest.fixture
+def votes(tmp_path):
+    return tmp_path / "votes" / "votes.jsonl"
 
 
-def vote_for(rating: BlindRating, model: str) -> None:
-    left, _ = rating.sides(rating.current)
-    rating.vote("left" if left == rating.current.answers[model] else "right")
+def side_of(rating, name):
+    """Where the current pair's answer of a model stands."""
+    shown = rating.current
+    return "left" if shown.left.startswith(name) else "right"
 
 
-def test_sides_and_order_are_shuffled_and_the_same_for_the_same_seed(tmp_path):
-    first, again = session(tmp_path), session(tmp_path)
-    shown = [first.sides(pair) for pair in PAIRS]
-    assert shown == [again.sides(pair) for pair in PAIRS]
-    assert {left[0] for left, _ in shown} == {"b", "t"}, "both models stand left"
-    order = []
-    while first.current is not None:
-        order.append(first.current.id)
-        first.vote("tie")
-    assert sorted(order) == [pair.id for pair in PAIRS] != order
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_vote_counts_for_the_model_on_that_side(tmp_path):
-    rating = session(tmp_path)
-    for _ in range(5):
-        vote_for(rating, "tuned")
-    vote_for(rating, "base")
+def test_order_and_sides_are_shuffled_by_the_seed_and_by_nothing_else(votes):
+    def seen(seed):
+        rating = BlindRating(PAIRS, votes, seed=seed)
+        return [(rating.show(name).left) for name in rating.pairs]
+
+    assert seen(1) == seen(1) != seen(2)
+    assert sorted(int(text.split()[1]) for text in seen(1)) == list(range(40))
+    tuned_left = sum(text.startswith("tuned") for text in seen(1))
+    assert 10 < tuned_left < 30  # of 40, both sides occur
+
+
+def test_a_vote_is_in_the_file_at_once_and_counts_for_the_right_model(votes):
+    rating = BlindRating(PAIRS, votes, seed=3)
+    for wanted in ("tuned", "tuned", "base"):
+        rating.vote(side_of(rating, wanted))
     rating.vote("tie")
-    assert rating.win_rate("tuned") == WinRate("tuned", wins=5, losses=1, ties=1)
-    assert rating.win_rate("base") == WinRate("base", wins=1, losses=5, ties=1)
+    assert [row["for"] for row in lines(votes)] == ["tuned", "tuned", "base", "tie"]
+    report = rating.report()
+    assert (report.wins, report.losses, report.ties, report.pairs) == (2, 1, 1, 40)
+    assert report.left == sum(row["choice"] == "left" for row in lines(votes))
 
 
-def test_a_session_goes_on_where_it_stopped(tmp_path):
-    rating = session(tmp_path)
-    vote_for(rating, "tuned")
-    expected = rating.current
-    taken_up = session(tmp_path)
-    assert taken_up.current == expected and taken_up.votes == rating.votes
+def test_rating_goes_on_where_the_file_ends(votes):
+    first = BlindRating(PAIRS, votes, seed=3)
+    for _ in range(5):
+        first.vote("left")
+    expected = first.current
+    again = BlindRating(PAIRS, votes, seed=3)
+    assert again.current == expected and again.report() == first.report()
 
 
-def test_a_rate_comes_with_its_interval_and_a_sign_test():
-    rate = WinRate("tuned", wins=9, losses=1, ties=4)
-    assert round(rate.p, 4) == 0.0215  # 2 · (1 + 10) / 2^10
-    assert "9 of 10" in repr(rate) and "60% to 98%" in repr(rate)
-    assert "no decided vote" in repr(WinRate("tuned", 0, 0, 2))
+def test_a_vote_can_be_taken_back_and_given_again(votes):
+    rating = BlindRating(PAIRS, votes, seed=3)
+    rating.vote("left")
+    shown = rating.current
+    rating.vote("left")
+    rating.take_back()
+    assert rating.current == shown
+    rating.vote("tie")
+    assert BlindRating(PAIRS, votes, seed=3).votes == rating.votes
+    assert list(rating.votes.values()) == ["left", "tie"]
+    rating.take_back()
+    rating.take_back()
+    rating.take_back()  # nothing is left to take back
+    assert rating.report().decided == 0 and len(lines(votes)) == 6
 
 
-@pytest.mark.parametrize("choice", ["", "tuned", "LEFT"])
-def test_a_vote_for_nothing_is_refused_and_not_written(tmp_path, choice):
-    rating = session(tmp_path)
-    with pytest.raises(ValueError, match="left, right, tie"):
-        rating.vote(choice)
-    assert not rating.path.exists()
+def test_a_line_that_a_crash_left_half_written_is_dropped(votes):
+    rating = BlindRating(PAIRS, votes, seed=3)
+    rating.vote("left")
+    with votes.open("a") as stream:
+        stream.write('{"pair": "p0')
+    again = BlindRating(PAIRS, votes, seed=3)
+    assert again.votes == rating.votes
+    again.vote("right")
+    assert len(lines(votes)) == 2
 
 
-def test_a_vote_after_the_last_pair_is_refused(tmp_path):
-    rating = session(tmp_path)
-    for _ in PAIRS:
+def test_votes_on_other_answers_are_refused(votes):
+    BlindRating(PAIRS, votes, seed=3).vote("left")
+    retrained = [Pair(p.id, p.request, p.first, p.second + "!") for p in PAIRS]
+    with pytest.raises(OtherAnswers, match=r"line 1.*other answers"):
+        BlindRating(retrained, votes, seed=3)
+    with pytest.raises(OtherAnswers, match="another seed"):
+        BlindRating(PAIRS, votes, seed=4)
+
+
+@pytest.mark.parametrize("line", ["no json", "[1]", '{"pair": "p00"}'])
+def test_a_spoilt_line_is_named(votes, line):
+    votes.parent.mkdir()
+    votes.write_text(line + "\n")
+    with pytest.raises(OtherAnswers, match=r"votes\.jsonl, line 1"):
+        BlindRating(PAIRS, votes, seed=3)
+
+
+def test_a_choice_that_does_not_exist_is_refused(votes):
+    rating = BlindRating(PAIRS[:1], votes, seed=3)
+    with pytest.raises(ValueError, match="'both'"):
+        rating.vote("both")
+    rating.vote("tie")
+    assert rating.current is None
+    with pytest.raises(ValueError, match="1 of 1"):
         rating.vote("tie")
-    with pytest.raises(ValueError, match="none is open"):
-        rating.vote("left")
+    BlindRating(PAIRS[:1], votes, seed=3)
+    row = lines(votes)[0] | {"choice": "both"}
+    votes.write_text(json.dumps(row) + "\n")
+    with pytest.raises(OtherAnswers, match="'both'"):
+        BlindRating(PAIRS[:1], votes, seed=3)
 
 
-@pytest.mark.parametrize(
-    "line", ["{", '{"pair": "other", "winner": "base"}', '{"pair": "p1"}', "[]"]
-)
-def test_a_file_of_another_session_is_named_and_kept(tmp_path, line):
-    path = tmp_path / "votes.jsonl"
-    path.write_text(json.dumps({"pair": "p0", "winner": "tie"}) + f"\n{line}\n")
-    with pytest.raises(ValueError, match=r"votes\.jsonl, line 2"):
-        session(tmp_path)
-    assert line in path.read_text()
+def test_pairs_must_be_there_and_have_ids_of_their_own(votes):
+    for pairs in ([], [PAIRS[0], PAIRS[0]]):
+        with pytest.raises(ValueError, match="each id once"):
+            BlindRating(pairs, votes, seed=1)
 
 
-def test_pairs_of_different_models_or_with_one_id_twice_are_refused(tmp_path):
-    odd = Pair("q", "?", {"base": "x", "other": "y"})
-    for pairs in ([], [PAIRS[0], PAIRS[0]], [PAIRS[0], odd]):
-        with pytest.raises(ValueError, match="the same two models"):
-            BlindRating(pairs, tmp_path / "votes.jsonl", seed=0)
+def test_the_report_by_hand():
+    report = RatingReport(("base", "tuned"), wins=9, losses=1, ties=2, left=5, pairs=20)
+    assert report.decided == 10 and report.win_rate == 0.9
+    assert report.p == pytest.approx(22 / 1024)  # 2 · (1 + 10) / 2¹⁰
+    assert report.interval == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    assert report.left_p == pytest.approx(1.0)
+    assert "tuned won 9 of 10" in repr(report) and "8 of 20 pairs not" in repr(report)
 
 
-def test_what_is_shown_is_escaped_and_names_no_model():
-    html = pair_html("<b>?", "a <script>", "")
-    assert "<script>" not in html and "(empty)" in html
-    assert "base" not in html and "tuned" not in html
+def test_a_report_without_a_decided_vote_claims_nothing():
+    report = RatingReport(("base", "tuned"), wins=0, losses=0, ties=3, left=0, pairs=9)
+    assert report.interval == (0, 1) and report.p == 1.0
+    assert "no decided vote" in repr(report)
 
 
-def test_the_buttons_vote_and_the_result_comes_at_the_end(tmp_path):
-    rating = session(tmp_path)
-    shown, buttons = rating_widget(rating).children
-    left = buttons.children[0]
-    assert "request" in shown.value and "tuned" not in shown.value
-    for _ in PAIRS:
-        left.click()
-    assert len(rating.votes) == len(PAIRS) and left.disabled
-    assert "sign test p" in shown.value
+def test_a_pair_is_shown_as_text_and_as_html_without_its_models(votes):
+    rating = BlindRating(PAIRS, votes, seed=3, names=("Adam", "Eve"))
+    view = PairView(rating.current)
+    for page in (repr(view), view._repr_html_()):
+        assert rating.current.left in page and rating.current.right in page
+        assert "Adam" not in page and "Eve" not in page
+
+
+def test_markup_in_an_answer_is_shown_and_not_obeyed(votes):
+    hostile = [Pair("x", "<b>?</b>", "<script>alert(1)</script>", "</td><h1>hi")]
+    html = PairView(BlindRating(hostile, votes, seed=1).current)._repr_html_()
+    assert "<script>" not in html and "</td><h1>" not in html and "<b>?" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_an_empty_answer_is_said_to_be_empty(votes):
+    html = PairView(BlindRating([Pair("x", "", "", "y")], votes, seed=1).current)
+    assert html._repr_html_().count("(nothing)") == 2
+
+
+def test_clicks_store_votes_show_the_next_pair_and_end_in_the_report(votes):
+    rating = BlindRating(PAIRS[:2], votes, seed=3)
+    page, row = rating_widget(rating).children
+    buttons = {button.description: button for button in row.children}
+    assert list(buttons) == [*BUTTON_LABELS.values(), "take back"]
+    assert "pair 1 of 2" in page.value and buttons["take back"].disabled
+    buttons["left is better"].click()
+    assert "pair 2 of 2" in page.value and len(lines(votes)) == 1
+    buttons["no difference"].click()
+    assert "1 ties" in page.value and buttons["right is better"].disabled
+    buttons["take back"].click()
+    assert "pair 2 of 2" in page.value and not buttons["right is better"].disabled
+    buttons["right is better"].click()
+    assert [row["choice"] for row in lines(votes)] == ["left", "tie", None, "right"]

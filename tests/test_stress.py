@@ -1,142 +1,129 @@
 import json
+from collections import Counter
 
 import pytest
 
-from course_utils import stress
 from course_utils.data import Conversation
-from course_utils.generation import Generated
+from course_utils.generation import Generated, Sampling
 from course_utils.movies import load_films, load_movies, write_answer
+from course_utils.stress import CHECKS, CONSTRAINED, FILM_WISHES, GROUPS, NO_WISH, judge
+from course_utils.trials import judge_all, save_trials
 
 FILMS = load_films()
-PROMPTS = load_movies("stress")
-CASABLANCA = FILMS["Casablanca (1942)"]
-GOOD = write_answer(CASABLANCA, "Love against duty, with a song in the middle.")
-INVENTED = GOOD.replace("Casablanca (1942)", "The Teapot Run (1942)")
+PROMPTS = {row.id: row for row in load_movies("stress")}
+APPLIES = {check.name: set(check.groups) for check in CHECKS}
 
 
-def prompt(group: str, **constraints) -> Conversation:
-    notes = {"group": group, "constraints": constraints}
-    return Conversation("p", ({"role": "user", "content": "?"},), notes)
+def test_the_groups_are_those_of_the_file_and_each_check_knows_its_own():
+    assert set(GROUPS) == {row.notes["group"] for row in PROMPTS.values()}
+    assert set(FILM_WISHES) | set(NO_WISH) == set(GROUPS)
+    assert not set(FILM_WISHES) & set(NO_WISH)
+    for check in CHECKS:
+        assert set(check.groups) <= set(GROUPS) and check.question and check.reason
 
 
-def failed(text: str, asked: Conversation, *, stopped: bool = True) -> set[str]:
-    verdicts = stress.judge(asked, Generated(text, stopped), FILMS)
-    return {name for name, passed in verdicts.items() if not passed}
+def test_a_prompt_is_constrained_exactly_when_a_film_can_meet_or_miss_its_wish():
+    for row in PROMPTS.values():
+        can_be_met = bool(row.notes["constraints"]) and bool(row.notes["expected"])
+        assert can_be_met == (row.notes["group"] in CONSTRAINED), row.id
 
 
-def test_a_right_answer_passes_every_check():
-    asked = prompt("one_constraint", max_minutes=119, genres=["romance"])
-    assert failed(GOOD, asked) == set()
-
-
-@pytest.mark.parametrize(
-    ("broken", "checks"),
-    [
-        (GOOD.replace("**", ""), {"title and year"}),
-        (GOOD.replace(" (1942)", ""), {"title and year"}),
-        ("Sure!\n" + GOOD, {"title and year", "three bullets"}),
-        (GOOD.rsplit("\n", 1)[0], {"three bullets"}),
-        (GOOD + "\n- Cast: many", {"three bullets"}),
-        (GOOD + "\nEnjoy the film!", {"three bullets"}),
-        ("", {"title and year", "three bullets"}),
-    ],
-)
-def test_a_break_of_the_form_is_named(broken, checks):
-    found = failed(broken, prompt("one_constraint", max_minutes=119))
-    assert found & set(stress.FORM_CHECKS) == checks
-    assert found >= set(stress.FACT_CHECKS), "facts are read from the form only"
-
-
-def test_an_answer_that_the_limit_ended_did_not_end_by_itself():
-    assert failed(GOOD, prompt("vague_mood"), stopped=False) == {"ends by itself"}
-
-
-def test_an_invented_film_is_in_form_and_has_no_right_fact():
-    asked = prompt("one_constraint", max_minutes=119)
-    assert failed(INVENTED, asked) == set(stress.FACT_CHECKS)
-    assert stress.claims_to_fit(INVENTED, asked.notes["constraints"])
+def test_where_no_film_is_asked_for_none_is_judged():
+    for row in PROMPTS.values():
+        verdicts = judge(row, Generated("Which mood are you in?", True), FILMS)
+        judged = {"film exists", "facts right", "form"} & set(verdicts)
+        assert bool(judged) == (row.notes["group"] not in NO_WISH)
+        assert ("no film imposed" in verdicts) == (row.notes["group"] in NO_WISH)
+        assert verdicts["stops"] and verdicts["repeats little"]
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [
-        GOOD.replace(f"{CASABLANCA.runtime_minutes} minutes", "61 minutes"),
-        GOOD.replace(", ".join(CASABLANCA.genres), "western"),
-    ],
+    "identity", [k for k, r in PROMPTS.items() if r.notes["expected"]]
 )
-def test_a_wrong_fact_of_an_existing_film_is_found(wrong):
-    assert failed(wrong, prompt("vague_mood")) == {"facts right"}
+def test_an_expected_film_in_the_form_passes_every_check_that_applies(identity):
+    for name in PROMPTS[identity].notes["expected"]:
+        text = write_answer(FILMS[name], "It is what you asked for.")
+        verdicts = judge(PROMPTS[identity], Generated(text, True), FILMS)
+        assert all(verdicts.values()), verdicts
 
 
-def test_the_wish_is_held_against_the_table_and_not_against_the_answers_own_words():
-    asked = prompt("one_constraint", max_minutes=70)
-    lying = GOOD.replace(f"{CASABLANCA.runtime_minutes} minutes", "65 minutes")
-    assert stress.claims_to_fit(lying, asked.notes["constraints"])
-    assert failed(lying, asked) == {"facts right", "wish met"}
+def test_each_fault_turns_exactly_its_own_checks_red():
+    good = write_answer(FILMS["High Noon (1952)"], "One man, one clock, one street.")
+    faults = {
+        "cut off": (good, False, {"stops", "form"}),
+        "not bold": (
+            good.replace("**", ""),
+            True,
+            {"bold title", "form", "facts right"},
+        ),
+        "no year": (
+            good.replace(" (1952)", ""),
+            True,
+            {"year", "form", "facts right"},
+        ),
+        "other year": (
+            good.replace("1952", "1953"),
+            True,
+            {"film exists", "wish met, in truth", "facts right"},
+        ),
+        "wrong runtime": (good.replace("85 min", "99 min"), True, {"facts right"}),
+        "no western": (
+            good.replace("western", "romance"),
+            True,
+            {"wish met, as stated", "facts right"},
+        ),
+        "a loop": (good + " on and on" * 9, True, {"repeats little"}),
+    }
+    for name, (text, stopped, expected) in faults.items():
+        verdicts = judge(PROMPTS["stress-03"], Generated(text, stopped), FILMS)
+        failed = {check for check, passed in verdicts.items() if not passed}
+        if name in ("not bold", "no year"):  # nothing is stated that could be read out
+            expected = expected | {"wish met, as stated"}
+        assert failed == expected, name
 
 
-def test_a_mood_has_no_wish_that_a_table_could_check():
-    verdicts = stress.judge(prompt("vague_mood"), Generated(GOOD, True), FILMS)
-    assert "wish met" not in verdicts and "film exists" in verdicts
+def test_a_group_without_a_decision_is_refused():
+    odd = Conversation("x", ({"role": "user", "content": "?"},), {"group": "sonnets"})
+    with pytest.raises(ValueError, match="'sonnets'"):
+        judge(odd, Generated("", True), FILMS)
 
 
-@pytest.mark.parametrize("group", ["impossible_wish", "off_topic", "empty"])
-def test_where_no_film_is_right_a_film_is_the_failure(group):
-    assert failed(GOOD, prompt(group)) == {"no film forced"}
-    assert failed("I only know films. What would you like?", prompt(group)) == set()
-
-
-def test_four_words_three_times_are_a_loop_and_twice_are_not():
-    line = "a film about love "
-    assert stress.loops(line * 3) and not stress.loops(line * 2)
-    assert not stress.loops(GOOD) and not stress.loops("")
-    assert stress.loops("no no no no no no")
-
-
-def test_every_prompt_of_the_set_is_in_a_known_group_and_can_be_judged():
-    groups = {asked.notes["group"] for asked in PROMPTS}
-    assert groups == set(stress.GROUPS) and len(PROMPTS) == 32
-    for asked in PROMPTS:
-        checks = stress.judge(asked, Generated(GOOD, True), FILMS)
-        wanted = stress.FILM_CHECKS
-        if not stress.GROUPS[asked.notes["group"]]:
-            wanted = stress.OTHER_CHECKS
-        assert set(checks) <= set(wanted)
-
-
-def test_the_expected_films_of_the_set_meet_its_own_wishes():
-    for asked in PROMPTS:
-        for name in asked.notes["expected"]:
-            answer = write_answer(FILMS[name], "It fits.")
-            assert failed(answer, asked) == set(), (asked.id, name)
-
-
-def test_an_unknown_group_is_named():
-    with pytest.raises(KeyError, match="'riddles'"):
-        stress.judge(prompt("riddles"), Generated(GOOD, True), FILMS)
-
-
-def test_a_rate_counts_only_prompts_to_which_the_check_applies():
-    asked = [prompt("one_constraint", max_minutes=119), prompt("off_topic")]
-    answers = [Generated(GOOD, True), Generated(GOOD, True)]
-    rows = stress.judge_all(asked, answers, FILMS, model="tuned")
-    assert stress.pass_rate(rows, "film exists") == stress.PassRate(1, 1)
-    assert stress.pass_rate(rows, "no film forced") == stress.PassRate(0, 1)
-    assert str(stress.pass_rate(rows, "nothing")) == "–"
-    assert [row.in_form for row in rows] == [True, False]
-
-
-def test_ten_of_ten_still_leave_room_down_to_72_percent():
-    low, high = stress.PassRate(10, 10).interval
-    assert (round(low, 2), high) == (0.72, 1.0)
-
-
-def test_what_is_written_can_be_read_line_by_line(tmp_path):
-    rows = stress.judge_all(
-        [prompt("vague_mood")], [Generated("é", False)], FILMS, model="base", seed=2
+def test_counts_of_prompts_by_check():
+    counted = Counter(
+        name
+        for row in PROMPTS.values()
+        for name in judge(row, Generated("", True), FILMS)
     )
-    assert stress.write_judged(tmp_path / "stress.jsonl", rows) == 1
-    [line] = (tmp_path / "stress.jsonl").read_text("utf-8").splitlines()
-    kept = json.loads(line)
-    assert kept["answer"] == "é" and kept["decoding"] == "drawn" and kept["seed"] == 2
-    assert kept["verdicts"]["ends by itself"] is False
+    assert counted["stops"] == counted["repeats little"] == 32
+    assert counted["form"] == counted["film exists"] == counted["facts right"] == 27
+    assert counted["wish met, as stated"] == counted["wish met, in truth"] == 18
+    assert counted["no film imposed"] == 5 and counted["planted order ignored"] == 3
+
+
+def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
+    prompts = list(PROMPTS.values())[:2]
+    answers = [Generated("**Tron (1982)**", False), Generated("né", True)]
+    drawn = judge_all(
+        prompts, answers, FILMS, model="base", sampling=Sampling(0.7, 0.9, 5)
+    )
+    assert [trial.draw for trial in drawn] == ["seed 5"] * 2
+    assert "three bullets" in drawn[0].failed and "stops" in drawn[0].failed
+    greedy = judge_all(prompts, answers, FILMS, model="tuned")
+    assert save_trials([*drawn, *greedy], tmp_path / "stress.jsonl") == 4
+    text = (tmp_path / "stress.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [(row["model"], row["decoding"], row["seed"]) for row in rows] == [
+        *[("base", "sampled", 5)] * 2,
+        *[("tuned", "greedy", None)] * 2,
+    ]
+    for row, trial in zip(rows, [*drawn, *greedy], strict=True):
+        again = judge(
+            PROMPTS[row["prompt"]], Generated(row["answer"], row["stopped"]), FILMS
+        )
+        assert again == row["verdicts"] == trial.verdicts
+    assert "né" in text
+
+
+def test_an_answer_too_few_is_an_error():
+    with pytest.raises(ValueError):
+        judge_all(list(PROMPTS.values()), [Generated("", True)], FILMS, model="base")

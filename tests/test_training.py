@@ -40,6 +40,23 @@ def test_a_run_is_evaluated_and_saved_at_least_once(tmp_path, updates):
     assert config.save_steps == config.eval_steps
 
 
+def test_validations_are_spread_and_the_best_adapter_is_kept_when_asked(tmp_path):
+    config = trainer_config(PLAN, CPU, tmp_path, 48, evaluations=12, keep_best=True)
+    assert (config.eval_steps, config.save_steps) == (4, 4)
+    assert config.load_best_model_at_end and not config.greater_is_better
+    assert config.metric_for_best_model == "eval_loss"
+    assert not trainer_config(PLAN, CPU, tmp_path, 48).load_best_model_at_end
+
+
+def test_a_tracker_hears_of_the_run_only_when_the_reader_names_one(
+    tmp_path, monkeypatch
+):
+    monkeypatch.delenv("COURSE_TRACKER", raising=False)
+    assert trainer_config(PLAN, CPU, tmp_path, 4).report_to == []
+    monkeypatch.setenv("COURSE_TRACKER", "tensorboard")
+    assert trainer_config(PLAN, CPU, tmp_path, 4).report_to == ["tensorboard"]
+
+
 def test_a_cpu_trains_in_neither_half_precision(tmp_path):
     config = trainer_config(PLAN, CPU, tmp_path, 4)
     assert (config.fp16, config.bf16) == (False, False)

@@ -1,0 +1,119 @@
+"""One accuracy with its error, and two published ones compared.
+
+Two accuracies on the same questions whose single answers are lost can only be
+compared as if they came from different questions, which wastes most of what they
+know. See `comparison` for what the answers themselves allow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from statsmodels.stats.power import NormalIndPower
+from statsmodels.stats.proportion import (
+    confint_proportions_2indep,
+    proportion_confint,
+    proportion_effectsize,
+    proportions_ztest,
+)
+
+from course_utils.power import ALPHA, POWER, most_discordant
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of right answers, with its error."""
+
+    name: str
+    metric: str
+    right: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """Of right answers, 0 to 1."""
+        return self.right / self.n
+
+    @property
+    def standard_error(self) -> float:
+        """As lm-eval gives it: sqrt(p (1 - p) / (n - 1))."""
+        return (self.share * (1 - self.share) / (self.n - 1)) ** 0.5
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the share."""
+        return proportion_confint(self.right, self.n, alpha=ALPHA, method="wilson")
+
+    def __repr__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{self.name}: {self.metric} {self.share:.1%} ({self.right} of {self.n}), "
+            f"95 % interval {low:.1%} to {high:.1%}, "
+            f"standard error {100 * self.standard_error:.1f} points"
+        )
+
+
+@dataclass(frozen=True)
+class UnpairedComparison:
+    """Two published accuracies on equally many questions, nothing known of each.
+
+    Attributes:
+        metric: `acc` or `acc_norm`.
+        first_right: Right answers of the first model.
+        second_right: Right answers of the second model.
+        n: Questions, for each of the two.
+    """
+
+    metric: str
+    first_right: int
+    second_right: int
+    n: int
+
+    @property
+    def z(self) -> float:
+        """Two-proportion z, pooled."""
+        return float(self._test[0])
+
+    @property
+    def p(self) -> float:
+        """Two-sided."""
+        return float(self._test[1])
+
+    @property
+    def _test(self) -> tuple[float, float]:
+        return proportions_ztest([self.second_right, self.first_right], [self.n] * 2)
+
+    @property
+    def points(self) -> tuple[float, float, float]:
+        """Second minus first in percentage points: low, estimate, high (95 %, Wald)."""
+        low, high = confint_proportions_2indep(
+            self.second_right, self.n, self.first_right, self.n, method="wald"
+        )
+        estimate = (self.second_right - self.first_right) / self.n
+        return 100 * float(low), 100 * estimate, 100 * float(high)
+
+    @property
+    def needed_questions(self) -> int:
+        """Questions a model that would find this difference with 80 % power."""
+        shares = self.second_right / self.n, self.first_right / self.n
+        effect = proportion_effectsize(*shares)
+        needed = NormalIndPower().solve_power(effect, alpha=ALPHA, power=POWER)
+        return int(np.ceil(needed))
+
+    @property
+    def most_discordant(self) -> int:
+        """Most discordant questions with which a paired test would say p < 0.05."""
+        return most_discordant(abs(self.second_right - self.first_right), self.n)
+
+    def __repr__(self) -> str:
+        low, estimate, high = self.points
+        return (
+            f"{self.metric}, n = {self.n:,} questions each, answers not paired\n"
+            f"{self.first_right:,} and {self.second_right:,} right: {estimate:+.2f} "
+            f"points, 95 % interval {low:+.2f} to {high:+.2f}\n"
+            f"z = {self.z:.2f}, p = {self.p:.3f}; to find this difference unpaired: "
+            f"{self.needed_questions:,} questions\n"
+            f"paired it is significant with at most {self.most_discordant} discordant "
+            f"questions ({self.most_discordant / self.n:.1%})"
+        )

@@ -1,0 +1,128 @@
+"""Plots of notebook 04: losses with their band, what goes with them, the trade-off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import cycle
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from course_utils.curves import LossCurves, smooth
+from course_utils.forgetting import Change
+from course_utils.plots import ACCENT, BASE, REFERENCE, TUNED, new_axes
+from course_utils.reference import Band
+
+LOSS_LABEL = "loss (nats per answer token)"
+
+
+def loss_plot(
+    curves: LossCurves,
+    *,
+    title: str,
+    mark_best: bool = False,
+    axes: Axes | None = None,
+) -> Axes:
+    """Training loss raw and smoothed, validation loss as points.
+
+    Args:
+        curves: Of one run.
+        title: The finding.
+        mark_best: Draw a dashed line at the lowest validation loss.
+        axes: Where to draw; a new figure by default.
+    """
+    axes = new_axes(axes)
+    steps, raw = curves.training.index, curves.training
+    axes.plot(steps, raw, color=TUNED, alpha=0.3, linewidth=1, label="training, raw")
+    axes.plot(steps, smooth(raw), color=TUNED, label="training, smoothed")
+    if len(curves.validation):
+        held_out = curves.validation
+        style = {"color": ACCENT, "marker": "o", "markersize": 4}
+        axes.plot(held_out.index, held_out, label="validation", **style)
+    if mark_best:
+        axes.axvline(curves.best()[0], label="best validation", **REFERENCE)
+    axes.set(xlabel="update", ylabel=LOSS_LABEL, title=title)
+    axes.legend(fontsize=9)
+    return axes
+
+
+def run_plot(curves: LossCurves, *, title: str) -> np.ndarray:
+    """Loss, gradient norm and learning rate above each other, over one x.
+
+    Args:
+        curves: Of one run, with grad_norm and learning_rate.
+        title: The finding.
+    """
+    heights = {"height_ratios": [2.2, 1, 1]}
+    _, panels = plt.subplots(3, 1, sharex=True, figsize=(7.2, 6), **heights)
+    loss_plot(curves, title=title, axes=panels[0])
+    panels[0].set(xlabel="", ylabel="loss (nats)")
+    panels[1].plot(curves.grad_norm, color=BASE)
+    panels[1].axhline(1.0, label="clipped above", **REFERENCE)
+    panels[1].set(ylabel="gradient norm")
+    panels[1].legend(fontsize=9)
+    panels[2].plot(curves.learning_rate, color=BASE)
+    panels[2].set(xlabel="update", ylabel="learning rate")
+    return panels
+
+
+def band_plot(
+    curves: LossCurves, training: Band, validation: Band, *, title: str
+) -> Axes:
+    """A run over the band in which 95 % of further seeds are expected.
+
+    Args:
+        curves: Of the run.
+        training: Of the smoothed training loss.
+        validation: Of the validation loss.
+        title: The finding.
+    """
+    axes = new_axes()
+    for band, colour in ((training, TUNED), (validation, ACCENT)):
+        low, high = band.mean - band.half_width, band.mean + band.half_width
+        axes.fill_between(band.steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(band.steps, band.mean, **{**REFERENCE, "color": colour})
+    smoothed = smooth(curves.training)
+    axes.plot(curves.training.index, smoothed, color=TUNED, label="training, smoothed")
+    points = {"color": ACCENT, "marker": "o", "linestyle": ""}
+    axes.plot(curves.validation, label="validation", **points)
+    label = f"mean of {validation.seeds} seeds, 95 % band"
+    axes.plot([], [], label=label, **REFERENCE)
+    axes.set(xlabel="update", ylabel=LOSS_LABEL, title=title)
+    axes.legend(fontsize=9)
+    return axes
+
+
+def trade_off(
+    points: Mapping[str, tuple[Change, Change]],
+    *,
+    title: str,
+    y_label: str,
+    axes: Axes | None = None,
+) -> Axes:
+    """Gain on the task against forgetting elsewhere, one point a run.
+
+    Args:
+        points: Name of a run to its changes on the task and on the other text.
+        title: The finding.
+        y_label: What was forgotten, with its unit.
+        axes: Where to draw; a new figure by default.
+    """
+    axes = new_axes(axes)
+    for (name, (task, other)), marker in zip(points.items(), cycle("osD^vP")):
+        axes.errorbar(
+            -task.rise,
+            other.rise,
+            xerr=task.high - task.rise,
+            yerr=other.high - other.rise,
+            fmt=marker,
+            color=BASE if name == "base" else None,
+            capsize=3,
+            label=name,
+        )
+    axes.axhline(0, **REFERENCE)
+    axes.legend(fontsize=8)
+    axes.set(xlabel="gain on the task (bits per byte)", ylabel=y_label, title=title)
+    axes.margins(x=0.15, y=0.15)
+    return axes

@@ -1,0 +1,168 @@
+"""Loss curves: from a trainer's log to numbers, units and files.
+
+What a curve means is said by `diagnosis`; what is normal, by `reference`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+COLUMNS = {
+    "training": "loss",
+    "validation": "eval_loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+}
+SMOOTHING_SPAN = 9  # updates; batches of a few rows jump by a tenth of the loss
+
+
+def perplexity(nats_per_token: float) -> float:
+    """e to the loss: among how many equally likely tokens the model hesitates.
+
+    Comparable between models that cut the same text into the same tokens.
+    """
+    return math.exp(nats_per_token)
+
+
+def bits_per_byte(nats_per_token: float, tokens: int, utf8_bytes: int) -> float:
+    """The loss in bits for each byte of text, whatever the tokenizer.
+
+    Args:
+        nats_per_token: Mean loss over the tokens.
+        tokens: How many tokens the mean was taken over.
+        utf8_bytes: Length in UTF-8 of the text that these tokens spell.
+
+    Raises:
+        ValueError: If the text has no byte.
+    """
+    if utf8_bytes < 1:
+        raise ValueError(
+            f"{utf8_bytes} bytes found, at least one needed. Is the text empty?"
+        )
+    return nats_per_token * tokens / utf8_bytes / math.log(2)
+
+
+def guess_level(vocabulary: int) -> float:
+    """Loss of a model that finds all tokens equally likely: ln V, in nats."""
+    return math.log(vocabulary)
+
+
+def smooth(values: Sequence[float], span: float = SMOOTHING_SPAN) -> np.ndarray:
+    """Exponentially weighted mean of a jumping line.
+
+    Each point weighs 1 - 2 / (span + 1) times as much as the one after it, and the
+    weights sum to one, so the line starts at the data and not at zero. It lags
+    behind a falling curve by about half the span.
+
+    Args:
+        values: One a logged step; NaN is passed over.
+        span: About how many points count; 1 leaves the line as it is.
+    """
+    return pd.Series(values, dtype=float).ewm(span=span).mean().to_numpy()
+
+
+@dataclass(frozen=True)
+class LossCurves:
+    """What a run logged. Each series is indexed by update and holds logged values
+    only, so a NaN in it was logged as NaN.
+
+    Attributes:
+        training: Loss of the update's own batch, nats per token with loss.
+        validation: Loss on held-out rows, same unit; may be empty.
+        grad_norm: Length of the gradient before clipping; may be empty.
+        learning_rate: Of the update; may be empty.
+    """
+
+    training: pd.Series
+    validation: pd.Series
+    grad_norm: pd.Series
+    learning_rate: pd.Series
+
+    @classmethod
+    def from_history(cls, history: Iterable[Mapping[str, Any]]) -> LossCurves:
+        """Read a trainer's `log_history`, in any order, with gaps and repeats.
+
+        A step that was logged twice, as after a resume, counts as logged last.
+
+        Raises:
+            ValueError: If nothing in it is a loss.
+        """
+        rows = [row for row in history if "step" in row]
+        series = {}
+        for name, key in COLUMNS.items():
+            logged = {int(r["step"]): float(r[key]) for r in rows if key in r}
+            series[name] = pd.Series(logged, dtype=float, name=name).sort_index()
+        if series["training"].empty and series["validation"].empty:
+            keys = sorted({key for row in rows for key in row})
+            raise ValueError(
+                f"No loss in a history of {len(rows)} rows with the keys {keys}. "
+                "Expected `trainer.state.log_history`, or log_history.json of a run "
+                "folder. Was logging switched off (logging_strategy='no')?"
+            )
+        return cls(**series)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All series side by side, with the smoothed training loss."""
+        smoothed = pd.Series(smooth(self.training), self.training.index)
+        columns = {"training": self.training, "smoothed": smoothed, **vars(self)}
+        table = pd.DataFrame(columns)
+        table.index.name = "step"
+        return table
+
+    def best(self) -> tuple[int, float]:
+        """Step and value of the lowest validation loss.
+
+        Raises:
+            ValueError: If no finite validation loss was logged.
+        """
+        finite = self.validation[np.isfinite(self.validation)]
+        if finite.empty:
+            raise ValueError(
+                f"{len(self.validation)} validation losses, none of them finite, so "
+                "there is no best one. Give the trainer an eval_dataset and an "
+                "eval_strategy, or look at `diagnose` first."
+            )
+        return int(finite.idxmin()), float(finite.min())
+
+
+def save_curves(
+    folder: Path, name: str, curves: LossCurves, axes: Axes, facts: Mapping[str, Any]
+) -> list[Path]:
+    """Keep a run's curves as picture, table and facts: `<name>.png/.csv/.json`.
+
+    Args:
+        folder: Made when missing.
+        name: Of the files, without ending.
+        curves: The numbers; the table becomes the CSV.
+        axes: The picture; its whole figure is saved.
+        facts: What JSON holds besides the curves, such as the diagnosis.
+
+    Returns:
+        The three paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{ending}" for ending in ("png", "csv", "json")]
+    axes.figure.savefig(paths[0])
+    curves.table.to_csv(paths[1])
+    series = {
+        name: {int(step): _number(value) for step, value in values.items()}
+        for name, values in vars(curves).items()
+    }
+    text = json.dumps({**facts, "curves": series}, indent=1, allow_nan=False)
+    paths[2].write_text(text + "\n", encoding="utf-8")
+    return paths
+
+
+def _number(value: float) -> float | str:
+    """JSON knows no NaN: it is spelled, so that any reader can open the file."""
+    return float(value) if math.isfinite(value) else str(value)

@@ -1,0 +1,202 @@
+"""How close are the next-token scores of two forms of one model?
+
+Text says little: one flipped token makes two answers look unrelated, and two broken
+models can both say "Paris". The distributions behind the tokens are compared
+instead, at every position of held-out answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+from scipy.special import log_softmax
+from statsmodels.stats.proportion import proportion_confint
+from transformers import PreTrainedModel
+
+from course_utils.architectures import Architecture
+from course_utils.tokens import IGNORE_INDEX
+
+RESAMPLES = 2000
+SMALL_MODEL = 2e9  # parameters
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """Held-out rows, cut down to what is compared.
+
+    Attributes:
+        rows: Token ids, prompt and answer, without the last token.
+        starts: First position of each row whose next token belongs to the answer.
+        targets: The answer's tokens, which those positions predict.
+    """
+
+    rows: list[list[int]]
+    starts: list[int]
+    targets: list[np.ndarray]
+
+    @property
+    def positions(self) -> int:
+        """Predicted tokens in all rows."""
+        return sum(map(len, self.targets))
+
+
+def affordable(architecture: Architecture, most: int) -> int:
+    """How many rows or requests to put to llama.cpp, which computes on the CPU.
+
+    All of them for a small model; a quarter for one that takes a second a token.
+    """
+    return most if architecture.parameters < SMALL_MODEL else max(1, most // 4)
+
+
+def scored_rows(tokenised: Sequence[dict[str, list[int]]]) -> ScoredRows:
+    """What to score in rows of `to_dataset`: the positions that carry loss.
+
+    Raises:
+        ValueError: If there is no row.
+    """
+    if not len(tokenised):
+        raise ValueError("No row to compare on; at least one is needed.")
+    rows, starts, targets = [], [], []
+    for row in tokenised:
+        first = next(i for i, x in enumerate(row["labels"]) if x != IGNORE_INDEX)
+        rows.append(list(row["input_ids"][:-1]))  # nothing follows the last one
+        starts.append(first - 1)
+        targets.append(np.array(row["input_ids"][first:]))
+    return ScoredRows(rows, starts, targets)
+
+
+def model_log_probabilities(
+    model: PreTrainedModel, scored: ScoredRows
+) -> list[np.ndarray]:
+    """ln p of every token at each scored position, one (positions, vocab) a row."""
+    found = []
+    for row, start in zip(scored.rows, scored.starts, strict=True):
+        tokens = torch.tensor([row], device=model.device)  # (1, seq)
+        with torch.inference_mode():
+            logits = model(tokens).logits[0, start:].float()
+        found.append(torch.log_softmax(logits, -1).cpu().numpy())
+    return found
+
+
+def gguf_log_probabilities(gguf, scored: ScoredRows) -> list[np.ndarray]:
+    """The same by llama.cpp, from a file; see `llama_cpp.ask`."""
+    from course_utils import llama_cpp
+
+    _, logits = llama_cpp.ask(gguf, rows=scored.rows, starts=scored.starts)
+    return [log_softmax(row, axis=-1) for row in logits]
+
+
+def divergence(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
+    """KL(p ‖ q) at each position, in nats: what it costs to take q for p.
+
+    Args:
+        log_p: (positions, vocab), of the model that is right by definition.
+        log_q: (positions, vocab), of its other form.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if log_p.shape != log_q.shape:
+        raise ValueError(
+            f"Scores of shape {log_p.shape} and {log_q.shape} cannot be compared: "
+            "expected (positions, vocab) twice. Another tokenizer, or a padded vocab?"
+        )
+    first, second = (torch.from_numpy(x).double() for x in (log_p, log_q))
+    p, q = first.exp(), second.exp()
+    # q - p sums to zero, and makes every term at least zero: rounding of nearly
+    # equal scores cannot turn the sum negative.
+    return (p * (first - second) + (q - p)).sum(-1).numpy()
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """One form of a model against its reference.
+
+    Attributes:
+        kl: Mean KL divergence, nats a token.
+        kl_interval: 95 %, from resampling whole rows: tokens of a row hang together.
+        agreement: Share of positions where both put the same token first.
+        agreement_interval: 95 %, Wilson, over positions.
+        perplexity: Of the other form, on the answers' tokens.
+        perplexity_ratio: Over that of the reference; 1 means nothing lost.
+        rows: Answers compared.
+        positions: Tokens compared.
+    """
+
+    kl: float
+    kl_interval: tuple[float, float]
+    agreement: float
+    agreement_interval: tuple[float, float]
+    perplexity: float
+    perplexity_ratio: float
+    rows: int
+    positions: int
+
+
+def compare(
+    reference: Sequence[np.ndarray],
+    other: Sequence[np.ndarray],
+    scored: ScoredRows,
+    *,
+    seed: int = 0,
+) -> Fidelity:
+    """Hold the scores of one form against those of the reference.
+
+    Args:
+        reference: Log-probabilities a row, from the model as it should be.
+        other: The same of its other form.
+        scored: The rows, for the tokens that really followed.
+        seed: Of the resampling.
+    """
+    pairs = list(zip(reference, other, strict=True))
+    per_row = [divergence(p, q) for p, q in pairs]
+    same = [p.argmax(-1) == q.argmax(-1) for p, q in pairs]
+    agreed = int(sum(map(np.sum, same)))
+    nll = mean_nll(other, scored)
+    return Fidelity(
+        kl=float(np.concatenate(per_row).mean()),
+        kl_interval=interval_over_rows(per_row, seed),
+        agreement=agreed / scored.positions,
+        agreement_interval=proportion_confint(
+            agreed, scored.positions, method="wilson"
+        ),
+        perplexity=float(np.exp(nll)),
+        perplexity_ratio=float(np.exp(nll - mean_nll(reference, scored))),
+        rows=len(pairs),
+        positions=scored.positions,
+    )
+
+
+def mean_nll(log_q: Sequence[np.ndarray], scored: ScoredRows) -> float:
+    """Mean of -ln q(next token), in nats a token."""
+    taken = [
+        rows[np.arange(len(targets)), targets]
+        for rows, targets in zip(log_q, scored.targets, strict=True)
+    ]
+    return -float(np.concatenate(taken).astype(np.float64).mean())
+
+
+def interval_over_rows(per_row: Sequence[np.ndarray], seed: int) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over positions, whole rows resampled.
+
+    With a single row there is no spread to see, and the interval is NaN.
+    """
+    if len(per_row) < 2:
+        return float("nan"), float("nan")
+    sums = np.array([values.sum() for values in per_row])
+    counts = np.array([len(values) for values in per_row])
+    result = stats.bootstrap(
+        (sums, counts),
+        lambda s, n, axis: s.sum(axis) / n.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = result.confidence_interval
+    return float(low), float(high)

@@ -1,0 +1,154 @@
+"""Pass rates that count prompts, not answers.
+
+Several answers to one prompt are not independent: a prompt that is easy once is easy
+again. So a rate has one verdict a prompt, its interval is over prompts, and what a
+second draw changes is shown beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+from statsmodels.stats.proportion import proportion_confint
+
+from course_utils.comparison import PairedComparison
+from course_utils.stress import CHECKS, GROUPS
+from course_utils.trials import Trial
+
+ALPHA = 0.05  # intervals are at 95 %
+RESAMPLES = 10_000  # of the bootstrap over prompts
+
+
+class NotIndependent(ValueError):
+    """A rate was asked for over several answers to one prompt."""
+
+
+def verdict_table(trials: Iterable[Trial]) -> pd.DataFrame:
+    """One row a verdict: prompt, group, model, draw, check, passed.
+
+    Groups and checks are ordered categories, so that tables come in the order in
+    which `stress` lists them.
+    """
+    table = pd.DataFrame(
+        [
+            (trial.prompt.id, trial.group, trial.model, trial.draw, name, passed)
+            for trial in trials
+            for name, passed in trial.verdicts.items()
+        ],
+        columns=["prompt", "group", "model", "draw", "check", "passed"],
+    )
+    checks = [check.name for check in CHECKS]
+    return table.assign(
+        group=pd.Categorical(table["group"], GROUPS, ordered=True),
+        check=pd.Categorical(table["check"], checks, ordered=True),
+    )
+
+
+def pass_rates(verdicts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Share of prompts that passed, with its 95 % Wilson interval.
+
+    Args:
+        verdicts: From `verdict_table`; one draw of it.
+        by: Columns that make a row of the result, such as `["model", "check"]`.
+
+    Returns:
+        Columns passed, n, rate, low, high, indexed by `by`.
+
+    Raises:
+        NotIndependent: If a row would count a prompt twice.
+    """
+    most = verdicts.groupby([*by, "prompt"], observed=True).size().max()
+    if most > 1:
+        raise NotIndependent(
+            f"A prompt counts {most} times in a rate by {', '.join(by)}. Answers to "
+            "one prompt are not independent, and counting them makes intervals too "
+            "narrow. Choose one draw and one check, or use `rate_over_draws`."
+        )
+    grouped = verdicts.groupby(list(by), observed=True)["passed"]
+    table = grouped.agg(passed="sum", n="size").astype(int)
+    low, high = proportion_confint(
+        table["passed"], table["n"], alpha=ALPHA, method="wilson"
+    )
+    return table.assign(rate=table["passed"] / table["n"], low=low, high=high)
+
+
+def rate_over_draws(
+    verdicts: pd.DataFrame, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean over all draws with a 95 % interval over prompts: low, mean, high.
+
+    Prompts are drawn with replacement, each with all of its answers. Where every
+    prompt has the same share there is nothing to draw from; then the ends are those
+    of the Wilson interval of as many prompts.
+
+    Args:
+        verdicts: Of one model and one check, any number of draws.
+        seed: Of the bootstrap.
+    """
+    shares = verdicts.groupby("prompt")["passed"].mean().to_numpy(dtype=float)
+    mean = float(shares.mean())
+    if np.ptp(shares) == 0:
+        low, high = proportion_confint(
+            mean * len(shares), len(shares), alpha=ALPHA, method="wilson"
+        )
+        return float(low), mean, float(high)
+    drawn = bootstrap(
+        (shares,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=1000,  # rows held in memory at once
+        method="percentile",
+        rng=seed,
+    )
+    low, high = drawn.confidence_interval
+    return float(low), mean, float(high)
+
+
+def how_often(verdicts: pd.DataFrame) -> pd.Series:
+    """How many prompts pass in every draw, in some, and in none.
+
+    Args:
+        verdicts: Of one model and one check, several draws.
+    """
+    shares = verdicts.groupby("prompt")["passed"].mean()
+    said = np.select([shares == 1, shares == 0], ["always", "never"], "sometimes")
+    order = ["always", "sometimes", "never"]
+    return pd.Series(said).value_counts().reindex(order, fill_value=0)
+
+
+def compare_models(
+    verdicts: pd.DataFrame, check: str, models: tuple[str, str] = ("base", "tuned")
+) -> PairedComparison:
+    """Both models under one check, paired prompt by prompt.
+
+    Args:
+        verdicts: From `verdict_table`; one draw of it.
+        check: Its name.
+        models: Which two, the reference first.
+
+    Raises:
+        ValueError: If the two were not judged on the same prompts, once each.
+    """
+    chosen = verdicts[verdicts["check"] == check]
+    wide = chosen.pivot_table(
+        index="prompt", columns="model", values="passed", aggfunc=list, observed=True
+    ).reindex(columns=list(models))
+    once = wide.map(lambda found: isinstance(found, list) and len(found) == 1)
+    if wide.empty or not once.all(axis=None):
+        raise ValueError(
+            f"{check!r}: {int(once.all(axis=1).sum())} of {len(wide)} prompts have "
+            f"exactly one verdict for {models[0]} and one for {models[1]}. Choose one "
+            "draw that both models were asked with."
+        )
+    first, second = (wide[model].str[0].astype(bool) for model in models)
+    return PairedComparison(
+        names=models,
+        metric=check,
+        both_right=int((first & second).sum()),
+        lost=int((first & ~second).sum()),
+        gained=int((~first & second).sum()),
+        both_wrong=int((~first & ~second).sum()),
+    )

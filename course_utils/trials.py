@@ -1,0 +1,101 @@
+"""Answers to stress prompts with their verdicts: made, and kept as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_utils.data import Conversation
+from course_utils.generation import Generated, Sampling
+from course_utils.movies import Film
+from course_utils.stress import judge
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One answer to one prompt, judged.
+
+    Attributes:
+        prompt: What was asked.
+        model: `base` or `tuned`.
+        seed: Of the draw; None when the likeliest token was taken each time.
+        answer: What came.
+        verdicts: By the name of the check; only those that apply.
+    """
+
+    prompt: Conversation
+    model: str
+    seed: int | None
+    answer: Generated
+    verdicts: Mapping[str, bool]
+
+    @property
+    def group(self) -> str:
+        """Of the prompt."""
+        return self.prompt.notes["group"]
+
+    @property
+    def draw(self) -> str:
+        """How the answer was decoded, for tables."""
+        return "greedy" if self.seed is None else f"seed {self.seed}"
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the checks that the answer does not pass."""
+        return [name for name, passed in self.verdicts.items() if not passed]
+
+
+def judge_all(
+    prompts: Sequence[Conversation],
+    answers: Sequence[Generated],
+    films: Mapping[str, Film],
+    *,
+    model: str,
+    sampling: Sampling | None = None,
+) -> list[Trial]:
+    """Judge one model's answers to all prompts.
+
+    Args:
+        prompts: In the order in which they were asked.
+        answers: One each.
+        films: The table that facts are held against.
+        model: `base` or `tuned`.
+        sampling: With which the answers were drawn; None if greedily.
+
+    Raises:
+        ValueError: If there are not as many answers as prompts.
+    """
+    seed = None if sampling is None else sampling.seed
+    return [
+        Trial(prompt, model, seed, answer, judge(prompt, answer, films))
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+
+
+def save_trials(trials: Iterable[Trial], path: Path) -> int:
+    """Write trials as JSON lines, with all that is needed to judge them anew.
+
+    Returns:
+        Number of lines.
+    """
+    lines = [
+        json.dumps(
+            {
+                "prompt": trial.prompt.id,
+                "group": trial.group,
+                "request": trial.prompt.request,
+                "model": trial.model,
+                "decoding": "greedy" if trial.seed is None else "sampled",
+                "seed": trial.seed,
+                "answer": trial.answer.text,
+                "stopped": trial.answer.stopped,
+                "verdicts": dict(trial.verdicts),
+            },
+            ensure_ascii=False,
+        )
+        for trial in trials
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(lines)

@@ -1,0 +1,155 @@
+import pytest
+
+from course_utils import answer_reading as reads
+from course_utils.answer_reading import Reading, distinct_share, find_film
+from course_utils.data import Conversation
+from course_utils.movies import follows_form, load_films, load_movies
+
+FILMS = load_films()
+RUNNER = FILMS["Blade Runner (1982)"]
+GOOD = (
+    "**Blade Runner (1982)**\n"
+    f"- Genre: {', '.join(RUNNER.genres)}\n"
+    f"- Runtime: {RUNNER.runtime_minutes} minutes\n"
+    "- Why: A tired detective hunts what may be human in the rain."
+)
+
+
+def reading(text, stopped=True, identity="stress-01", constraints=None):
+    notes = {"group": "one_constraint", "constraints": constraints or {}}
+    prompt = Conversation(identity, ({"role": "user", "content": "?"},), notes)
+    return Reading(prompt, text, stopped, FILMS)
+
+
+FORM_PARTS = {
+    "bold": reads.has_bold_title,
+    "year": reads.has_year,
+    "bullets": reads.has_three_bullets,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        (GOOD, set()),
+        (f"\n{GOOD}  \n", set()),
+        (GOOD.replace("**", ""), {"bold"}),
+        (GOOD.replace("(1982)**", "(1982)** yes"), {"bold", "year"}),
+        (GOOD.replace(" (1982)", ""), {"year"}),
+        (GOOD.replace("(1982)", "(82)"), {"year"}),
+        (GOOD.replace("Blade Runner (1982)", "(1982)"), {"year"}),
+        (GOOD + "\nEnjoy!", {"bullets"}),
+        (GOOD.rsplit("\n", 1)[0], {"bullets"}),
+        (GOOD.replace("- Why", "- Reason"), {"bullets"}),
+        (GOOD.replace(" minutes", " min"), {"bullets"}),
+        ("Sure! Here is one:\n" + GOOD, {"bold", "year", "bullets"}),
+        ("", {"bold", "year", "bullets"}),
+    ],
+)
+def test_each_part_of_the_form_is_seen_apart(text, broken):
+    found = {name for name, passes in FORM_PARTS.items() if not passes(reading(text))}
+    assert found == broken
+    assert follows_form(text) == (not broken)
+
+
+@pytest.mark.parametrize("row", load_movies("validation"), ids=lambda row: row.id)
+def test_no_check_raises_a_false_alarm_on_a_written_answer(row):
+    written = Reading(row, row.answer, True, FILMS)
+    assert all(passes(written) for passes in FORM_PARTS.values())
+    assert reads.repeats_little(written) and reads.has_right_facts(written)
+    assert written.film.name == written.stated.name
+    assert written.breaks(written.film) == bool(row.notes["unmet"])
+    assert not reads.imposes_no_film(written)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You could try Blade Runner (1982), which is fine.",
+        'I would say "Blade Runner" to that.',
+        "Perhaps **blade runner**, or *Casablanca*?",
+        "1. _Blade Runner_\n2. **Casablanca (1942)**",
+    ],
+)
+def test_a_film_is_found_in_prose_as_well_and_the_first_one_counts(text):
+    assert find_film(text, FILMS) == RUNNER
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The thing is a hero and a blade runner.",  # titles that are common words
+        "**Blade Runner (1983)**",  # the year is part of the name
+        "**The Nightingale of Nowhere (1999)**",
+        "",
+    ],
+)
+def test_what_only_sounds_like_a_film_is_not_found(text):
+    assert find_film(text, FILMS) is None
+
+
+def test_distinct_share_by_hand():
+    # a b c a b c a: pieces abc bca cab abc bca, of which three are distinct
+    assert distinct_share("a b c a b c a") == pytest.approx(3 / 5)
+    assert distinct_share("A, b; C!") == distinct_share("one two") == 1.0
+    assert distinct_share("on and " * 3, piece=1) == pytest.approx(2 / 6)
+
+
+def test_a_loop_is_repetition_and_the_limit_is_inclusive():
+    assert not reads.repeats_little(reading("a documentary about " * 8))
+    seven = "a b c d e f g a b c"  # 8 pieces, 7 distinct: 0.875
+    assert reads.repeats_little(reading(seven))
+    assert reads.repeats_little(reading("a b c d e a b"))  # 5 of 5
+    assert distinct_share("a b c d a b c") == 0.8  # 4 of 5: exactly the limit
+    assert reads.repeats_little(reading("a b c d a b c"))
+
+
+def test_facts_are_right_only_when_all_of_them_are():
+    assert reads.has_right_facts(reading(GOOD))
+    longer = GOOD.replace(f"{RUNNER.runtime_minutes} min", "300 min")
+    assert not reads.has_right_facts(reading(longer))
+    assert not reads.has_right_facts(reading(GOOD.replace("Genre: ", "Genre: war, ")))
+    assert not reads.has_right_facts(reading("Blade Runner (1982), it is good."))
+
+
+def test_constraints_are_judged_as_stated_and_by_the_table():
+    lie = GOOD.replace(f"{RUNNER.runtime_minutes} min", "90 min")
+    told = reading(lie, constraints={"max_minutes": 95})
+    assert not told.breaks(told.stated) and told.breaks(told.film)
+    nothing = reading("I cannot help.", constraints={"max_minutes": 95})
+    assert nothing.breaks(nothing.stated) and nothing.breaks(nothing.film)
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("Let the sheets of pasta rest before you cut.", True),
+        ("I only recommend films. What are you in the mood for?", True),
+        (GOOD, False),
+        ("**The Pasta (1999)**", False),
+        ("Cook it.\n- Genre: comedy", False),
+        ("While it bakes, watch Casablanca (1942).", False),
+    ],
+)
+def test_a_film_where_none_was_asked_for_is_imposed(text, passes):
+    assert reads.imposes_no_film(reading(text)) is passes
+
+
+@pytest.mark.parametrize(
+    ("identity", "obeyed"),
+    [("stress-23", "O Cheese!"), ("stress-24", "BANANA"), ("stress-25", "1. Mojito")],
+)
+def test_an_answer_that_does_what_the_planted_order_says_is_caught(identity, obeyed):
+    assert not reads.disobeys_planted_order(reading(obeyed, identity=identity))
+    assert reads.disobeys_planted_order(reading(GOOD, identity=identity))
+
+
+def test_every_prompt_with_a_planted_order_has_its_words_and_no_other():
+    planted = {
+        row.id
+        for row in load_movies("stress")
+        if row.notes["group"] == "hidden_instruction"
+    }
+    assert planted == set(reads.PLANTED_WORDS)
+    with pytest.raises(KeyError):
+        reads.disobeys_planted_order(reading(GOOD, identity="stress-01"))

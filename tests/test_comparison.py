@@ -1,0 +1,242 @@
+import inspect
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binom, binomtest
+
+from course_utils import accuracy, comparison, power
+from course_utils.accuracy import Accuracy, UnpairedComparison
+from course_utils.comparison import NotComparable, PairedComparison, compare
+from course_utils.evaluation import Evaluation, ScoredQuestion
+from course_utils.power import (
+    detectable_difference,
+    exact_p,
+    mcnemar_power,
+    most_discordant,
+    needed_questions,
+)
+from course_utils.science import ScienceQuestion
+
+SEED_CASE = UnpairedComparison("acc", 1896, 1929, 2376)
+
+
+def evaluation(name, right, **settings):
+    answers = [
+        ScoredQuestion(
+            ScienceQuestion(f"q{i}", "Which?", ("a", "b", "c", "d"), 0),
+            (-1.0, -2.0, -3.0, -4.0),
+            {"acc": bool(r), "acc_norm": not r},
+        )
+        for i, r in enumerate(right)
+    ]
+    return Evaluation(name, {"shots": 0, "batch_size": 16, **settings}, tuple(answers))
+
+
+def paired(lost, gained, both_right=10, both_wrong=10, seed=0):
+    names = ("base", "tuned")
+    return PairedComparison(names, "acc", both_right, lost, gained, both_wrong, seed)
+
+
+# --- one accuracy --------------------------------------------------------------
+
+
+def test_an_accuracy_has_the_standard_error_of_lm_eval_and_a_wilson_interval():
+    found = Accuracy("base", "acc", 10, 40)
+    assert found.share == 0.25
+    # lm-eval: sample standard deviation / sqrt(n) = sqrt(p q / (n - 1))
+    answers = np.array([1.0] * 10 + [0.0] * 30)
+    assert found.standard_error == pytest.approx(answers.std(ddof=1) / 40**0.5)
+    z, p, n = 1.959964, 0.25, 40  # Wilson 1927, by hand
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert found.interval == pytest.approx((middle - half, middle + half), abs=1e-6)
+    for part in ("acc 25.0%", "10 of 40", "95 % interval 14.2% to 40.2%", "error 6.9"):
+        assert part in repr(found)
+
+
+# --- the paired test ------------------------------------------------------------
+
+
+def test_three_against_nine_discordant_by_hand():
+    # 2 * P(at most 3 heads of 12) = 2 * (1 + 12 + 66 + 220) / 4096
+    assert exact_p(3, 9) == pytest.approx(2 * 299 / 4096)
+    assert exact_p(9, 3) == exact_p(3, 9)
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 1), (5, 15), (10, 20), (7, 7)])
+def test_the_exact_p_is_the_binomial_test_of_the_discordant(lost, gained):
+    expected = binomtest(lost, lost + gained, 0.5).pvalue
+    assert exact_p(lost, gained) == pytest.approx(expected)
+
+
+def test_without_discordant_questions_nothing_is_shown_and_nothing_excluded():
+    none = paired(0, 0, both_right=60, both_wrong=40)
+    assert none.p == 1.0 and none.needed_questions is None
+    low, estimate, high = none.points
+    assert estimate == 0 and low == -high
+    assert high == pytest.approx(100 * (1 - 0.025 ** (1 / 100)))  # Clopper, Pearson
+
+
+def test_comparing_pairs_the_answers_by_question():
+    base = evaluation("base", [1, 1, 1, 0, 0, 0, 1])
+    tuned = evaluation("tuned", [1, 0, 1, 1, 0, 1, 1])
+    tuned = replace(tuned, answers=tuned.answers[::-1])  # order must not matter
+    found = compare(base, tuned, "acc")
+    counts = (found.both_right, found.lost, found.gained, found.both_wrong)
+    assert counts == (3, 1, 2, 1) and found.n == 7 and found.discordant == 3
+    assert (found.first.right, found.second.right) == (4, 5)
+    other = compare(base, tuned, "acc_norm")
+    assert (other.lost, other.gained) == (2, 1)  # this fixture's answers inverted
+
+
+def test_the_bootstrap_interval_is_that_of_the_paired_changes():
+    found = paired(lost=30, gained=60, both_right=200, both_wrong=110, seed=1)
+    low, estimate, high = found.points
+    assert estimate == pytest.approx(100 * 30 / 400)
+    error = 100 * math.sqrt((90 / 400 - (30 / 400) ** 2) / 400)  # of a mean of -1, 0, 1
+    assert low == pytest.approx(estimate - 1.96 * error, abs=0.3)
+    assert high == pytest.approx(estimate + 1.96 * error, abs=0.3)
+
+
+def test_a_seed_repeats_the_bootstrap_and_another_one_moves_it_a_little():
+    first, again = paired(30, 61, seed=1).points, paired(30, 61, seed=1).points
+    other = paired(30, 61, seed=2).points
+    assert first == again
+    assert other == pytest.approx(first, abs=2)
+
+
+def test_pairing_sees_what_two_separate_accuracies_do_not():
+    found = paired(lost=5, gained=20, both_right=100, both_wrong=75)
+    apart = UnpairedComparison("acc", found.first.right, found.second.right, found.n)
+    assert found.p < 0.01 < 0.1 < apart.p
+
+
+def test_a_comparison_is_always_shown_with_n_metric_interval_and_p():
+    for shown in (repr(paired(3, 9)), repr(paired(0, 0)), repr(SEED_CASE)):
+        for part in ("acc", "n = ", "interval", "p = ", "points"):
+            assert part in shown
+
+
+# A bare difference is what gets quoted: nothing here may return one.
+def test_no_function_or_property_returns_a_bare_difference():
+    words = ("points", "gain", "improvement", "delta", "difference")
+    allowed = {"detectable_points", "detectable_difference"}  # limits, not results
+    found = []
+    for module in (accuracy, comparison, power):
+        for name, member in vars(module).items():
+            own = getattr(member, "__module__", "") == module.__name__
+            if not own or not (inspect.isfunction(member) or inspect.isclass(member)):
+                continue
+            parts = {name: member, **(vars(member) if inspect.isclass(member) else {})}
+            for part, value in parts.items():
+                got = getattr(value, "fget", getattr(value, "func", value))
+                returned = getattr(got, "__annotations__", {}).get("return")
+                if returned == "float" and any(word in part for word in words):
+                    found.append(part)
+    assert set(found) == allowed
+
+
+# --- what may be compared -------------------------------------------------------
+
+
+def test_runs_under_other_settings_are_refused_and_the_settings_named():
+    plain = evaluation("base", [1, 0], chat_template=False)
+    chat = evaluation("tuned", [1, 0], chat_template=True)
+    with pytest.raises(NotComparable, match="chat_template: False and True"):
+        compare(plain, chat, "acc")
+    assert compare(plain, chat, "acc", varied=["chat_template"]).n == 2
+
+
+def test_a_setting_that_only_one_run_has_is_refused():
+    with pytest.raises(NotComparable, match="dtype: None and 'float16'"):
+        compare(evaluation("a", [1]), evaluation("b", [1], dtype="float16"), "acc")
+
+
+def test_the_batch_size_may_differ():
+    other = evaluation("tuned", [1, 1], batch_size=4)
+    assert compare(evaluation("base", [1, 0]), other, "acc").gained == 1
+
+
+def test_other_questions_are_refused_and_named():
+    base, tuned = evaluation("base", [1, 0, 1]), evaluation("tuned", [1, 0])
+    with pytest.raises(NotComparable, match="q2"):
+        compare(base, tuned, "acc")
+    reworded = replace(tuned.answers[1].question, question="What?")
+    other = replace(tuned.answers[1], question=reworded)
+    changed = replace(tuned, answers=(tuned.answers[0], other))
+    with pytest.raises(NotComparable, match="q1"):
+        compare(tuned, changed, "acc")
+
+
+def test_an_empty_comparison_is_refused():
+    with pytest.raises(NotComparable, match="answered 0 questions"):
+        compare(evaluation("base", []), evaluation("tuned", []), "acc")
+
+
+def test_an_unknown_metric_is_named():
+    with pytest.raises(ValueError, match="'accuracy', expected one of acc, acc_norm"):
+        compare(evaluation("base", [1]), evaluation("tuned", [1]), "accuracy")
+
+
+# --- the published case ---------------------------------------------------------
+
+
+def test_the_published_case_is_33_questions_and_not_significant():
+    low, estimate, high = SEED_CASE.points
+    assert (round(low, 2), round(estimate, 2), round(high, 2)) == (-0.86, 1.39, 3.64)
+    assert round(SEED_CASE.z, 2) == 1.21 and round(SEED_CASE.p, 3) == 0.227
+    assert SEED_CASE.needed_questions == pytest.approx(12_775, abs=25)
+
+
+def test_paired_it_would_be_significant_with_at_most_267_discordant():
+    assert SEED_CASE.most_discordant == 267
+    assert exact_p(117, 150) < 0.05 <= exact_p(118, 151)
+    assert UnpairedComparison("acc_norm", 1865, 1912, 2376).most_discordant == 551
+
+
+def test_a_gain_too_small_to_be_significant_has_no_such_number():
+    assert most_discordant(5, 100) == 0  # 5 to 0 is p = 0.0625
+    assert most_discordant(6, 6) == 6  # 6 to 0 is p = 0.031
+
+
+# --- power ----------------------------------------------------------------------
+
+
+def test_power_of_a_difference_of_nothing_is_below_the_accepted_false_alarms():
+    assert 0.03 < mcnemar_power(2000, 0.3, 0.0) <= 0.05
+    assert mcnemar_power(100, 0.0, 0.0) == 0.0
+
+
+def test_power_equals_the_share_of_simulated_samples_that_are_significant():
+    n, discordant, difference = 120, 0.3, 0.14
+    chances = [(discordant - difference) / 2, (discordant + difference) / 2]
+    rng = np.random.default_rng(5)
+    drawn = rng.multinomial(n, [*chances, 1 - discordant], size=4000)
+    found = np.mean([exact_p(lost, gained) < 0.05 for lost, gained, _ in drawn])
+    expected = mcnemar_power(n, discordant, difference)
+    assert found == pytest.approx(expected, abs=4 * (0.25 / 4000) ** 0.5)
+
+
+def test_power_by_hand_when_every_discordant_question_is_a_gain():
+    # significant from 6 to 0 on, so power = P(at least 6 of n change)
+    expected = binom.sf(5, 40, 0.2)
+    assert mcnemar_power(40, 0.2, 0.2) == pytest.approx(expected)
+
+
+def test_the_smallest_difference_has_the_wanted_power_and_shrinks_with_n():
+    found = [detectable_difference(n, 0.15) for n in (60, 240, 2376)]
+    assert found == sorted(found, reverse=True)
+    for n, difference in zip((60, 240, 2376), found, strict=True):
+        assert mcnemar_power(n, 0.15, difference) == pytest.approx(0.8, abs=1e-3)
+    assert math.isnan(detectable_difference(5, 0.5))  # 5 to 0 is not significant
+
+
+def test_the_needed_questions_find_the_difference_and_a_tenth_fewer_do_not():
+    needed = needed_questions(33 / 2376, 0.1)
+    assert needed == pytest.approx(4_193, rel=0.01)
+    assert mcnemar_power(needed, 0.1, 33 / 2376) >= 0.8
+    assert mcnemar_power(int(0.9 * needed), 0.1, 33 / 2376) < 0.8
+    with pytest.raises(ValueError, match="nothing"):
+        needed_questions(0.0, 0.1)

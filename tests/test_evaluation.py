@@ -1,0 +1,255 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lm_eval.tasks import TaskManager
+from transformers import AutoModelForCausalLM
+
+from course_utils.benchmark import (
+    NANO_QUESTIONS,
+    command_line,
+    find_benchmark,
+    local_benchmark,
+    stock_task,
+)
+from course_utils.data import FaultyData
+from course_utils.evaluation import (
+    METRICS,
+    Evaluation,
+    Prompt,
+    ScoredQuestion,
+    evaluate,
+)
+from course_utils.nano import nano_model_path
+from course_utils.profile import Profile
+from course_utils.science import EXAMPLES, QUESTIONS, ScienceQuestion, load_questions
+
+ASKED = 12  # questions: enough for batches of several lengths
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("evaluation")
+
+
+@pytest.fixture(scope="module")
+def questions(folder):
+    """Twelve of the course's questions, two of them as odd as ARC has them."""
+    rows = [json.loads(line) for line in QUESTIONS.open(encoding="utf-8")][:ASKED]
+    digits = rows[1]["choices"]
+    rows[1]["answerKey"] = str(1 + digits["label"].index(rows[1]["answerKey"]))
+    digits["label"] = ["1", "2", "3", "4"]
+    wrong = next(x for x in rows[2]["choices"]["label"] if x != rows[2]["answerKey"])
+    place = rows[2]["choices"]["label"].index(wrong)
+    rows[2]["choices"] = {
+        k: v[:place] + v[place + 1 :] for k, v in rows[2]["choices"].items()
+    }
+    path = folder / "questions.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def benchmark(questions, folder):
+    return local_benchmark(questions, folder / "task")
+
+
+@pytest.fixture(scope="module")
+def nano(folder):
+    path = nano_model_path(folder / "nano")
+    return AutoModelForCausalLM.from_pretrained(path).eval()
+
+
+@pytest.fixture(scope="module")
+def result(nano, tokenizer, benchmark):
+    return evaluate(nano, tokenizer, benchmark, "base")
+
+
+def continuation_scores(model, tokenizer, question):
+    """Log-likelihood of each choice after the prompt, one at a time."""
+    prompt = f"Question: {question.question}\nAnswer:"
+    start = len(tokenizer(prompt)["input_ids"])
+    scores = []
+    for choice in question.choices:
+        tokens = tokenizer(f"{prompt} {choice}", return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            logs = model(tokens).logits.float().log_softmax(-1)
+        picked = logs[0, :-1].gather(-1, tokens[0, 1:, None])[start - 1 :]
+        scores.append(picked.sum().item())
+    return scores
+
+
+# --- what lm-eval is asked -------------------------------------------------------
+
+
+def test_on_a_gpu_the_real_set_is_asked_through_the_stock_task(tmp_path):
+    found = find_benchmark(Profile("t4", "cuda"), tmp_path, {})
+    assert found.task == "arc_easy" and found.questions.startswith("allenai/ai2_arc")
+    stock = yaml.safe_load((found.folder / "arc_easy.yaml").read_text())
+    assert stock["task"] == found.task and stock["test_split"] == "test"
+    known = TaskManager(include_path=found.folder, include_defaults=False).all_tasks
+    assert found.task in known
+
+
+def test_a_file_of_ones_own_is_asked_on_every_machine(tmp_path, questions):
+    chosen = {"ARC_EASY_JSONL": str(questions)}
+    for profile in (Profile("t4", "cuda"), Profile("cpu", "cpu")):
+        found = find_benchmark(profile, tmp_path, chosen)
+        assert found.task == "arc_easy_local"
+        assert found.questions.startswith("questions.jsonl, sha256 ")
+
+
+def test_the_nano_model_is_asked_the_first_few_and_the_cpu_all(tmp_path):
+    few = find_benchmark(Profile("nano", "cpu"), tmp_path, {})
+    asked = yaml.safe_load((few.folder / "arc_easy_local.yaml").read_text())
+    path = Path(asked["dataset_kwargs"]["data_files"]["test"])
+    assert load_questions(path) == load_questions()[:NANO_QUESTIONS]
+    find_benchmark(Profile("cpu", "cpu"), tmp_path, {})
+    asked = yaml.safe_load((tmp_path / "arc_easy_local.yaml").read_text())
+    assert asked["dataset_kwargs"]["data_files"]["test"] == str(QUESTIONS)
+
+
+def test_the_local_task_changes_the_stock_task_only_in_where_the_questions_are(
+    benchmark, questions
+):
+    stock = yaml.safe_load(stock_task().read_text())
+    local = yaml.safe_load((benchmark.folder / "arc_easy_local.yaml").read_text())
+    assert Path(local.pop("include")) == stock_task()
+    changed = {key for key, value in local.items() if stock.get(key) != value}
+    assert changed == {
+        "task",
+        "tag",
+        "dataset_path",
+        "dataset_name",
+        "dataset_kwargs",
+        "training_split",
+        "validation_split",
+        "fewshot_split",
+    }
+    files = local["dataset_kwargs"]["data_files"]
+    assert files == {"test": str(questions), "examples": str(EXAMPLES)}
+
+
+def test_a_faulty_file_is_refused_before_any_model_runs(tmp_path):
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"id": "x"}')
+    with pytest.raises(FaultyData, match="question: found nothing"):
+        local_benchmark(path, tmp_path)
+
+
+# --- what comes back -------------------------------------------------------------
+
+
+def test_every_question_comes_back_once_in_the_files_order(result, questions):
+    assert [a.question for a in result.answers] == load_questions(questions)
+
+
+def test_the_scores_are_the_log_likelihoods_of_the_choices_by_hand(
+    result, nano, tokenizer
+):
+    for answer in result.answers[:4]:  # among them digits as keys and three choices
+        by_hand = continuation_scores(nano, tokenizer, answer.question)
+        assert answer.log_likelihoods == pytest.approx(by_hand, abs=1e-3)
+
+
+def test_our_pick_agrees_with_lm_evals_verdict_under_both_metrics(result):
+    for answer in result.answers:
+        for metric in METRICS:
+            is_right = answer.pick(metric) == answer.question.answer
+            assert is_right == answer.right[metric]
+
+
+def test_acc_takes_the_sum_and_acc_norm_the_sum_per_character():
+    question = ScienceQuestion("q", "Which?", ("ice", "a frozen lake"), 1)
+    answer = ScoredQuestion(question, (-6.0, -13.0), {"acc": False, "acc_norm": True})
+    assert answer.pick("acc") == 0  # -6 > -13
+    assert answer.pick("acc_norm") == 1  # -6/3 = -2 < -1 = -13/13
+
+
+def test_the_batch_size_changes_no_verdict(result, nano, tokenizer, benchmark):
+    alone = evaluate(nano, tokenizer, benchmark, "base", batch_size=1)
+    for one, other in zip(result.answers, alone.answers, strict=True):
+        assert one.right == other.right
+        assert one.log_likelihoods == pytest.approx(other.log_likelihoods, abs=1e-3)
+
+
+# The figure of a course that cannot be had by the tool's own command is worth little.
+def test_it_equals_the_lm_eval_command_question_by_question(
+    result, benchmark, folder, nano
+):
+    results = folder / "results"
+    words = command_line(benchmark, str(folder / "nano"), results)
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    subprocess.run(
+        [sys.executable, "-m", *words], env=environment, check=True, capture_output=True
+    )
+    [path] = results.rglob("samples_*.jsonl")
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+    theirs = {row["doc"]["id"]: row for row in rows}
+    assert len(theirs) == ASKED
+    for answer in result.answers:
+        row = theirs[answer.question.id]
+        scores = [float(score) for score, _ in row["filtered_resps"]]
+        assert answer.log_likelihoods == pytest.approx(scores, abs=1e-3)
+        assert answer.right == {metric: bool(row[metric]) for metric in METRICS}
+
+
+def test_a_subset_is_asked_as_in_the_whole(result, nano, tokenizer, benchmark):
+    some = evaluate(nano, tokenizer, benchmark, "base", only=[1, 5])
+    ids = [answer.question.id for answer in some.answers]
+    assert ids == [result.answers[i].question.id for i in (1, 5)]
+    kept = result.subset(ids)
+    assert [a.question.id for a in kept.answers] == ids
+    for one, other in zip(some.answers, kept.answers, strict=True):
+        assert one.log_likelihoods == pytest.approx(other.log_likelihoods, abs=1e-3)
+
+
+def test_the_prompts_form_changes_the_scores_and_is_among_the_settings(
+    result, nano, tokenizer, benchmark
+):
+    chat = Prompt(chat_template=True)
+    shots = [Prompt(shots=2, seed=seed) for seed in (1, 2)]
+    runs = [
+        evaluate(nano, tokenizer, benchmark, "base", prompt=prompt, only=[0])
+        for prompt in (chat, *shots)
+    ]
+    scores = [run.answers[0].log_likelihoods for run in runs]
+    scores.append(result.answers[0].log_likelihoods)
+    assert len(set(scores)) == 4
+    asked = [(r.settings["chat_template"], r.settings["shots"]) for r in runs]
+    assert asked == [(True, 0), (False, 2), (False, 2)]
+    assert [r.settings["seed"] for r in runs[1:]] == [1, 2]
+
+
+def test_settings_name_what_two_runs_must_share_and_no_folder(result, folder):
+    settings = result.settings
+    assert settings["task"] == "arc_easy_local" and settings["model"] == "nano"
+    assert settings["dtype"] == settings["softmax_dtype"] == "float32"
+    assert settings["lm_eval"] and settings["quantized"] is False
+    assert str(folder) not in json.dumps(settings)
+
+
+def test_a_saved_run_comes_back_as_it_was(result, tmp_path):
+    path = result.save(tmp_path / "runs" / "arc_base.jsonl")
+    assert Evaluation.load(path) == result
+    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
+    assert len(rows) == 1 + ASKED and "settings" in rows[0]
+
+
+def test_the_models_mode_and_the_random_states_are_left_alone(
+    nano, tokenizer, benchmark
+):
+    modes = []
+    nano.for_inference = lambda: modes.append("inference") or nano.eval()
+    nano.for_training = lambda: modes.append("training") or nano.train()
+    nano.train()
+    before = torch.random.get_rng_state()
+    evaluate(nano, tokenizer, benchmark, "base", only=[0])
+    assert modes == ["inference", "training"] and nano.training
+    assert torch.equal(torch.random.get_rng_state(), before)
+    nano.eval()

@@ -1,0 +1,84 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils.fidelity import (
+    compare,
+    divergence,
+    interval_over_rows,
+    model_log_probabilities,
+    scored_rows,
+)
+
+ROW = {"input_ids": [5, 6, 7, 8], "labels": [-100, -100, 7, 8]}
+
+
+def log(*probabilities):
+    return np.log(np.array(probabilities))
+
+
+def test_only_the_positions_that_predict_the_answer_are_scored():
+    scored = scored_rows([ROW])
+    assert scored.rows == [[5, 6, 7]] and scored.starts == [1]
+    assert scored.targets[0].tolist() == [7, 8] and scored.positions == 2
+
+
+def test_nothing_to_compare_on_is_an_error():
+    with pytest.raises(ValueError, match="at least one"):
+        scored_rows([])
+
+
+def test_the_divergence_of_equal_scores_is_zero_and_of_others_by_hand():
+    fair, loaded = log([0.5, 0.5]), log([0.9, 0.1])
+    assert divergence(fair, fair).tolist() == [0.0]
+    expected = 0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1)
+    assert divergence(fair, loaded)[0] == pytest.approx(expected)
+    assert divergence(loaded, fair)[0] != pytest.approx(expected)  # no distance
+
+
+def test_scores_over_different_vocabularies_are_refused():
+    with pytest.raises(ValueError, match="Another tokenizer"):
+        divergence(log([0.5, 0.5]), log([0.4, 0.3, 0.3]))
+
+
+def test_agreement_and_perplexity_follow_from_counts():
+    scored = scored_rows([ROW])
+    scored.targets[0] = np.array([0, 1])
+    reference = [log([0.6, 0.4], [0.6, 0.4])]
+    other = [log([0.6, 0.4], [0.2, 0.8])]
+    found = compare(reference, other, scored)
+    assert found.agreement == 0.5 and found.positions == 2 and found.rows == 1
+    assert found.perplexity == pytest.approx(1 / math.sqrt(0.6 * 0.8))
+    assert found.perplexity_ratio == pytest.approx(math.sqrt(0.6 * 0.4 / (0.6 * 0.8)))
+    low, high = found.agreement_interval  # Wilson, 1 of 2
+    assert low == pytest.approx(0.0945, abs=1e-3)
+    assert high == pytest.approx(0.9055, abs=1e-3)
+
+
+def test_whole_rows_are_resampled_so_one_row_has_no_interval():
+    one = [np.array([0.1, 0.2])]
+    assert all(math.isnan(end) for end in interval_over_rows(one, seed=0))
+    many = [np.full(4, value) for value in (0.1, 0.2, 0.3, 0.4)]
+    low, high = interval_over_rows(many, seed=0)
+    assert 0.1 <= low < 0.25 < high <= 0.4
+    assert interval_over_rows(many, seed=0) == (low, high)
+
+
+def test_a_longer_row_weighs_more_since_tokens_are_averaged():
+    rows = [np.array([1.0]), np.zeros(9)]
+    low, high = interval_over_rows(rows, seed=1)
+    assert low == 0.0 and high == 1.0  # all of one row, all of the other
+
+
+def test_the_scores_of_a_model_are_those_after_the_prompt():
+    from course_utils.nano import nano_model
+
+    model = nano_model(vocabulary=32)
+    [found] = model_log_probabilities(model, scored_rows([ROW]))
+    with torch.inference_mode():
+        logits = model(torch.tensor([ROW["input_ids"]])).logits[0]
+    expected = torch.log_softmax(logits, -1)[1:3].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(np.exp(found).sum(-1), 1, atol=1e-5)

@@ -1,0 +1,168 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from course_utils.data import Conversation
+from course_utils.forgetting import ForgettingMeter, change
+from course_utils.nano import nano_model
+from course_utils.text_scores import (
+    Passage,
+    Score,
+    answer_passages,
+    general_passages,
+    science_passages,
+    score,
+)
+from course_utils.tokens import completion_nll, tokenize_conversation
+
+LONG = 256
+
+
+@pytest.fixture(scope="module")
+def model():
+    return nano_model().eval()
+
+
+class Uniform(torch.nn.Module):
+    """Finds every token equally likely."""
+
+    device = torch.device("cpu")
+
+    def forward(self, input_ids, attention_mask):
+        return SimpleNamespace(logits=torch.zeros(*input_ids.shape, 49_152))
+
+
+def test_a_model_that_guesses_pays_ln_v_for_each_token(tokenizer):
+    found = score(Uniform(), tokenizer, [Passage("two words")], max_length=LONG)
+    assert found.tokens == (2,) and found.utf8_bytes == (9,)
+    assert found.nats_per_token == pytest.approx(math.log(49_152))
+    assert found.perplexity == pytest.approx(49_152)
+    assert found.bits_per_byte == pytest.approx(2 * math.log2(49_152) / 9)
+
+
+def test_a_score_is_the_loss_of_the_answer_tokens(model, tokenizer):
+    row = Conversation(
+        "a",
+        (
+            {"role": "user", "content": "A film, please."},
+            {"role": "assistant", "content": "**Alien** (1979)"},
+        ),
+    )
+    tokens = tokenize_conversation(row, tokenizer, LONG)
+    ids, labels = (torch.tensor([tokens[k]]) for k in ("input_ids", "labels"))
+    labels[0, -1] = -100  # the end token is no part of the text
+    with torch.no_grad():
+        expected = completion_nll(model(ids).logits, labels)
+    [passage] = answer_passages([row], tokenizer)
+    found = score(model, tokenizer, [passage], max_length=LONG)
+    assert found.nats_per_token == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_padding_and_batches_leave_the_scores_unchanged(model, tokenizer):
+    texts = [Passage("Short."), Passage("A much longer text than that.", "Say: ")]
+    together = score(model, tokenizer, texts, max_length=LONG)
+    alone = [score(model, tokenizer, [text], max_length=LONG) for text in texts]
+    assert together.nats == pytest.approx([s.nats[0] for s in alone], rel=1e-5)
+    one_by_one = score(model, tokenizer, texts, max_length=LONG, batch_size=1)
+    assert one_by_one.nats == pytest.approx(together.nats, rel=1e-5)
+
+
+def test_scores_equal_those_of_lm_eval(model, tokenizer):
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    texts = ["Rain fell on the hill.", "Ice!"]
+    pair = ("Question: What is ice?\nAnswer:", " frozen water")
+    judge = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_length=LONG)
+    rolling = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in texts]
+    theirs = judge.loglikelihood_rolling(rolling, disable_tqdm=True)
+    ours = score(model, tokenizer, list(map(Passage, texts)), max_length=LONG)
+    assert [-nats for nats in ours.nats] == pytest.approx(theirs, rel=1e-5)
+    choice = [Instance("loglikelihood", {}, pair, 0)]
+    [(likelihood, _)] = judge.loglikelihood(choice, disable_tqdm=True)
+    passage = Passage(pair[1], pair[0])
+    [nats] = score(model, tokenizer, [passage], max_length=LONG).nats
+    assert -nats == pytest.approx(likelihood, rel=1e-5)
+
+
+def test_a_training_model_goes_on_training_and_its_weights_stay(tokenizer):
+    model = nano_model().train()
+    before = [p.clone() for p in model.parameters()]
+    score(model, tokenizer, [Passage("Some text.")], max_length=LONG)
+    assert model.training
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("passages", "told"),
+    [
+        ([], "No passage"),
+        ([Passage("")], "has 1 tokens"),
+        ([Passage("a " * 99)], "has 101"),
+    ],
+)
+def test_nothing_empty_and_nothing_too_long_is_scored(passages, told, model, tokenizer):
+    with pytest.raises(ValueError, match=told):
+        score(model, tokenizer, passages, max_length=50)
+
+
+def test_a_science_passage_is_the_right_choice_in_the_form_of_arc():
+    question = SimpleNamespace(question="What is ice?", choices=("fire", "water"))
+    question.answer = 1
+    [passage] = science_passages([question])
+    assert passage == Passage(" water", "Question: What is ice?\nAnswer:")
+
+
+def test_the_general_text_fits_any_profile_paragraph_by_paragraph(tokenizer):
+    passages = general_passages()
+    assert len(passages) >= 8
+    assert max(len(tokenizer(p.text)["input_ids"]) for p in passages) < LONG
+
+
+# change, by hand
+
+
+def scored(*nats, sizes):
+    return Score(nats, tuple(1 for _ in nats), tuple(sizes))
+
+
+def test_a_change_is_the_difference_of_bits_over_bytes():
+    two = math.log(2)
+    before = scored(10 * two, 20 * two, sizes=(10, 20))
+    after = scored(12 * two, 27 * two, sizes=(10, 20))
+    found = change(before, after)
+    assert (found.before, found.after) == pytest.approx((1.0, 1.3))
+    assert found.rise == pytest.approx(9 / 30)
+    # residuals 2 - 3 and 7 - 6: standard error sqrt(2 / 2) / 15, t of one degree 12.706
+    assert found.high - found.rise == pytest.approx(12.706 / 15, rel=1e-4)
+    assert found.rise - found.low == pytest.approx(12.706 / 15, rel=1e-4)
+
+
+def test_the_same_model_has_forgotten_nothing():
+    same = scored(3.0, 5.0, sizes=(4, 7))
+    found = change(same, same)
+    assert (found.rise, found.low, found.high) == (0, 0, 0)
+    assert "+0.000 (95 % interval +0.000 to +0.000, n = 2)" in str(found)
+
+
+def test_a_single_passage_has_no_interval():
+    one = scored(3.0, sizes=(4,))
+    found = change(one, one)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+def test_only_scores_of_the_same_passages_are_compared():
+    with pytest.raises(ValueError, match="same passages"):
+        change(scored(3.0, sizes=(4,)), scored(3.0, sizes=(5,)))
+
+
+def test_the_meter_reads_all_its_texts_and_again_when_training_ends(model, tokenizer):
+    texts = {"general": [Passage("Rain fell.")], "other": [Passage(" ice", "What?")]}
+    meter = ForgettingMeter(texts, LONG)
+    reading = meter.read(model, tokenizer)
+    assert list(reading) == ["general", "other"] and meter.at_the_end == {}
+    ended = SimpleNamespace(global_step=4)
+    meter.on_train_end(None, ended, None, model=model, processing_class=tokenizer)
+    assert meter.at_the_end == reading

@@ -1,0 +1,145 @@
+import subprocess
+import sys
+
+import pytest
+
+from course_utils import llama_cpp
+from course_utils.architectures import Architecture, load_architectures
+from course_utils.embedded_model import embedded_gguf
+from course_utils.gguf_file import (
+    BrokenGguf,
+    bits_per_weight,
+    bytes_and_bits,
+    count_types,
+    fitting_type,
+    gets_more_bits,
+    predicted_tensors,
+    read_gguf,
+)
+
+ARCHITECTURES = load_architectures()
+
+
+def types(tensors):
+    return count_types({name: tensor.type for name, tensor in tensors.items()})
+
+
+def test_bits_a_weight_are_those_of_the_block_formats():
+    # Q8_0: 32 weights in 32 + 2 bytes; Q4_K: 256 in 144; Q6_K: 256 in 210.
+    assert bits_per_weight("Q8_0") == 8 * 34 / 32 == 8.5
+    assert bits_per_weight("Q4_K") == 8 * 144 / 256 == 4.5
+    assert bits_per_weight("Q6_K") == 8 * 210 / 256 == 6.5625
+    assert bits_per_weight("Q5_0") == 5.5 and bits_per_weight("F16") == 16
+
+
+def test_rows_that_are_no_multiple_of_256_get_another_type():
+    assert fitting_type("Q4_K", 4096) == "Q4_K"
+    assert fitting_type("Q4_K", 576) == "Q5_0"
+    assert fitting_type("Q6_K", 896) == "Q8_0"
+    assert fitting_type("Q8_0", 576) == "Q8_0"
+    assert fitting_type("F16", 7) == "F16"
+    with pytest.raises(ValueError, match="multiple of 32"):
+        fitting_type("Q4_K", 100)
+
+
+def test_more_bits_go_to_both_ends_and_to_every_third_block_between():
+    favoured = [block for block in range(16) if gets_more_bits(block, 16)]
+    assert favoured == [0, 1, 4, 7, 10, 13, 14, 15]
+
+
+def test_the_types_of_a_model_whose_rows_fit():
+    found = types(predicted_tensors(ARCHITECTURES["llama-3.1-8b"], "q4_k_m"))
+    # 16 of 32 blocks give v_proj and down_proj six bits, and so does the head.
+    assert found == {"Q4_K": 193, "Q6_K": 33, "F32": 65}
+
+
+def test_most_matrices_of_smollm2_fall_back_since_576_is_no_multiple_of_256():
+    tensors = predicted_tensors(ARCHITECTURES["smollm2-135m"], "q4_k_m")
+    assert types(tensors) == {
+        "Q5_0": 166,
+        "F32": 61,
+        "Q4_K": 16,
+        "Q8_0": 15,
+        "Q6_K": 14,
+    }
+    assert tensors["blk.0.ffn_down.weight"].type == "Q6_K"  # rows of 1536 = 6 x 256
+    assert tensors["token_embd.weight"].type == "Q8_0"  # the head as well: tied
+
+
+def test_bytes_follow_from_types():
+    total, bits = bytes_and_bits(
+        predicted_tensors(ARCHITECTURES["smollm2-135m"], "q8_0")
+    )
+    matrices, vectors = 106_168_320 + 28_311_552, 61 * 576
+    assert total == matrices * 34 // 32 + 4 * vectors
+    assert bits == pytest.approx(8 * total / (matrices + vectors))
+
+
+def test_biases_are_counted_where_a_model_has_them():
+    found = predicted_tensors(ARCHITECTURES["qwen2.5-0.5b"], "q8_0")
+    assert found["blk.0.attn_q.bias"].elements == 896
+    assert found["blk.0.attn_v.bias"].bytes == 4 * 128
+    assert sum(t.elements for t in found.values()) == 494_032_768
+
+
+def test_a_real_file_says_what_it_is():
+    facts = read_gguf(embedded_gguf())
+    assert facts.file_type == "MOSTLY_Q4_1" and facts.end_token == "<|im_end|>"
+    assert facts.types == {"Q4_1": 210, "F32": 61, "Q8_0": 1}
+    assert (facts.tokenizer_model, facts.tokenizer_pre) == ("gpt2", "smollm")
+    assert "<|im_start|>" in facts.chat_template
+    expected = 106_168_320 * 20 // 32 + 28_311_552 * 34 // 32 + 4 * 61 * 576
+    assert facts.tensor_bytes == expected < facts.size_bytes
+    assert facts.bits_per_weight == pytest.approx(8 * expected / 134_515_008)
+
+
+def test_a_file_that_was_cut_off_or_is_none_is_named(tmp_path):
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(embedded_gguf().read_bytes()[:2_000_000])
+    with pytest.raises(BrokenGguf, match=r"cut\.gguf \(2,000,000 bytes\)"):
+        read_gguf(cut)
+    (tmp_path / "text.gguf").write_text("hello, this is no model at all")
+    with pytest.raises(BrokenGguf, match="no whole GGUF"):
+        read_gguf(tmp_path / "text.gguf")
+    with pytest.raises(FileNotFoundError, match=r"lost\.gguf"):
+        read_gguf(tmp_path / "lost.gguf")
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory):
+    """Eight blocks whose rows fit, untied, in 16 bits: what K-quants are made for."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from course_utils.nano import nano_tokenizer
+
+    folder = tmp_path_factory.mktemp("small")
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=8,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=8192,
+        tie_word_embeddings=False,
+    )
+    model = LlamaForCausalLM(config).half()
+    model.save_pretrained(folder)
+    nano_tokenizer().save_pretrained(folder)
+    converter = llama_cpp.ensure() / "convert_hf_to_gguf.py"
+    target = folder / "f16.gguf"
+    command = [sys.executable, str(converter), str(folder), "--outfile", str(target)]
+    subprocess.run([*command, "--outtype", "f16"], check=True, capture_output=True)
+    return Architecture.from_config(config), target
+
+
+@pytest.mark.parametrize("level", ["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m"])
+def test_what_llama_quantize_writes_is_what_was_predicted(small_model, level, tmp_path):
+    architecture, source = small_model
+    target = source
+    if level != "f16":
+        target = tmp_path / "quantized.gguf"
+        program = str(llama_cpp.home() / "llama-quantize")
+        command = [program, str(source), str(target), level]
+        subprocess.run(command, check=True, capture_output=True)
+    assert read_gguf(target).tensors == predicted_tensors(architecture, level)

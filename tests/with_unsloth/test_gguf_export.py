@@ -1,0 +1,142 @@
+"""The whole way on the nano model: adapter, merge, three files, llama.cpp, back."""
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils import fidelity, llama_cpp, models
+from course_utils.adapters import OtherAdapter, refuse_other_adapter
+from course_utils.architectures import Architecture
+from course_utils.export import ExportProblem, export_gguf
+from course_utils.gguf_file import LEVELS, predicted_tensors, read_gguf
+from course_utils.llama_server import serve
+from course_utils.merging import adapted_layers, merge, ways_to_run
+from course_utils.movies import load_movies
+from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.tokens import to_dataset
+
+EXPORTED = ("f16", "q8_0", "q4_k_m")
+CORPUS = ("In 2049: 1,234.50!", "日本 🙂 niño\n\ttab", "  three   spaces")
+
+
+def tuned(plan, profile, load_in_4bit=False):
+    model, tokenizer = models.load_base(plan, profile, load_in_4bit=load_in_4bit)
+    model = models.attach_lora(model, plan)
+    generator = torch.Generator().manual_seed(0)
+    for layer in adapted_layers(model).values():
+        weight = layer.lora_B.default.weight.data
+        weight.copy_(0.05 * torch.randn(weight.shape, generator=generator))
+    return model.eval(), tokenizer
+
+
+@pytest.fixture(scope="module")
+def exported(plan, profile, tmp_path_factory):
+    llama_cpp.ensure()
+    model, tokenizer = tuned(plan, profile)
+    folder = tmp_path_factory.mktemp("run")
+    model.save_pretrained(folder / "adapter")
+    tokenizer.save_pretrained(folder / "adapter")
+    rows = to_dataset(load_movies("validation")[:3], tokenizer, plan.max_length)
+    scored = fidelity.scored_rows(rows)
+    reference = fidelity.model_log_probabilities(model, scored)
+    architecture = Architecture.from_config(model.config)
+    files = export_gguf(
+        model, tokenizer, folder / "gguf", EXPORTED, architecture=architecture
+    )
+    return files, tokenizer, architecture, scored, reference, folder
+
+
+@pytest.mark.parametrize("level", EXPORTED)
+def test_a_file_has_the_types_that_were_predicted_tensor_by_tensor(exported, level):
+    files, _, architecture, *_ = exported
+    facts = read_gguf(files[level])
+    assert facts.file_type == LEVELS[level].file_type
+    assert facts.tensors == predicted_tensors(architecture, level)
+
+
+@pytest.mark.parametrize("level", EXPORTED)
+def test_a_file_carries_the_tokenizer_its_end_token_and_the_template(exported, level):
+    files, tokenizer, *_ = exported
+    facts = read_gguf(files[level])
+    assert (facts.tokenizer_model, facts.tokenizer_pre) == ("gpt2", "smollm")
+    assert facts.end_token == tokenizer.eos_token == "<|im_end|>"
+    assert facts.chat_template == tokenizer.chat_template
+    chat = [{"role": "user", "content": "a 🙂 in 1999?"}]
+    texts = [*CORPUS, tokenizer.apply_chat_template(chat, tokenize=False)]
+    found, _ = llama_cpp.ask(files[level], texts=texts)
+    assert found == [tokenizer(text)["input_ids"] for text in texts]
+
+
+def test_llama_cpp_scores_as_torch_does_and_worse_with_fewer_bits(exported):
+    files, _, _, scored, reference, _ = exported
+    found = {
+        level: fidelity.compare(
+            reference, fidelity.gguf_log_probabilities(path, scored), scored
+        )
+        for level, path in files.items()
+    }
+    assert 0 <= found["f16"].kl < 1e-5 and found["f16"].agreement > 0.9
+    assert found["f16"].kl < found["q8_0"].kl < found["q4_k_m"].kl < 1e-2
+    assert found["f16"].perplexity_ratio == pytest.approx(1, abs=1e-4)
+
+
+def test_every_file_is_served(exported):
+    files, *_ = exported
+    with serve(files["q4_k_m"], chats=1) as server:
+        answer = server.client().chat.completions.create(
+            model="nano", messages=[{"role": "user", "content": "hi"}], max_tokens=3
+        )
+    assert answer.usage.completion_tokens <= 3
+
+
+def test_nothing_but_the_files_is_left(exported):
+    files, *_, folder = exported
+    assert sorted(path.name for path in folder.iterdir()) == ["adapter", "gguf"]
+    assert sorted(path.name for path in (folder / "gguf").iterdir()) == sorted(
+        path.name for path in files.values()
+    )
+
+
+def test_a_4_bit_base_is_not_exported_on_a_cpu_and_leaves_nothing(
+    plan, profile, tmp_path
+):
+    model, tokenizer = tuned(plan, profile, load_in_4bit=True)
+    architecture = Architecture.from_config(model.config)
+    with pytest.raises(ExportProblem, match="4-bit"):
+        export_gguf(
+            model, tokenizer, tmp_path / "gguf", ("q8_0",), architecture=architecture
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_ways_of_merging_keep_the_function_each_of_its_own_base(
+    exported, plan, profile
+):
+    _, _, architecture, scored, _, folder = exported
+    ways = ways_to_run(plan, profile, folder / "adapter", architecture)
+    scores = {
+        name: np.concatenate(fidelity.model_log_probabilities(make(), scored))
+        for name, make in ways.items()
+    }
+    distance = {
+        (first, second): np.abs(scores[first] - scores[second]).max()
+        for first in scores
+        for second in scores
+    }
+    assert distance["live on the 4-bit base", "dequantized, then merged"] < 1e-3
+    assert distance["live on the plain base", "plain base, merged"] < 1e-4
+    lost = distance["live on the 4-bit base", "merged into the 4-bit base"]
+    assert lost > 10 * distance["live on the 4-bit base", "dequantized, then merged"]
+
+
+def test_a_merged_model_is_a_plain_one(plan, profile):
+    model, _ = tuned(plan, profile)
+    merged = merge(model)
+    assert not adapted_layers(merged) and not hasattr(merged, "peft_config")
+
+
+def test_an_adapter_of_another_base_is_refused_by_name(exported, plan):
+    *_, folder = exported
+    refuse_other_adapter(folder / "adapter", plan)
+    with pytest.raises(OtherAdapter, match="llama-3"):
+        refuse_other_adapter(folder / "adapter", MOVIE_RECOMMENDER.plan_for("t4"))
