@@ -1,6 +1,7 @@
 """The tools that run and publish notebooks."""
 
 import json
+import re
 from pathlib import Path
 
 import execution
@@ -128,3 +129,12 @@ def test_rows_become_a_table_with_their_keys_as_head():
     rows = [{"measure": "form", "n": 32}, {"measure": "facts", "n": 5}]
     expected = "| measure | n |\n|---|---|\n| form | 32 |\n| facts | 5 |"
     assert readme.markdown_table(rows) == expected
+
+
+# An overview that an engineer trusts and that leaves half of the package out.
+def test_the_readmes_overview_names_every_module_of_the_package_once():
+    text = readme.README.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| ([a-z_, ]+) \| (?:all|[\d–, ]+) \|$", text, re.M)
+    named = [name for row in rows for name in row.split(", ")]
+    there = {path.stem for path in (project.ROOT / "course_utils").glob("*.py")}
+    assert sorted(named) == sorted(there - {"__init__"})
