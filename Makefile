@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# llama.cpp is compiled once, into the cache (minutes). `setup` and the tests ask for it
+# here; the first notebooks do without, and notebook 07 makes it when it is missing.
+LLAMA := $(VENV)/.llama-cpp
 N ?= 01
 
 .DEFAULT_GOAL := help
@@ -15,7 +18,11 @@ $(READY): requirements.txt constraints.txt tools/install.py
 	@$(PYTHON) tools/install.py
 	@touch $@
 
-setup: $(READY) ## make .venv and fill it with the tested set
+$(LLAMA): $(READY) tools/build_llama_cpp.py course_utils/llama_cpp.py
+	@$(RUN) tools/build_llama_cpp.py
+	@touch $@
+
+setup: $(LLAMA) ## make .venv, fill it with the tested set, build llama.cpp
 
 course: $(READY) ## run every notebook in order, into runs/
 	@$(RUN) tools/run_notebooks.py
@@ -33,11 +40,11 @@ lint: $(READY) ## style of code and notebooks
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check course_utils tests tools
 
-unit: $(READY) ## unit tests and gates, without executing notebooks
+unit: $(LLAMA) ## unit tests and gates, without executing notebooks
 	@$(RUN) -m pytest -q tests --ignore tests/with_unsloth
 	@$(RUN) -m pytest -q tests/with_unsloth
 
-nbval: $(READY) ## every notebook, cell by cell, on the nano model
+nbval: $(LLAMA) ## every notebook, cell by cell, on the nano model
 	@$(RUN) tools/run_nbval.py
 
 test: lint unit nbval ## every check that CI makes

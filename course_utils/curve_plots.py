@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +14,8 @@ from course_utils.plots import ACCENT, BASE, REFERENCE, TUNED, new_axes
 from course_utils.reference import Band
 
 LOSS_LABEL = "loss (nats per answer token)"
+RUN_COLOURS = (TUNED, ACCENT, "#3a8f5c", "#8a5fb0", "#b5443c", "#2aa198", "#4d4d4d")
+MARKERS = "osD^v"
 
 
 def loss_plot(
@@ -110,14 +111,15 @@ def trade_off(
         axes: Where to draw; a new figure by default.
     """
     axes = new_axes(axes)
-    for (name, (task, other)), marker in zip(points.items(), cycle("osD^vP")):
+    for index, (name, (task, other)) in enumerate(points.items()):
+        colour = RUN_COLOURS[index % len(RUN_COLOURS)]
         axes.errorbar(
             -task.rise,
             other.rise,
             xerr=task.high - task.rise,
             yerr=other.high - other.rise,
-            fmt=marker,
-            color=BASE if name == "base" else None,
+            fmt=MARKERS[index % len(MARKERS)],
+            color=BASE if name == "base" else colour,
             capsize=3,
             label=name,
         )

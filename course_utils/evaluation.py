@@ -118,37 +118,46 @@ def evaluate(
         only: Positions of the questions to ask, in the file's order.
         batch_size: Sequences in one forward pass; does not change the result.
     """
+    prompt = prompt or Prompt()
+    with _quiet(), _inference(model):
+        samples = _samples(model, tokenizer, benchmark, prompt, only, batch_size)
+    settings = _settings(model, benchmark, prompt, batch_size)
+    return Evaluation(name, settings, tuple(map(_score, samples)))
+
+
+def _samples(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    benchmark: Benchmark,
+    prompt: Prompt,
+    only: Sequence[int] | None,
+    batch_size: int,
+) -> list[dict[str, Any]]:
+    """lm-eval's record of each question."""
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    prompt = prompt or Prompt()
-    with _quiet(), _inference(model):
-        wrapped = HFLM(
+    results = simple_evaluate(
+        model=HFLM(
             pretrained=model,
             tokenizer=tokenizer,
             batch_size=batch_size,
             softmax_dtype=SOFTMAX_DTYPE,
-        )
-        results = simple_evaluate(
-            model=wrapped,
-            tasks=[benchmark.task],
-            task_manager=TaskManager(
-                include_path=benchmark.folder, include_defaults=False
-            ),
-            samples=None if only is None else {benchmark.task: list(only)},
-            num_fewshot=prompt.shots,
-            fewshot_random_seed=prompt.seed,
-            apply_chat_template=prompt.chat_template,
-            log_samples=True,
-            bootstrap_iters=0,
-            random_seed=None,  # nothing is drawn; leave the global states alone
-            numpy_random_seed=None,
-            torch_random_seed=None,
-        )
-    answers = map(_score, results["samples"][benchmark.task])
-    settings = _settings(model, benchmark, prompt, batch_size)
-    return Evaluation(name, settings, tuple(answers))
+        ),
+        tasks=[benchmark.task],
+        task_manager=TaskManager(include_path=benchmark.folder, include_defaults=False),
+        samples=None if only is None else {benchmark.task: list(only)},
+        num_fewshot=prompt.shots,
+        fewshot_random_seed=prompt.seed,
+        apply_chat_template=prompt.chat_template,
+        log_samples=True,
+        bootstrap_iters=0,
+        random_seed=None,  # nothing is drawn; leave the global states alone
+        numpy_random_seed=None,
+        torch_random_seed=None,
+    )
+    return results["samples"][benchmark.task]
 
 
 def _score(sample: Mapping[str, Any]) -> ScoredQuestion:

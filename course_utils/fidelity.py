@@ -21,7 +21,8 @@ from course_utils.architectures import Architecture
 from course_utils.tokens import IGNORE_INDEX
 
 RESAMPLES = 2000
-SMALL_MODEL = 2e9  # parameters
+SMALL_MODEL = 2e9  # parameters; above it llama.cpp takes about a second a token
+REAL_MODEL = 1e7  # below it a model is a random one of the tests
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,12 @@ class ScoredRows:
 def affordable(architecture: Architecture, most: int) -> int:
     """How many rows or requests to put to llama.cpp, which computes on the CPU.
 
-    All of them for a small model; a quarter for one that takes a second a token.
+    All of them for a small model; a quarter for a large one, where each costs much,
+    and for a random one, where each is worth nothing.
     """
-    return most if architecture.parameters < SMALL_MODEL else max(1, most // 4)
+    if REAL_MODEL <= architecture.parameters < SMALL_MODEL:
+        return most
+    return max(1, most // 4)
 
 
 def scored_rows(tokenised: Sequence[dict[str, list[int]]]) -> ScoredRows:

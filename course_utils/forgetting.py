@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from course_utils.text_scores import Passage, Score, score
+from course_utils.text_scores import WINDOW, Passage, Score, score
 
 CONFIDENCE = 0.95
 
@@ -82,7 +82,9 @@ class ForgettingMeter(TrainerCallback):
         max_length: Longest sequence in tokens.
     """
 
-    def __init__(self, texts: Mapping[str, Sequence[Passage]], max_length: int):
+    def __init__(
+        self, texts: Mapping[str, Sequence[Passage]], max_length: int = WINDOW
+    ):
         self.texts = texts
         self.max_length = max_length
         self.at_the_end: dict[str, Score] = {}

@@ -1,9 +1,8 @@
 """What stands in a GGUF file, and what should stand in it before it is made.
 
-A level such as `q4_k_m` is a rule, not a width: it gives each tensor a type by its
-role, and another one where its rows do not fit. From the shapes of a model and this
-rule the types, the bytes and the bits a weight follow, so a file can be held against
-a prediction, tensor by tensor.
+A level such as `q4_k_m` is a rule: it gives each tensor a type by its role, and
+another one where rows do not fit. So types and bytes follow from a model's shapes, and
+a file can be held against a prediction, tensor by tensor.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from course_utils.architectures import Architecture
 
 K_BLOCK = 256  # weights that a K-quant packs together; a row is a whole number of them
 SMALL_BLOCK = 32  # of the older types
-# Where a row is no multiple of K_BLOCK: the type that llama-quantize takes instead.
+# What llama-quantize takes where a row is no multiple of K_BLOCK.
 FALLBACKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
 
@@ -29,9 +28,9 @@ class Level:
 
     Attributes:
         file_type: What the file calls itself (`general.file_type`).
-        usual: Type of most matrices.
-        better: Type of v_proj and down_proj in about half of the blocks.
-        output: Type of the output head, or of the embedding when it is the head.
+        usual: Of most matrices.
+        better: Of v_proj and down_proj in about half of the blocks.
+        output: Of the output head, or of the embedding when that is the head.
     """
 
     file_type: str
@@ -100,27 +99,31 @@ class GgufFacts:
     @property
     def tensor_bytes(self) -> int:
         """Bytes of the weights; the rest of the file is the tokenizer's."""
-        return sum(tensor.bytes for tensor in self.tensors.values())
+        return bytes_and_bits(self.tensors)[0]
 
     @property
     def bits_per_weight(self) -> float:
         """Mean over all weights, scales included."""
-        weights = sum(tensor.elements for tensor in self.tensors.values())
-        return 8 * self.tensor_bytes / weights
+        return bytes_and_bits(self.tensors)[1]
 
     @property
     def types(self) -> dict[str, int]:
         """How many tensors are of each type, most first."""
-        return count_types({name: tensor.type for name, tensor in self.tensors.items()})
+        return count_types(self.tensors)
 
 
-def count_types(types: dict[str, str]) -> dict[str, int]:
+def count_types(tensors: dict[str, Tensor]) -> dict[str, int]:
     """How many tensors are of each type, most first."""
-    return dict(Counter(types.values()).most_common())
+    return dict(Counter(tensor.type for tensor in tensors.values()).most_common())
+
+
+_known: dict[tuple[int, ...], GgufFacts] = {}
 
 
 def read_gguf(path: Path) -> GgufFacts:
     """Read tensors and metadata of a file, not its weights.
+
+    A vocabulary takes seconds: a file is read once, also when it is moved meanwhile.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -128,6 +131,14 @@ def read_gguf(path: Path) -> GgufFacts:
     """
     if not path.exists():
         raise FileNotFoundError(f"No {path.name} in {path.parent.name}/.")
+    state = path.stat()
+    identity = (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
+    if identity not in _known:
+        _known[identity] = _read_whole(path)
+    return _known[identity]
+
+
+def _read_whole(path: Path) -> GgufFacts:
     try:
         reader = gguf.GGUFReader(path)
     except (ValueError, IndexError, KeyError) as error:
@@ -174,9 +185,8 @@ def predicted_tensors(model: Architecture, level: str) -> dict[str, Tensor]:
     for name, inputs, outputs, wanted in _matrices(model, rule):
         kind = fitting_type(wanted, inputs)
         elements = inputs * outputs
-        found[name] = Tensor(
-            kind, elements, round(elements * bits_per_weight(kind) / 8)
-        )
+        size = round(elements * bits_per_weight(kind) / 8)
+        found[name] = Tensor(kind, elements, size)
     for name, width in _vectors(model):
         found[name] = Tensor("F32", width, 4 * width)
     return found
@@ -192,8 +202,7 @@ def fitting_type(wanted: str, row_length: int) -> str:
         wanted = FALLBACKS[wanted]
     if wanted.startswith("Q") and row_length % SMALL_BLOCK:
         raise ValueError(
-            f"Rows of {row_length} weights fit no quantized type: expected a multiple "
-            f"of {SMALL_BLOCK}."
+            f"Rows of {row_length} weights fit no type: no multiple of {SMALL_BLOCK}."
         )
     return wanted
 
@@ -216,8 +225,8 @@ def _matrices(model: Architecture, rule: Level) -> Iterator[tuple[str, int, int,
 def _vectors(model: Architecture) -> Iterator[tuple[str, int]]:
     """(name, width) of norms and biases, which stay in fp32."""
     yield "output_norm.weight", model.hidden_size
-    widths = {"attn_q": model.query_size}
-    widths |= dict.fromkeys(("attn_k", "attn_v"), model.key_value_size)
+    shared = model.key_value_size
+    widths = {"attn_q": model.query_size, "attn_k": shared, "attn_v": shared}
     for block in range(model.layers):
         for name in ("attn_norm", "ffn_norm"):
             yield f"blk.{block}.{name}.weight", model.hidden_size
@@ -226,8 +235,9 @@ def _vectors(model: Architecture) -> Iterator[tuple[str, int]]:
 
 
 def gets_more_bits(block: int, blocks: int) -> bool:
-    """Whether `_m` levels favour this block: the first and last eighth, and every
-    third between. (llama.cpp, src/llama-quant.cpp, `use_more_bits`.)
+    """Whether `_m` levels favour a block (llama.cpp, llama-quant.cpp, use_more_bits).
+
+    They favour the first and the last eighth, and every third block between.
     """
     eighth = blocks // 8
     at_the_ends = block < eighth or block >= 7 * blocks // 8

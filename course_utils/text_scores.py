@@ -19,17 +19,25 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_utils.curves import bits_per_byte, perplexity
 from course_utils.data import DATA_FOLDER, Conversation
-from course_utils.tokens import IGNORE_INDEX
 
+WINDOW = 2048  # tokens; the course's texts fit, and each of its models reads so far
+NOBODY = -1  # owner of a token that is not scored
 GENERAL_TEXT = DATA_FOLDER / "text" / "general.txt"
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text to be scored, and what stands before it without being scored."""
+    """A text to be scored.
+
+    Attributes:
+        text: Each of its tokens is scored.
+        context: Stands before it and is not scored.
+        follows: It goes on where the passage before it ended, and is scored after it.
+    """
 
     text: str
     context: str = ""
+    follows: bool = False
 
 
 class Question(Protocol):
@@ -41,17 +49,30 @@ class Question(Protocol):
 
 
 def general_passages(path: Path = GENERAL_TEXT) -> list[Passage]:
-    """The paragraphs of a text file, each on its own."""
-    paragraphs = path.read_text(encoding="utf-8").split("\n\n")
-    return [Passage(text.strip()) for text in paragraphs if text.strip()]
+    """The paragraphs of a text file, each read after those before it.
+
+    Alone, a paragraph's first tokens would decide the score: a chat model is sure
+    that no text begins with them.
+    """
+    paragraphs = path.read_text(encoding="utf-8").strip().split("\n\n")
+    first, *others = [text.strip() for text in paragraphs if text.strip()]
+    return [Passage(first), *(Passage(f"\n\n{t}", follows=True) for t in others)]
 
 
 def science_passages(questions: Iterable[Question]) -> list[Passage]:
     """The right choice of each question, in the form of lm-eval's ARC-Easy."""
-    return [
-        Passage(f" {q.choices[q.answer]}", f"Question: {q.question}\nAnswer:")
-        for q in questions
-    ]
+    return [_choice(q, q.answer) for q in questions]
+
+
+def wrong_passages(questions: Iterable[Question]) -> list[Passage]:
+    """A wrong choice of each, the control: knowledge is what right ones gain more."""
+    return [_choice(q, (q.answer + 1) % len(q.choices)) for q in questions]
+
+
+def _choice(question: Question, index: int) -> Passage:
+    return Passage(
+        f" {question.choices[index]}", f"Question: {question.question}\nAnswer:"
+    )
 
 
 def answer_passages(
@@ -112,19 +133,20 @@ def score(
     tokenizer: PreTrainedTokenizerBase,
     passages: Sequence[Passage],
     *,
-    max_length: int,
+    max_length: int = WINDOW,
     batch_size: int = 4,
 ) -> Score:
-    """Score passages; dropout and adapter training are off meanwhile.
+    """Score passages; dropout is off meanwhile.
 
-    A passage without context is preceded by the tokenizer's first token, so that
-    its own first token is scored too (as lm-eval does).
+    A text without context is preceded by the tokenizer's first token, so that its own
+    first token is scored too (as lm-eval does).
 
     Args:
         model: With or without adapter; its mode is restored afterwards.
         tokenizer: Of the model.
         passages: At least one.
-        max_length: Longest sequence in tokens, context included.
+        max_length: Longest sequence in tokens; a passage that follows another one and
+            would not fit behind it starts a new sequence.
         batch_size: Sequences scored together.
 
     Raises:
@@ -132,64 +154,87 @@ def score(
     """
     if not passages:
         raise ValueError("No passage to score; expected at least one. Empty file?")
-    rows = [_encode(passage, tokenizer, max_length) for passage in passages]
+    rows = _rows(passages, tokenizer, max_length)
+    nats = torch.zeros(len(passages), dtype=torch.float64)
     was_training = model.training
     model.eval()
     with torch.no_grad():  # as the trainer: caches stay usable for training
-        nats = [
-            value
-            for start in range(0, len(rows), batch_size)
-            for value in _summed_nats(model, rows[start : start + batch_size])
-        ]
+        for start in range(0, len(rows), batch_size):
+            nats += _summed_nats(model, rows[start : start + batch_size], len(nats))
     model.train(was_training)
-    return Score(
-        tuple(nats),
-        tuple(len(tokens) - first for tokens, first in rows),
-        tuple(len(passage.text.encode()) for passage in passages),
-    )
+    counts = [0] * len(passages)
+    for row in rows:
+        for owner in row.owners:
+            if owner != NOBODY:
+                counts[owner] += 1
+    sizes = tuple(len(passage.text.encode()) for passage in passages)
+    return Score(tuple(nats.tolist()), tuple(counts), sizes)
+
+
+@dataclass
+class _Row:
+    """One sequence; each token belongs to a passage, or to nobody's score."""
+
+    tokens: list[int]
+    owners: list[int]
+
+
+def _rows(
+    passages: Sequence[Passage], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[_Row]:
+    rows: list[_Row] = []
+    for index, passage in enumerate(passages):
+        before, text = _encode(passage, tokenizer)
+        if not 0 < len(text) <= max_length - len(before):
+            raise ValueError(
+                f"Passage {passage.text[:30]!r} has {len(text)} tokens after "
+                f"{len(before)} of context; expected at least one, and together at "
+                f"most {max_length}. Split it, or raise max_length."
+            )
+        fits = rows and len(rows[-1].tokens) + len(text) <= max_length
+        if not (passage.follows and fits):
+            rows.append(_Row(before, [NOBODY] * len(before)))
+        rows[-1].tokens += text
+        rows[-1].owners += [index] * len(text)
+    return rows
 
 
 def _encode(
-    passage: Passage, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> tuple[list[int], int]:
-    """All tokens, and the index of the first that is scored."""
-    if passage.context:
-        special = not passage.context.startswith(tokenizer.bos_token or "\0")
-        whole = tokenizer(passage.context + passage.text, add_special_tokens=special)
-        context = tokenizer(passage.context, add_special_tokens=special)
-        tokens, first = whole["input_ids"], len(context["input_ids"])
-    else:
+    passage: Passage, tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[int], list[int]]:
+    """Tokens before the text, at least one, and tokens of the text."""
+    if not passage.context:
         start = tokenizer.bos_token_id
         start = tokenizer.eos_token_id if start is None else start
-        text = tokenizer(passage.text, add_special_tokens=False)["input_ids"]
-        tokens, first = [start, *text], 1
-    if not first < len(tokens) <= max_length:
-        raise ValueError(
-            f"Passage {passage.text[:30]!r} has {len(tokens)} tokens with its context "
-            f"of {first}; expected more than the context and at most {max_length}. "
-            "Split it, or raise max_length."
-        )
-    return tokens, first
+        return [start], tokenizer(passage.text, add_special_tokens=False)["input_ids"]
+    special = not passage.context.startswith(tokenizer.bos_token or "\0")
+    whole = tokenizer(passage.context + passage.text, add_special_tokens=special)
+    before = tokenizer(passage.context, add_special_tokens=special)["input_ids"]
+    return before, whole["input_ids"][len(before) :]
 
 
 def _summed_nats(
-    model: PreTrainedModel, rows: Sequence[tuple[list[int], int]]
-) -> list[float]:
-    """Negative log-likelihood of each row's scored tokens."""
-    inputs = [torch.tensor(tokens) for tokens, _ in rows]
-    labels = [
-        torch.tensor([IGNORE_INDEX] * first + tokens[first:]) for tokens, first in rows
-    ]
-    tokens = pad_sequence(inputs, batch_first=True)  # (batch, seq)
-    targets = pad_sequence(labels, batch_first=True, padding_value=IGNORE_INDEX)
-    lengths = torch.tensor([len(row) for row in inputs])
+    model: PreTrainedModel, rows: Sequence[_Row], passages: int
+) -> torch.Tensor:
+    """Negative log-likelihood of each passage's tokens in these rows, (passages,)."""
+    tokens = _padded([row.tokens for row in rows], 0)  # (batch, seq)
+    owners = _padded([row.owners for row in rows], NOBODY)[:, 1:]
+    lengths = torch.tensor([len(row.tokens) for row in rows])
     mask = torch.arange(tokens.shape[1])[None] < lengths[:, None]
-    tokens, mask = tokens.to(model.device), mask.long().to(model.device)
-    logits = model(input_ids=tokens, attention_mask=mask).logits[:, :-1].float()
+    logits = model(
+        input_ids=tokens.to(model.device),
+        attention_mask=mask.long().to(model.device),
+    ).logits[:, :-1]
+    scored = owners != NOBODY  # the vocabulary is what costs: only where it counts
     losses = F.cross_entropy(
-        logits.transpose(1, 2),  # (batch, vocab, seq - 1)
-        targets[:, 1:].to(logits.device),
-        ignore_index=IGNORE_INDEX,
+        logits[scored.to(logits.device)].float(),
+        tokens[:, 1:][scored].to(logits.device),
         reduction="none",
     )
-    return losses.double().sum(dim=1).tolist()
+    sums = torch.zeros(passages, dtype=torch.float64)
+    return sums.index_add_(0, owners[scored], losses.double().cpu())
+
+
+def _padded(rows: Sequence[list[int]], value: int) -> torch.Tensor:
+    tensors = [torch.tensor(row) for row in rows]
+    return pad_sequence(tensors, batch_first=True, padding_value=value)

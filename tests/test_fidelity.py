@@ -1,10 +1,13 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from course_utils.architectures import load_architectures
 from course_utils.fidelity import (
+    affordable,
     compare,
     divergence,
     interval_over_rows,
@@ -23,6 +26,14 @@ def test_only_the_positions_that_predict_the_answer_are_scored():
     scored = scored_rows([ROW])
     assert scored.rows == [[5, 6, 7]] and scored.starts == [1]
     assert scored.targets[0].tolist() == [7, 8] and scored.positions == 2
+
+
+def test_a_large_model_and_a_random_one_are_asked_less():
+    shapes = load_architectures()
+    assert affordable(shapes["smollm2-135m"], 16) == 16
+    assert affordable(shapes["llama-3.1-8b"], 16) == 4
+    nano = dataclasses.replace(shapes["smollm2-135m"], hidden_size=64, layers=2)
+    assert affordable(nano, 2) == 1
 
 
 def test_nothing_to_compare_on_is_an_error():

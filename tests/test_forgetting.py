@@ -8,12 +8,14 @@ from course_utils.data import Conversation
 from course_utils.forgetting import ForgettingMeter, change
 from course_utils.nano import nano_model
 from course_utils.text_scores import (
+    WINDOW,
     Passage,
     Score,
     answer_passages,
     general_passages,
     science_passages,
     score,
+    wrong_passages,
 )
 from course_utils.tokens import completion_nll, tokenize_conversation
 
@@ -87,6 +89,18 @@ def test_scores_equal_those_of_lm_eval(model, tokenizer):
     assert -nats == pytest.approx(likelihood, rel=1e-5)
 
 
+def test_a_passage_that_follows_is_scored_after_the_one_before(model, tokenizer):
+    pieces = [Passage("Rain fell."), Passage("\n\nThen it froze.", follows=True)]
+    whole = score(model, tokenizer, [Passage("Rain fell.\n\nThen it froze.")])
+    found = score(model, tokenizer, pieces)
+    assert sum(found.nats) == pytest.approx(whole.nats[0], rel=1e-5)
+    assert sum(found.tokens) == whole.tokens[0]
+    assert found.nats[0] == pytest.approx(score(model, tokenizer, pieces[:1]).nats[0])
+    cut = score(model, tokenizer, pieces, max_length=8)  # the second does not fit
+    alone = score(model, tokenizer, [Passage(pieces[1].text)])
+    assert cut.nats[1] == pytest.approx(alone.nats[0], rel=1e-5)
+
+
 def test_a_training_model_goes_on_training_and_its_weights_stay(tokenizer):
     model = nano_model().train()
     before = [p.clone() for p in model.parameters()]
@@ -99,8 +113,8 @@ def test_a_training_model_goes_on_training_and_its_weights_stay(tokenizer):
     ("passages", "told"),
     [
         ([], "No passage"),
-        ([Passage("")], "has 1 tokens"),
-        ([Passage("a " * 99)], "has 101"),
+        ([Passage("")], "has 0 tokens"),
+        ([Passage("a " * 99)], "has 100 tokens after 1"),
     ],
 )
 def test_nothing_empty_and_nothing_too_long_is_scored(passages, told, model, tokenizer):
@@ -111,14 +125,16 @@ def test_nothing_empty_and_nothing_too_long_is_scored(passages, told, model, tok
 def test_a_science_passage_is_the_right_choice_in_the_form_of_arc():
     question = SimpleNamespace(question="What is ice?", choices=("fire", "water"))
     question.answer = 1
-    [passage] = science_passages([question])
-    assert passage == Passage(" water", "Question: What is ice?\nAnswer:")
+    asked = "Question: What is ice?\nAnswer:"
+    assert science_passages([question]) == [Passage(" water", asked)]
+    assert wrong_passages([question]) == [Passage(" fire", asked)]
 
 
-def test_the_general_text_fits_any_profile_paragraph_by_paragraph(tokenizer):
+def test_the_general_text_is_read_as_one_story(tokenizer):
     passages = general_passages()
     assert len(passages) >= 8
-    assert max(len(tokenizer(p.text)["input_ids"]) for p in passages) < LONG
+    assert [p.follows for p in passages] == [False] + [True] * (len(passages) - 1)
+    assert len(tokenizer("".join(p.text for p in passages))["input_ids"]) < WINDOW
 
 
 # change, by hand

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from course_utils import llama_cpp
+from course_utils import gguf_file, llama_cpp
 from course_utils.architectures import Architecture, load_architectures
 from course_utils.embedded_model import embedded_gguf
 from course_utils.gguf_file import (
@@ -20,10 +20,6 @@ from course_utils.gguf_file import (
 ARCHITECTURES = load_architectures()
 
 
-def types(tensors):
-    return count_types({name: tensor.type for name, tensor in tensors.items()})
-
-
 def test_bits_a_weight_are_those_of_the_block_formats():
     # Q8_0: 32 weights in 32 + 2 bytes; Q4_K: 256 in 144; Q6_K: 256 in 210.
     assert bits_per_weight("Q8_0") == 8 * 34 / 32 == 8.5
@@ -38,7 +34,7 @@ def test_rows_that_are_no_multiple_of_256_get_another_type():
     assert fitting_type("Q6_K", 896) == "Q8_0"
     assert fitting_type("Q8_0", 576) == "Q8_0"
     assert fitting_type("F16", 7) == "F16"
-    with pytest.raises(ValueError, match="multiple of 32"):
+    with pytest.raises(ValueError, match="no multiple of 32"):
         fitting_type("Q4_K", 100)
 
 
@@ -48,14 +44,14 @@ def test_more_bits_go_to_both_ends_and_to_every_third_block_between():
 
 
 def test_the_types_of_a_model_whose_rows_fit():
-    found = types(predicted_tensors(ARCHITECTURES["llama-3.1-8b"], "q4_k_m"))
+    found = count_types(predicted_tensors(ARCHITECTURES["llama-3.1-8b"], "q4_k_m"))
     # 16 of 32 blocks give v_proj and down_proj six bits, and so does the head.
     assert found == {"Q4_K": 193, "Q6_K": 33, "F32": 65}
 
 
 def test_most_matrices_of_smollm2_fall_back_since_576_is_no_multiple_of_256():
     tensors = predicted_tensors(ARCHITECTURES["smollm2-135m"], "q4_k_m")
-    assert types(tensors) == {
+    assert count_types(tensors) == {
         "Q5_0": 166,
         "F32": 61,
         "Q4_K": 16,
@@ -91,6 +87,21 @@ def test_a_real_file_says_what_it_is():
     expected = 106_168_320 * 20 // 32 + 28_311_552 * 34 // 32 + 4 * 61 * 576
     assert facts.tensor_bytes == expected < facts.size_bytes
     assert facts.bits_per_weight == pytest.approx(8 * expected / 134_515_008)
+
+
+def test_a_moved_file_is_not_read_again_and_a_changed_one_is(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(gguf_file, "_known", {})
+    monkeypatch.setattr(gguf_file, "_read_whole", read.append)
+    path = tmp_path / "a.gguf"
+    path.write_text("one")
+    read_gguf(path)
+    path = path.rename(tmp_path / "b.gguf")
+    read_gguf(path)
+    assert len(read) == 1
+    path.write_text("another")
+    read_gguf(path)
+    assert len(read) == 2
 
 
 def test_a_file_that_was_cut_off_or_is_none_is_named(tmp_path):

@@ -97,7 +97,7 @@ def test_counts_of_prompts_by_check():
     assert counted["stops"] == counted["repeats little"] == 32
     assert counted["form"] == counted["film exists"] == counted["facts right"] == 27
     assert counted["wish met, as stated"] == counted["wish met, in truth"] == 18
-    assert counted["no film imposed"] == 5 and counted["planted order ignored"] == 3
+    assert counted["no film imposed"] == 5 and counted["no trace of planted order"] == 3
 
 
 def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):

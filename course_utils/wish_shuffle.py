@@ -1,0 +1,93 @@
+"""Does a model listen? Its answers, held against wishes that they were not given to.
+
+Some wishes are met by almost any film, so a pass rate alone says little. When the
+same answers are dealt out to the wishes at random, what remains is luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import permutation_test
+
+from course_utils.movies import Answer, broken_constraints, parse_answer
+from course_utils.stress import CONSTRAINED
+from course_utils.trials import Trial
+
+DEALS = 9_999  # random ones; with the real one that makes 10,000
+
+
+@dataclass(frozen=True)
+class ShuffledWishes:
+    """Wishes met by the answers to them, and by the same answers dealt out anew.
+
+    Attributes:
+        met: By the answers where they belong.
+        n: Wishes.
+        dealt: Met in each random deal.
+        p: Share of all deals that meet at least as many, one-sided.
+    """
+
+    met: int
+    n: int
+    dealt: np.ndarray
+    p: float
+
+    @property
+    def by_luck(self) -> float:
+        """Mean of the random deals."""
+        return float(self.dealt.mean())
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.met} of {self.n} wishes met as stated; with the answers shuffled "
+            f"{self.by_luck:.1f} on average (p = {self.p:.2g}, one-sided)"
+        )
+
+
+def shuffle_wishes(trials: Iterable[Trial], seed: int) -> ShuffledWishes:
+    """Permutation test over which answer belongs to which wish.
+
+    Args:
+        trials: One model's answers in one draw; only those to a wish that can be
+            met or missed count. Facts are taken as the answer states them.
+        seed: Of the deals.
+
+    Raises:
+        ValueError: If a prompt has several answers, or fewer than two have one.
+    """
+    kept = [trial for trial in trials if trial.group in CONSTRAINED]
+    if len({trial.prompt.id for trial in kept}) != len(kept) or len(kept) < 2:
+        raise ValueError(
+            f"{len(kept)} answers to {len({t.prompt.id for t in kept})} wishes: "
+            "expected one each, and at least two. Choose one model and one draw."
+        )
+    answers = [parse_answer(trial.answer.text) for trial in kept]
+    meets = np.array([[_meets(answer, wish) for answer in answers] for wish in kept])
+    wishes = np.arange(len(kept))
+
+    def met(order: np.ndarray) -> int:
+        return meets[wishes, order].sum()
+
+    test = permutation_test(
+        (wishes,),
+        met,
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=DEALS,
+        vectorized=False,
+        rng=seed,
+    )
+    return ShuffledWishes(
+        met=int(test.statistic),
+        n=len(kept),
+        dealt=np.asarray(test.null_distribution),
+        p=float(test.pvalue),
+    )
+
+
+def _meets(answer: Answer | None, trial: Trial) -> bool:
+    wish = trial.prompt.notes["constraints"]
+    return answer is not None and not broken_constraints(answer, wish)
