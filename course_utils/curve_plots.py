@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from course_utils.curves import LossCurves, smooth
@@ -16,6 +17,7 @@ from course_utils.reference import Band
 LOSS_LABEL = "loss (nats per answer token)"
 RUN_COLOURS = (TUNED, ACCENT, "#3a8f5c", "#8a5fb0", "#b5443c", "#2aa198", "#4d4d4d")
 MARKERS = "osD^v"
+FEW_POINTS = 12  # so many are marked one by one
 
 
 def loss_plot(
@@ -70,8 +72,11 @@ def run_plot(curves: LossCurves, *, title: str) -> np.ndarray:
 
 def band_plot(
     curves: LossCurves, training: Band, validation: Band, *, title: str
-) -> Axes:
-    """A run over the band in which 95 % of further seeds are expected.
+) -> np.ndarray:
+    """A run in the bands in which 95 % of further seeds are expected.
+
+    Left the smoothed training loss; right how far the validation loss lies from the
+    mean of the seeds, since its band is too narrow to be seen beside the curve.
 
     Args:
         curves: Of the run.
@@ -79,20 +84,25 @@ def band_plot(
         validation: Of the validation loss.
         title: The finding.
     """
-    axes = new_axes()
-    for band, colour in ((training, TUNED), (validation, ACCENT)):
-        low, high = band.mean - band.half_width, band.mean + band.half_width
-        axes.fill_between(band.steps, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(band.steps, band.mean, **{**REFERENCE, "color": colour})
-    smoothed = smooth(curves.training)
-    axes.plot(curves.training.index, smoothed, color=TUNED, label="training, smoothed")
-    points = {"color": ACCENT, "marker": "o", "linestyle": ""}
-    axes.plot(curves.validation, label="validation", **points)
-    label = f"mean of {validation.seeds} seeds, 95 % band"
-    axes.plot([], [], label=label, **REFERENCE)
-    axes.set(xlabel="update", ylabel=LOSS_LABEL, title=title)
-    axes.legend(fontsize=9)
-    return axes
+    _, panels = plt.subplots(1, 2, figsize=(10.4, 3.8))
+    smoothed = pd.Series(smooth(curves.training), curves.training.index)
+    shared = curves.validation[curves.validation.index.isin(validation.steps)]
+    mean = pd.Series(validation.mean, validation.steps)
+    parts = (
+        (training, training.mean, smoothed, TUNED, "smoothed training loss (nats)"),
+        (validation, 0 * validation.mean, shared - mean[shared.index], ACCENT, ""),
+    )
+    for axes, (band, middle, run, colour, label) in zip(panels, parts, strict=True):
+        style = {"color": colour, "alpha": 0.2, "linewidth": 0}
+        low, high = middle - band.half_width, middle + band.half_width
+        axes.fill_between(band.steps, low, high, label="95 % band", **style)
+        axes.plot(band.steps, middle, label=f"mean of {band.seeds} seeds", **REFERENCE)
+        points = "o" if len(run) < FEW_POINTS else ""
+        axes.plot(run.index, run, color=colour, marker=points, label="this run")
+        axes.set(xlabel="update", ylabel=label or "validation loss - mean (nats)")
+        axes.legend(fontsize=9)
+    panels[0].set_title(title)
+    return panels
 
 
 def trade_off(

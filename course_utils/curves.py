@@ -22,7 +22,8 @@ COLUMNS = {
     "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
 }
-SMOOTHING_SPAN = 9  # updates; batches of a few rows jump by a tenth of the loss
+LONGEST_SPAN = 9  # updates; batches of a few rows jump by a tenth of the loss
+UPDATES_PER_SPAN = 8  # a short run is smoothed less, or the lag would hide its shape
 
 
 def perplexity(nats_per_token: float) -> float:
@@ -56,7 +57,7 @@ def guess_level(vocabulary: int) -> float:
     return math.log(vocabulary)
 
 
-def smooth(values: Sequence[float], span: float = SMOOTHING_SPAN) -> np.ndarray:
+def smooth(values: Sequence[float], span: float | None = None) -> np.ndarray:
     """Exponentially weighted mean of a jumping line.
 
     Each point weighs 1 - 2 / (span + 1) times as much as the one after it, and the
@@ -65,8 +66,11 @@ def smooth(values: Sequence[float], span: float = SMOOTHING_SPAN) -> np.ndarray:
 
     Args:
         values: One a logged step; NaN is passed over.
-        span: About how many points count; 1 leaves the line as it is.
+        span: About how many points count; 1 leaves the line as it is. By default an
+            eighth of the run, nine updates at most.
     """
+    if span is None:
+        span = min(LONGEST_SPAN, max(1, len(values) // UPDATES_PER_SPAN))
     return pd.Series(values, dtype=float).ewm(span=span).mean().to_numpy()
 
 

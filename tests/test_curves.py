@@ -79,6 +79,13 @@ def test_a_span_of_one_leaves_the_line_as_it_is():
     assert smooth([3.0, 1.0, 2.0], span=1) == pytest.approx([3.0, 1.0, 2.0])
 
 
+def test_a_short_run_is_smoothed_less_than_a_long_one():
+    line = np.arange(80.0)
+    assert smooth(line) == pytest.approx(smooth(line, span=9))
+    assert smooth(line[:32]) == pytest.approx(smooth(line[:32], span=4))
+    assert smooth(line[:7]) == pytest.approx(line[:7])
+
+
 # reading a log
 
 
@@ -245,9 +252,10 @@ def test_a_band_is_drawn_as_wide_as_it_is(tmp_path):
     reference = made_reference(tmp_path)
     band = reference.validation_band()
     curves = LossCurves.from_history(history([3.0, 2.0], {0: 4.0, 2: 2.0}))
-    axes = band_plot(curves, reference.training_band(), band, title="made")
-    corners = axes.collections[1].get_paths()[0].vertices
-    assert corners[:, 1].min() == pytest.approx(2 - band.half_width[1])
+    panels = band_plot(curves, reference.training_band(), band, title="made")
+    corners = panels[1].collections[0].get_paths()[0].vertices
+    assert corners[:, 1].min() == pytest.approx(-band.half_width[1])
+    assert list(panels[1].lines[-1].get_ydata()) == pytest.approx([0.0, 0.0])
 
 
 def test_gain_points_to_the_right_and_forgetting_upwards():
