@@ -24,6 +24,9 @@ from course_utils.profile import PROJECT_ROOT, cache_folder
 
 VERSION = "0.3.36"  # of llama-cpp-python, whose source package carries llama.cpp
 STAMP = "sizes.json"
+# Threads of llama.cpp that wait for each other sleep. By default they spin, and where
+# anything else runs they take the cores from it and from themselves.
+PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class LlamaCppProblem(RuntimeError):
@@ -136,6 +139,7 @@ def ask(
             cwd=PROJECT_ROOT,
             env={
                 **os.environ,
+                **PATIENT,
                 "PYTHONPATH": str(home() / "bindings"),
                 "LLAMA_CPP_LIB_PATH": str(home()),
             },

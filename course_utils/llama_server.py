@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.generation import Generated
-from course_utils.llama_cpp import LlamaCppProblem, home
+from course_utils.llama_cpp import PATIENT, LlamaCppProblem, home
 from course_utils.profile import runs_folder
 
 CONTEXT_TOKENS = 1024  # of each chat
@@ -136,6 +137,7 @@ def serve(gguf: Path, *, chats: int = 4) -> Iterator[Server]:
             stdout=stream,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **PATIENT},
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
     try:
