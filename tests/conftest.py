@@ -1,11 +1,20 @@
 """Shared fixtures: results go to a throw-away folder, models come from a seed."""
 
+import sys
+
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def results_stay_out_of_the_project(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))
+
+
+@pytest.fixture(autouse=True)
+def no_figure_is_left_for_the_next_test():
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 @pytest.fixture(scope="session")
