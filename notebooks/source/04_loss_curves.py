@@ -15,9 +15,9 @@
 # - say whether your own curve is normal, by a band of several seeds,
 # - measure forgetting beside the gain, each with its interval.
 #
-# **Time and memory.** About 6 minutes and 3 GiB on two CPU cores (measured; without a
-# saved adapter 3 minutes more). On a T4 with the 8B model about 25 minutes and 9 GiB
-# of GPU memory (an estimate: the course has not been timed there).
+# **Time and memory.** Ten minutes and 3 GiB on two CPU cores that others used too
+# (measured; without a saved adapter 3 minutes more). On a T4 with the 8B model about 25
+# minutes and 9 GiB of GPU memory (an estimate: the course has not been timed there).
 
 # %% tags=["first-cell"]
 pass
