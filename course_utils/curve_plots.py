@@ -15,7 +15,10 @@ from course_utils.plots import ACCENT, BASE, REFERENCE, TUNED, new_axes
 from course_utils.reference import Band
 
 LOSS_LABEL = "loss (nats per answer token)"
-RUN_COLOURS = (TUNED, ACCENT, "#3a8f5c", "#8a5fb0", "#b5443c", "#2aa198", "#4d4d4d")
+RUN_COLOURS = (
+    *(TUNED, ACCENT, "#3a8f5c", "#8a5fb0", "#b5443c"),
+    *("#2aa198", "#4d4d4d", "#c25b9e", "#7a5c3e"),
+)
 MARKERS = "osD^v"
 FEW_POINTS = 12  # so many are marked one by one
 

@@ -10,13 +10,15 @@ Further keys (`group`, `constraints`, …) are kept in `Conversation.notes`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from course_utils.jsonl import FaultyData, RowReader
 from course_utils.profile import PROJECT_ROOT
+
+__all__ = ["Conversation", "FaultyData", "load_conversations"]
 
 DATA_FOLDER = PROJECT_ROOT / "data"
 ROLES = ("system", "user", "assistant")
@@ -48,36 +50,6 @@ class Conversation:
         return last["content"] if last["role"] == "assistant" else ""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One thing wrong with a data file."""
-
-    file: str
-    line: int
-    field: str
-    found: str
-    expected: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.file}, line {self.line}, {self.field}: "
-            f"found {self.found}, expected {self.expected}"
-        )
-
-
-class FaultyData(ValueError):
-    """A data file cannot be used; `faults` lists everything wrong with it."""
-
-    def __init__(self, faults: Sequence[Fault]):
-        self.faults = tuple(faults)
-        files = ", ".join(sorted({fault.file for fault in faults}))
-        lines = "\n".join(f"  {fault}" for fault in faults)
-        super().__init__(
-            f"{len(faults)} faults in {files}; nothing was loaded:\n{lines}\n"
-            "Mend these lines and load the file again."
-        )
-
-
 def load_conversations(
     path: Path,
     *,
@@ -103,14 +75,7 @@ def load_conversations(
     reader = _Reader(path.name, answered)
     reader.held_out = {_key(row): row.id for row in held_out}
     reader.count_tokens, reader.max_length = count_tokens, max_length
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if line.strip():
-            reader.read(number, line)
-    if not reader.rows and not reader.faults:
-        reader.fault(1, "file", "no rows", "at least one JSON object")
-    if reader.faults:
-        raise FaultyData(reader.faults)
-    return reader.rows
+    return reader.read_all(path)
 
 
 def _key(row: Conversation) -> str:
@@ -118,62 +83,27 @@ def _key(row: Conversation) -> str:
     return " ".join(row.request.lower().split())
 
 
-class _Reader:
-    """Reads lines one after the other and gathers faults instead of stopping."""
+class _Reader(RowReader[Conversation]):
+    """Checks messages, and that requests differ, also from held-out ones."""
 
     def __init__(self, file: str, answered: bool):
-        self.file = file
+        super().__init__(file)
         self.answered = answered
         self.held_out: dict[str, str] = {}
         self.count_tokens: Callable | None = None
         self.max_length: int | None = None
-        self.rows: list[Conversation] = []
-        self.faults: list[Fault] = []
-        self._lines_by_id: dict[str, int] = {}
         self._lines_by_request: dict[str, int] = {}
 
-    def fault(self, line: int, where: str, found: str, expected: str) -> None:
-        self.faults.append(Fault(self.file, line, where, found, expected))
-
-    def read(self, number: int, line: bytes) -> None:
-        row = self._parse(number, line)
-        if row is None:
-            return
-        before = len(self.faults)
-        self._check_id(number, row)
+    def check(self, number: int, row: dict[str, Any]) -> Conversation | None:
+        """Messages first; what needs them whole only when they are."""
         self._check_messages(number, row.get("messages"))
-        if len(self.faults) > before:
-            return
+        if not self.clean:
+            return None
         notes = {k: v for k, v in row.items() if k not in ("id", "messages")}
         conversation = Conversation(row["id"], tuple(row["messages"]), notes)
         self._check_duplicates(number, conversation)
         self._check_length(number, conversation)
-        self.rows.append(conversation)
-
-    def _parse(self, number: int, line: bytes) -> dict | None:
-        try:
-            row = json.loads(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            byte = f"byte {line[error.start]:#04x} at {error.start}"
-            self.fault(number, "line", byte, "UTF-8 text")
-            return None
-        except json.JSONDecodeError as error:
-            self.fault(number, "line", f"{error.msg} at {error.pos}", "one JSON object")
-            return None
-        if not isinstance(row, dict):
-            self.fault(number, "line", type(row).__name__, "one JSON object")
-            return None
-        return row
-
-    def _check_id(self, number: int, row: dict) -> None:
-        identity = row.get("id")
-        if not isinstance(identity, str) or not identity.strip():
-            self.fault(number, "id", repr(identity), "a non-empty string")
-        elif identity in self._lines_by_id:
-            first = self._lines_by_id[identity]
-            self.fault(number, "id", f"{identity!r} as in line {first}", "a new id")
-        else:
-            self._lines_by_id[identity] = number
+        return conversation
 
     def _check_messages(self, number: int, messages: object) -> None:
         if not isinstance(messages, list) or not messages:

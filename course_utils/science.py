@@ -9,13 +9,14 @@ hub and as lm-eval's task `arc_easy` reads them::
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from course_utils.data import DATA_FOLDER, Fault, FaultyData
+from course_utils.data import DATA_FOLDER
+from course_utils.jsonl import RowReader
 
 SCIENCE_FOLDER = DATA_FOLDER / "science"
 QUESTIONS = SCIENCE_FOLDER / "questions.jsonl"
@@ -77,58 +78,24 @@ def load_questions(path: Path = QUESTIONS) -> list[ScienceQuestion]:
         FaultyData: With every fault: file, line, field, found, expected.
         FileNotFoundError: If there is no such file.
     """
-    reader = _Reader(path.name)
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if line.strip():
-            reader.read(number, line)
-    if not reader.rows and not reader.faults:
-        reader.fault(1, "file", "no rows", "at least one JSON object")
-    if reader.faults:
-        raise FaultyData(reader.faults)
-    return reader.rows
+    return _Reader(path.name).read_all(path)
 
 
-class _Reader:
-    """Reads lines one after the other and gathers faults instead of stopping."""
+class _Reader(RowReader[ScienceQuestion]):
+    """Checks question, choices and key."""
 
-    def __init__(self, file: str):
-        self.file = file
-        self.rows: list[ScienceQuestion] = []
-        self.faults: list[Fault] = []
-        self._lines_by_id: dict[str, int] = {}
-
-    def fault(self, line: int, where: str, found: str, expected: str) -> None:
-        self.faults.append(Fault(self.file, line, where, found, expected))
-
-    def read(self, number: int, line: bytes) -> None:
-        try:
-            row = json.loads(line)
-        except ValueError as error:  # bad JSON, or bytes that are not UTF-8
-            self.fault(number, "line", str(error), "one JSON object in UTF-8")
-            return
-        if not isinstance(row, dict):
-            self.fault(number, "line", type(row).__name__, "one JSON object")
-            return
-        before = len(self.faults)
-        self._check_id(number, row.get("id"))
+    def check(self, number: int, row: dict[str, Any]) -> ScienceQuestion | None:
+        """The question of a line, or None when something is wrong with it."""
         self._check_question(number, row.get("question"))
         labels = self._check_choices(number, row.get("choices"))
         if labels is not None and row.get("answerKey") not in labels:
             expected = "one of the labels " + ", ".join(labels)
             self.fault(number, "answerKey", _spell(row.get("answerKey")), expected)
-        if len(self.faults) == before:
-            texts = tuple(row["choices"]["text"])
-            answer = labels.index(row["answerKey"])
-            self.rows.append(ScienceQuestion(row["id"], row["question"], texts, answer))
-
-    def _check_id(self, number: int, identity: object) -> None:
-        if not isinstance(identity, str) or not identity.strip():
-            self.fault(number, "id", _spell(identity), "a non-empty string")
-        elif identity in self._lines_by_id:
-            first = self._lines_by_id[identity]
-            self.fault(number, "id", f"{identity!r} as in line {first}", "a new id")
-        else:
-            self._lines_by_id[identity] = number
+        if not self.clean:
+            return None
+        texts = tuple(row["choices"]["text"])
+        answer = labels.index(row["answerKey"])
+        return ScienceQuestion(row["id"], row["question"], texts, answer)
 
     def _check_question(self, number: int, question: object) -> None:
         if isinstance(question, dict) and "stem" in question:
