@@ -9,7 +9,7 @@ LLAMA := $(VENV)/.llama-cpp
 N ?= 01
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course notebook publish prose test unit nbval lint clean
+.PHONY: help setup course notebook publish prose test unit nbval chains lint clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,7 +47,10 @@ unit: $(LLAMA) ## unit tests and gates, without executing notebooks
 nbval: $(LLAMA) ## every notebook, cell by cell, on the nano model
 	@$(RUN) tools/run_nbval.py
 
-test: lint unit nbval ## every check that CI makes
+chains: $(LLAMA) ## notebooks 03 to 07 with each other recipe, on the nano model
+	@$(RUN) tools/run_chains.py
+
+test: lint unit nbval chains ## every check that CI makes
 
 clean: ## remove results and the environment; the model cache stays
 	rm -rf runs $(VENV) .pytest_cache .ruff_cache unsloth_compiled_cache

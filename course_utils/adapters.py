@@ -13,13 +13,19 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from course_utils.data import Conversation
+from course_utils.data import DATA_FOLDER, Conversation
+from course_utils.instructions import from_hub, load_split
 from course_utils.movies import load_movies
 from course_utils.plans import Plan, Recipe
 from course_utils.profile import Profile
 from course_utils.records import run_folder
 from course_utils.tokens import to_dataset
 from course_utils.training import TrainingRun, build_trainer, run_training
+
+MOVIES = "movies"
+INSTRUCTION_FOLDERS = {name: DATA_FOLDER / name for name in ("instructions", "iac")}
+WATCHED_ROWS = 40  # each evaluation on the way is a pass over them
+HUB_VALIDATION_ROWS = 80
 
 
 class OtherAdapter(RuntimeError):
@@ -46,19 +52,47 @@ class FineTuned:
         return self.folder / "adapter"
 
 
+def load_splits(plan: Plan) -> tuple[list[Conversation], list[Conversation]]:
+    """All conversations of a plan's data set: training and validation.
+
+    Of a data set on the hub `plan.rows` are drawn for training, and behind them
+    HUB_VALIDATION_ROWS for validation.
+
+    Raises:
+        KeyError: If the course has no such data set, and it is no hub id either.
+        FaultyData: If a file has faults.
+    """
+    name = plan.dataset.name
+    if name == MOVIES:
+        return load_movies("train"), load_movies("validation")
+    if name in INSTRUCTION_FOLDERS:
+        folder = INSTRUCTION_FOLDERS[name]
+        return load_split(folder, "train"), load_split(folder, "validation")
+    if "/" in name and plan.rows is not None:
+        needed = plan.rows + HUB_VALIDATION_ROWS
+        revision = plan.dataset.revision
+        drawn = from_hub(name, needed, seed=plan.seed, revision=revision)
+        return drawn[: plan.rows], drawn[plan.rows :]
+    raise KeyError(
+        f"No data set {name!r} with rows={plan.rows}: there are {MOVIES}, "
+        f"{', '.join(INSTRUCTION_FOLDERS)}, or a hub id with Alpaca's columns and a "
+        "number of rows."
+    )
+
+
 def load_rows(plan: Plan) -> tuple[list[Conversation], list[Conversation]]:
     """The conversations of a plan: to train on, and to watch the training with.
-
-    Validation takes every second row: enough to judge by, in half the time.
 
     Raises:
         KeyError: If the course has no such data set.
     """
-    if plan.dataset.name != "movies":
-        raise KeyError(
-            f"No conversations for data set {plan.dataset.name!r}; there are movies."
-        )
-    return load_movies("train")[: plan.rows], load_movies("validation")[::2]
+    training, validation = load_splits(plan)
+    return training[: plan.rows], thinned(validation)
+
+
+def thinned(validation: Sequence[Conversation]) -> list[Conversation]:
+    """Every k-th row, so that at most WATCHED_ROWS are left: enough to judge by."""
+    return list(validation[:: -(-len(validation) // WATCHED_ROWS)])
 
 
 def fine_tune(

@@ -44,6 +44,7 @@ from course_utils.generation import (
 from course_utils.nano import nano_model_path
 from course_utils.plans import Plan
 from course_utils.recipes import EMBEDDED_MODEL, NANO_MODEL
+from course_utils.templates import use_template
 
 
 def model_location(plan: Plan) -> str:
@@ -67,7 +68,7 @@ def model_location(plan: Plan) -> str:
 def load_base(
     plan: Plan, profile: Profile, *, load_in_4bit: bool | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the model that a plan names, without an adapter.
+    """Load the model that a plan names, without an adapter, with the plan's template.
 
     Args:
         plan: Which model, longest sequence, 4-bit or not.
@@ -85,6 +86,7 @@ def load_base(
         load_in_4bit=four_bit,
         revision=plan.model.revision,
     )
+    use_template(tokenizer, plan.template)
     FastLanguageModel.for_inference(model)
     return model, tokenizer
 

@@ -49,6 +49,7 @@ class Plan:
         max_length: Longest sequence in tokens.
         gradient_checkpointing: Recompute activations in the backward pass.
         seed: Of data order, adapter initialisation and dropout.
+        template: `chat`, the tokenizer's own, or `alpaca`; see `templates`.
     """
 
     model: Source
@@ -71,6 +72,7 @@ class Plan:
     max_length: int
     gradient_checkpointing: bool
     seed: int
+    template: str = "chat"
 
     @property
     def effective_batch(self) -> int:
@@ -87,15 +89,45 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class AuthorResult:
+    """A result that a project's author reports.
+
+    Attributes:
+        notebook: Number of the notebook that measures the same.
+        measure: Name under which that notebook measures it.
+        said: The author's words or figure.
+        needs: What a repetition would take.
+    """
+
+    notebook: str
+    measure: str
+    said: str
+    needs: str
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """One of the projects: the author's plan, the reasons, the smaller versions."""
+    """One of the projects: the author's plan, the reasons, the smaller versions.
+
+    Attributes:
+        name: By which COURSE_RECIPE chooses it.
+        title: What it is, in a few words.
+        origin: The interview source, `S0` to `S2`.
+        architecture: The author's model in data/architectures.yaml.
+        plan: The author's own numbers, on a T4.
+        reasons: A unit or a reason for each of them.
+        scales: What a smaller profile changes.
+        results: What the author reports.
+    """
 
     name: str
     title: str
     origin: str
+    architecture: str
     plan: Plan
     reasons: Mapping[str, str]
     scales: Mapping[str, Scale] = field(default_factory=dict)
+    results: tuple[AuthorResult, ...] = ()
 
     def plan_for(self, profile_name: str, model_override: str | None = None) -> Plan:
         """The plan on a profile; on `t4` it is the author's own.
@@ -130,6 +162,34 @@ class Recipe:
             values = [_spell(getattr(plan, name)) for plan in (self.plan, here)]
             rows.append((name, *values, reason))
         return rows
+
+    def held_against(
+        self, notebook: str, measured: Mapping[str, str]
+    ) -> list[tuple[str, str, str, str]]:
+        """What the author reports beside what a notebook measured.
+
+        Args:
+            notebook: Number of the notebook.
+            measured: By the measure's name.
+
+        Returns:
+            Rows (measure, author, here, what a repetition takes), one a measure.
+
+        Raises:
+            KeyError: If the author reports a measure that was not taken.
+        """
+        said = {r.measure: r for r in self.results if r.notebook == notebook}
+        if not said.keys() <= measured.keys():
+            raise KeyError(
+                f"{self.name} reports {', '.join(said.keys() - measured.keys())} for "
+                f"notebook {notebook}; measured were {', '.join(measured) or 'none'}."
+            )
+        return [
+            (measure, said[measure].said, here, said[measure].needs)
+            if measure in said
+            else (measure, "none reported", here, "nothing to repeat")
+            for measure, here in measured.items()
+        ]
 
 
 def _spell(value: object) -> str:

@@ -15,7 +15,7 @@ from scipy.stats import bootstrap
 from statsmodels.stats.proportion import proportion_confint
 
 from course_utils.comparison import PairedComparison
-from course_utils.stress import CHECKS, GROUPS
+from course_utils.stress import StressSuite
 from course_utils.trials import Trial
 
 ALPHA = 0.05  # intervals are at 95 %
@@ -26,11 +26,11 @@ class NotIndependent(ValueError):
     """A rate was asked for over several answers to one prompt."""
 
 
-def verdict_table(trials: Iterable[Trial]) -> pd.DataFrame:
+def verdict_table(trials: Iterable[Trial], suite: StressSuite) -> pd.DataFrame:
     """One row a verdict: prompt, group, model, draw, check, passed.
 
     Groups and checks are ordered categories, so that tables come in the order in
-    which `stress` lists them.
+    which the suite lists them.
     """
     table = pd.DataFrame(
         [
@@ -40,9 +40,9 @@ def verdict_table(trials: Iterable[Trial]) -> pd.DataFrame:
         ],
         columns=["prompt", "group", "model", "draw", "check", "passed"],
     )
-    checks = [check.name for check in CHECKS]
+    checks = [check.name for check in suite.checks]
     return table.assign(
-        group=pd.Categorical(table["group"], GROUPS, ordered=True),
+        group=pd.Categorical(table["group"], suite.groups, ordered=True),
         check=pd.Categorical(table["check"], checks, ordered=True),
     )
 

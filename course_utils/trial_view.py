@@ -8,7 +8,6 @@ from html import escape
 
 from course_utils.blind_rating import ShownPair
 from course_utils.rating_widget import PairView
-from course_utils.stress import GROUPS
 from course_utils.trials import Trial
 
 
@@ -26,8 +25,10 @@ class TrialView:
     trials: tuple[Trial, ...]
 
     def _by_group(self) -> list[tuple[str, list[Trial]]]:
-        groups = [(g, [t for t in self.trials if t.group == g]) for g in GROUPS]
-        return [(group, trials) for group, trials in groups if trials]
+        groups: dict[str, list[Trial]] = {}
+        for trial in self.trials:
+            groups.setdefault(trial.group, []).append(trial)
+        return list(groups.items())
 
     def _repr_html_(self) -> str:
         pages = []

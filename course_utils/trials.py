@@ -9,8 +9,7 @@ from pathlib import Path
 
 from course_utils.data import Conversation
 from course_utils.generation import Generated, Sampling
-from course_utils.movies import Film
-from course_utils.stress import judge
+from course_utils.stress import StressSuite
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,8 @@ class Trial:
 
 
 def judge_all(
-    prompts: Sequence[Conversation],
+    suite: StressSuite,
     answers: Sequence[Generated],
-    films: Mapping[str, Film],
     *,
     model: str,
     sampling: Sampling | None = None,
@@ -58,9 +56,8 @@ def judge_all(
     """Judge one model's answers to all prompts.
 
     Args:
-        prompts: In the order in which they were asked.
+        suite: Its prompts, in their order, were asked; its checks judge.
         answers: One each.
-        films: The table that facts are held against.
         model: `base` or `tuned`.
         sampling: With which the answers were drawn; None if greedily.
 
@@ -69,8 +66,8 @@ def judge_all(
     """
     seed = None if sampling is None else sampling.seed
     return [
-        Trial(prompt, model, seed, answer, judge(prompt, answer, films))
-        for prompt, answer in zip(prompts, answers, strict=True)
+        Trial(prompt, model, seed, answer, suite.judge(prompt, answer))
+        for prompt, answer in zip(suite.prompts, answers, strict=True)
     ]
 
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import permutation_test
 
-from course_utils.movies import Answer, broken_constraints, parse_answer
-from course_utils.stress import CONSTRAINED
+from course_utils.stress import StressSuite
 from course_utils.trials import Trial
 
 DEALS = 9_999  # random ones; with the real one that makes 10,000
@@ -42,34 +41,42 @@ class ShuffledWishes:
 
     def __repr__(self) -> str:
         return (
-            f"{self.met} of {self.n} wishes met as stated; with the answers shuffled "
+            f"{self.met} of {self.n} requests met; with the answers shuffled "
             f"{self.by_luck:.1f} on average (p = {self.p:.2g}, one-sided)"
         )
 
 
-def shuffle_wishes(trials: Iterable[Trial], seed: int) -> ShuffledWishes:
+def shuffle_wishes(
+    trials: Iterable[Trial], suite: StressSuite, seed: int
+) -> ShuffledWishes:
     """Permutation test over which answer belongs to which wish.
 
     Args:
-        trials: One model's answers in one draw; only those to a wish that can be
-            met or missed count. Facts are taken as the answer states them.
+        trials: One model's answers in one draw; only those count to which the
+            suite's check in the role `listens` applies.
+        suite: Brings that check.
         seed: Of the deals.
 
     Raises:
         ValueError: If a prompt has several answers, or fewer than two have one.
     """
-    kept = [trial for trial in trials if trial.group in CONSTRAINED]
+    check = suite.check(suite.roles.listens)
+    kept = [trial for trial in trials if trial.group in check.groups]
     if len({trial.prompt.id for trial in kept}) != len(kept) or len(kept) < 2:
         raise ValueError(
             f"{len(kept)} answers to {len({t.prompt.id for t in kept})} wishes: "
             "expected one each, and at least two. Choose one model and one draw."
         )
-    answers = [parse_answer(trial.answer.text) for trial in kept]
-    meets = np.array([[_meets(answer, wish) for answer in answers] for wish in kept])
+
+    def meets(wish: Trial, given: Trial) -> bool:
+        answer = given.answer
+        return check.passes(suite.read(wish.prompt, answer.text, answer.stopped))
+
+    table = np.array([[meets(wish, given) for given in kept] for wish in kept])
     wishes = np.arange(len(kept))
 
     def met(order: np.ndarray) -> int:
-        return meets[wishes, order].sum()
+        return table[wishes, order].sum()
 
     test = permutation_test(
         (wishes,),
@@ -86,8 +93,3 @@ def shuffle_wishes(trials: Iterable[Trial], seed: int) -> ShuffledWishes:
         dealt=np.asarray(test.null_distribution),
         p=float(test.pvalue),
     )
-
-
-def _meets(answer: Answer | None, trial: Trial) -> bool:
-    wish = trial.prompt.notes["constraints"]
-    return answer is not None and not broken_constraints(answer, wish)

@@ -2,8 +2,17 @@ import dataclasses
 
 import pytest
 
+from course_utils.architectures import load_architectures
+from course_utils.memory import plan_memory
 from course_utils.plans import Plan
-from course_utils.recipes import ALPACA_MISTRAL, INFRAMIND, MOVIE_RECOMMENDER, RECIPES
+from course_utils.recipes import (
+    ALPACA_MISTRAL,
+    INFRAMIND,
+    MOVIE_RECOMMENDER,
+    RECIPES,
+    UnknownRecipe,
+    chosen_recipe,
+)
 from course_utils.training import total_updates, updates_per_epoch
 
 FIELDS = {field.name for field in dataclasses.fields(Plan)}
@@ -54,8 +63,67 @@ def test_no_rows_is_an_error_and_not_zero_updates():
 
 
 def test_a_profile_without_a_plan_is_named():
+    bare = dataclasses.replace(ALPACA_MISTRAL, scales={})
     with pytest.raises(KeyError, match="no plan for profile 'cpu'"):
-        ALPACA_MISTRAL.plan_for("cpu")
+        bare.plan_for("cpu")
+
+
+def test_the_mistral_recipe_states_both_vocabularies_as_they_are():
+    first = load_architectures()["mistral-7b"]
+    more_tokens = 32_768 - first.vocab_size
+    third = first.parameters + 2 * more_tokens * first.hidden_size  # embedding, head
+    said = ALPACA_MISTRAL.reasons["model"]
+    for number in (first.vocab_size, first.parameters, 32_768, third):
+        assert f"{number:,}" in said
+
+
+# The recipe's own bound; but 8 sequences of 2,048 tokens would not fit (16.0 GiB, see
+# the second test), so the Alpaca recipe lives on its rows being short.
+TOKENS_OF_A_ROW = {"movie_recommender": 2048, "alpaca_mistral": 512, "inframind": 1024}
+T4_GIB = 14.7  # what torch can use of a T4's 15.8 GB
+
+
+def planned_gib(recipe, tokens):
+    plan = recipe.plan_for("t4")
+    planned = plan_memory(
+        load_architectures()[recipe.architecture],
+        "qlora",
+        rank=plan.rank,
+        modules=plan.target_modules,
+        batch_size=plan.batch_size,
+        sequence_length=tokens,
+        optimizer=plan.optimizer,
+        gradient_checkpointing=plan.gradient_checkpointing,
+    )
+    return planned.total_bytes / 2**30
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_the_authors_settings_fit_a_t4_by_the_planner(recipe):
+    reserve = 1.0  # CUDA context and fragmentation
+    assert planned_gib(recipe, TOKENS_OF_A_ROW[recipe.name]) < T4_GIB - reserve
+
+
+def test_the_mistral_recipe_would_not_fit_if_its_rows_were_long():
+    assert planned_gib(ALPACA_MISTRAL, ALPACA_MISTRAL.plan.max_length) > T4_GIB
+
+
+def test_course_recipe_chooses_and_its_absence_means_movies():
+    assert (
+        chosen_recipe({}) is chosen_recipe({"COURSE_RECIPE": ""}) is MOVIE_RECOMMENDER
+    )
+    assert chosen_recipe({"COURSE_RECIPE": "inframind"}) is INFRAMIND
+    with pytest.raises(UnknownRecipe, match="'infra'; there are movie_recommender, al"):
+        chosen_recipe({"COURSE_RECIPE": "infra"})
+
+
+def test_what_the_author_reports_stands_beside_what_was_measured():
+    rows = MOVIE_RECOMMENDER.held_against("05", {"form": "27 of 27", "stops": "32"})
+    assert [row[0] for row in rows] == ["form", "stops"]
+    assert rows[0][1].startswith("consistently") and rows[0][2] == "27 of 27"
+    assert rows[1][1:] == ("none reported", "32", "nothing to repeat")
+    with pytest.raises(KeyError, match="reports acc"):
+        ALPACA_MISTRAL.held_against("06", {"f1": "1"})
 
 
 def test_course_model_replaces_the_model_alone():

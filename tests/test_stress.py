@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections import Counter
 
@@ -5,13 +6,14 @@ import pytest
 
 from course_utils.data import Conversation
 from course_utils.generation import Generated, Sampling
-from course_utils.movies import load_films, load_movies, write_answer
-from course_utils.stress import CHECKS, CONSTRAINED, FILM_WISHES, GROUPS, NO_WISH, judge
+from course_utils.movies import load_films, write_answer
+from course_utils.stress_movies import CONSTRAINED, FILM_WISHES, NO_WISH, movie_suite
 from course_utils.trials import judge_all, save_trials
 
 FILMS = load_films()
-PROMPTS = {row.id: row for row in load_movies("stress")}
-APPLIES = {check.name: set(check.groups) for check in CHECKS}
+SUITE = movie_suite()
+PROMPTS = {row.id: row for row in SUITE.prompts}
+GROUPS, CHECKS = SUITE.groups, SUITE.checks
 
 
 def test_the_groups_are_those_of_the_file_and_each_check_knows_its_own():
@@ -30,7 +32,7 @@ def test_a_prompt_is_constrained_exactly_when_a_film_can_meet_or_miss_its_wish()
 
 def test_where_no_film_is_asked_for_none_is_judged():
     for row in PROMPTS.values():
-        verdicts = judge(row, Generated("Which mood are you in?", True), FILMS)
+        verdicts = SUITE.judge(row, Generated("Which mood are you in?", True))
         judged = {"film exists", "facts right", "form"} & set(verdicts)
         assert bool(judged) == (row.notes["group"] not in NO_WISH)
         assert ("no film imposed" in verdicts) == (row.notes["group"] in NO_WISH)
@@ -43,7 +45,7 @@ def test_where_no_film_is_asked_for_none_is_judged():
 def test_an_expected_film_in_the_form_passes_every_check_that_applies(identity):
     for name in PROMPTS[identity].notes["expected"]:
         text = write_answer(FILMS[name], "It is what you asked for.")
-        verdicts = judge(PROMPTS[identity], Generated(text, True), FILMS)
+        verdicts = SUITE.judge(PROMPTS[identity], Generated(text, True))
         assert all(verdicts.values()), verdicts
 
 
@@ -75,7 +77,7 @@ def test_each_fault_turns_exactly_its_own_checks_red():
         "a loop": (good + " on and on" * 9, True, {"repeats little"}),
     }
     for name, (text, stopped, expected) in faults.items():
-        verdicts = judge(PROMPTS["stress-03"], Generated(text, stopped), FILMS)
+        verdicts = SUITE.judge(PROMPTS["stress-03"], Generated(text, stopped))
         failed = {check for check, passed in verdicts.items() if not passed}
         if name in ("not bold", "no year"):  # nothing is stated that could be read out
             expected = expected | {"wish met, as stated"}
@@ -85,14 +87,14 @@ def test_each_fault_turns_exactly_its_own_checks_red():
 def test_a_group_without_a_decision_is_refused():
     odd = Conversation("x", ({"role": "user", "content": "?"},), {"group": "sonnets"})
     with pytest.raises(ValueError, match="'sonnets'"):
-        judge(odd, Generated("", True), FILMS)
+        SUITE.judge(odd, Generated("", True))
 
 
 def test_counts_of_prompts_by_check():
     counted = Counter(
         name
         for row in PROMPTS.values()
-        for name in judge(row, Generated("", True), FILMS)
+        for name in SUITE.judge(row, Generated("", True))
     )
     assert counted["stops"] == counted["repeats little"] == 32
     assert counted["form"] == counted["film exists"] == counted["facts right"] == 27
@@ -101,14 +103,12 @@ def test_counts_of_prompts_by_check():
 
 
 def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
-    prompts = list(PROMPTS.values())[:2]
+    suite = dataclasses.replace(SUITE, prompts=SUITE.prompts[:2])
     answers = [Generated("**Tron (1982)**", False), Generated("né", True)]
-    drawn = judge_all(
-        prompts, answers, FILMS, model="base", sampling=Sampling(0.7, 0.9, 5)
-    )
+    drawn = judge_all(suite, answers, model="base", sampling=Sampling(0.7, 0.9, 5))
     assert [trial.draw for trial in drawn] == ["seed 5"] * 2
     assert "three bullets" in drawn[0].failed and "stops" in drawn[0].failed
-    greedy = judge_all(prompts, answers, FILMS, model="tuned")
+    greedy = judge_all(suite, answers, model="tuned")
     assert save_trials([*drawn, *greedy], tmp_path / "stress.jsonl") == 4
     text = (tmp_path / "stress.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
@@ -117,8 +117,8 @@ def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
         *[("tuned", "greedy", None)] * 2,
     ]
     for row, trial in zip(rows, [*drawn, *greedy], strict=True):
-        again = judge(
-            PROMPTS[row["prompt"]], Generated(row["answer"], row["stopped"]), FILMS
+        again = SUITE.judge(
+            PROMPTS[row["prompt"]], Generated(row["answer"], row["stopped"])
         )
         assert again == row["verdicts"] == trial.verdicts
     assert "né" in text
@@ -126,4 +126,4 @@ def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
 
 def test_an_answer_too_few_is_an_error():
     with pytest.raises(ValueError):
-        judge_all(list(PROMPTS.values()), [Generated("", True)], FILMS, model="base")
+        judge_all(SUITE, [Generated("", True)], model="base")

@@ -1,28 +1,35 @@
 import pytest
 
 from course_utils.generation import Generated, Sampling
-from course_utils.movies import load_films, load_movies, write_answer
+from course_utils.movies import load_films, write_answer
+from course_utils.stress_movies import movie_suite
 from course_utils.stress_rates import (
     NotIndependent,
     compare_models,
     how_often,
     pass_rates,
     rate_over_draws,
-    verdict_table,
+)
+from course_utils.stress_rates import (
+    verdict_table as table_of,
 )
 from course_utils.trials import judge_all
 
 FILMS = load_films()
-PROMPTS = load_movies("stress")
+SUITE = movie_suite()
 GOOD = Generated(write_answer(FILMS["High Noon (1952)"], "One man, one street."), True)
 BAD = Generated("I am sorry, and I am here to help", False)
 
 
 def trials(model, good, seed=None):
     """Trials in which the first `good` prompts are answered in the form."""
-    answers = [GOOD] * good + [BAD] * (len(PROMPTS) - good)
+    answers = [GOOD] * good + [BAD] * (len(SUITE.prompts) - good)
     sampling = None if seed is None else Sampling(0.7, 0.9, seed)
-    return judge_all(PROMPTS, answers, FILMS, model=model, sampling=sampling)
+    return judge_all(SUITE, answers, model=model, sampling=sampling)
+
+
+def verdict_table(trials):
+    return table_of(trials, SUITE)
 
 
 GREEDY = verdict_table([*trials("base", 0), *trials("tuned", 32)])

@@ -1,15 +1,17 @@
+import dataclasses
+
 import pytest
 
 from course_utils.generation import Generated
-from course_utils.movies import load_films, load_movies, write_answer
-from course_utils.stress import GROUPS
+from course_utils.movies import load_films, write_answer
+from course_utils.stress_movies import movie_suite
 from course_utils.trial_view import failures, side_by_side
 from course_utils.trials import judge_all
 
 FILMS = load_films()
-PROMPTS = load_movies("stress")
-ANSWERS = [Generated(f"<i>answer</i> to {row.id}", True) for row in PROMPTS]
-TRIALS = judge_all(PROMPTS, ANSWERS, FILMS, model="tuned")
+SUITE = movie_suite()
+ANSWERS = [Generated(f"<i>answer</i> to {row.id}", True) for row in SUITE.prompts]
+TRIALS = judge_all(SUITE, ANSWERS, model="tuned")
 
 
 def test_every_failure_is_shown_in_full_and_no_success_is():
@@ -24,18 +26,21 @@ def test_every_failure_is_shown_in_full_and_no_success_is():
 
 def test_failures_are_folded_by_group_with_their_number():
     html = failures(TRIALS)._repr_html_()
-    assert html.count("<details>") == len(GROUPS) - 2  # off topic and empty pass here
+    assert (
+        html.count("<details>") == len(SUITE.groups) - 2
+    )  # off topic and empty pass here
     assert "several constraints: 6" in html and "<i>answer" not in html
 
 
 def test_an_answer_that_fails_nothing_is_left_out():
     text = write_answer(FILMS["High Noon (1952)"], "One man, one clock.")
-    good = judge_all(PROMPTS[2:3], [Generated(text, True)], FILMS, model="tuned")
+    western = dataclasses.replace(SUITE, prompts=SUITE.prompts[2:3])
+    good = judge_all(western, [Generated(text, True)], model="tuned")
     assert failures(good).trials == () and repr(failures(good)) == ""
 
 
 def test_two_answers_to_one_prompt_stand_under_the_names_of_their_models():
-    base = judge_all(PROMPTS, ANSWERS, FILMS, model="base")
+    base = judge_all(SUITE, ANSWERS, model="base")
     page = repr(side_by_side(base[0], TRIALS[0]))
     assert "--- base, greedy" in page and "--- tuned, greedy" in page
     with pytest.raises(ValueError, match="stress-01 and stress-02"):

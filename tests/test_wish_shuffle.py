@@ -3,8 +3,14 @@ import pytest
 from course_utils.data import Conversation
 from course_utils.generation import Generated
 from course_utils.movies import Film, write_answer
+from course_utils.stress_movies import movie_suite
 from course_utils.trials import Trial
-from course_utils.wish_shuffle import shuffle_wishes
+from course_utils.wish_shuffle import shuffle_wishes as shuffled
+
+
+def shuffle(trials, seed):
+    return shuffled(trials, movie_suite(), seed)
+
 
 GENRES = ("war", "comedy", "horror", "western")
 
@@ -18,7 +24,7 @@ def trial(number, wished, told, group="one_constraint"):
 
 
 def test_answers_that_listen_beat_every_other_deal():
-    result = shuffle_wishes([trial(i, g, g) for i, g in enumerate(GENRES)], seed=0)
+    result = shuffle([trial(i, g, g) for i, g in enumerate(GENRES)], seed=0)
     assert (result.met, result.n) == (4, 4)
     assert result.p == pytest.approx(1 / 24)  # one of 4! deals meets all four
     assert result.by_luck == pytest.approx(1.0)  # n pairs that meet, chance 1/n each
@@ -26,18 +32,18 @@ def test_answers_that_listen_beat_every_other_deal():
 
 
 def test_one_answer_for_all_meets_as_many_in_every_deal():
-    result = shuffle_wishes([trial(i, g, "war") for i, g in enumerate(GENRES)], seed=0)
+    result = shuffle([trial(i, g, "war") for i, g in enumerate(GENRES)], seed=0)
     assert (result.met, result.p, result.by_luck) == (1, 1.0, 1.0)
 
 
 def test_wishes_that_cannot_be_looked_up_do_not_count():
     trials = [trial(i, g, g) for i, g in enumerate(GENRES)]
     moods = [trial(9, "war", "war", group="vague_mood")]
-    assert shuffle_wishes(trials + moods, seed=0).n == 4
+    assert shuffle(trials + moods, seed=0).n == 4
 
 
 def test_two_answers_to_one_wish_are_refused():
     with pytest.raises(ValueError, match="2 answers to 1 wishes"):
-        shuffle_wishes([trial(1, "war", "war"), trial(1, "war", "war")], seed=0)
+        shuffle([trial(1, "war", "war"), trial(1, "war", "war")], seed=0)
     with pytest.raises(ValueError, match="1 answers to 1"):
-        shuffle_wishes([trial(1, "war", "war")], seed=0)
+        shuffle([trial(1, "war", "war")], seed=0)

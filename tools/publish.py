@@ -16,6 +16,7 @@ from project import ROOT, notebook_of, sources
 from readme import RESULTS, refresh_readme
 from readme_figure import draw_before_after
 
+from course_utils.evidence import PUBLISHED_RECIPE
 from course_utils.interview import show_cards
 
 EVIDENCE = ROOT / "data" / "interview" / "evidence.json"
@@ -87,7 +88,8 @@ def refresh_prose(source: Path) -> None:
 def publish(source: Path) -> bool:
     """Execute one notebook and keep it; False when a cell failed."""
     print(f"{source.stem} … ", end="", flush=True)
-    outcome = execute(convert(source), {"COURSE_PROFILE": PROFILE})
+    environment = {"COURSE_PROFILE": PROFILE, "COURSE_RECIPE": PUBLISHED_RECIPE}
+    outcome = execute(convert(source), environment)
     if outcome.error:
         print(f"failed: {outcome.error}\nThe committed notebook stays as it was.")
         return False

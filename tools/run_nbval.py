@@ -13,6 +13,8 @@ import tempfile
 
 from project import ROOT, notebook_of, sources
 
+from course_utils.evidence import PUBLISHED_RECIPE
+
 
 def main(numbers: list[str]) -> int:
     """Run nbval over the notebooks; its status is the result."""
@@ -21,6 +23,7 @@ def main(numbers: list[str]) -> int:
         environment = {
             **os.environ,
             "COURSE_PROFILE": "nano",
+            "COURSE_RECIPE": PUBLISHED_RECIPE,
             "COURSE_RUNS": folder,
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }

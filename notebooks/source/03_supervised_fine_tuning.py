@@ -31,17 +31,23 @@ use_course_style()
 profile = doctor()
 
 # %% [markdown]
-# The recipe is the movie recommender of the first interview source. (The course
-# answers five interview-preparation documents, called S0 to S4; this project is S0's.)
-# Every number of the run stands in it, with a reason.
+# The course answers five interview-preparation documents, called S0 to S4, and three of
+# them describe a project. The one that runs is S0's movie recommender, unless the
+# variable COURSE_RECIPE says `alpaca_mistral` (S1) or `inframind` (S2): then the same
+# cells work on that project's data, and what the text says of films is an example.
 
 # %%
 from course_utils.evidence import Ledger
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.projects import chosen_project
 
-recipe = MOVIE_RECOMMENDER
+project = chosen_project()
+recipe = project.recipe
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("03", profile.name)
+ledger = Ledger("03", profile.name, recipe.name)
+print(f"{recipe.name}: {recipe.title} ({recipe.origin})")
+
+# %% [markdown]
+# Every number of the run stands in the recipe, with a reason:
 
 # %%
 import pandas as pd
@@ -54,6 +60,27 @@ table.style.hide(axis="index").set_properties(**{"text-align": "left"})
 # Left the author's value for a T4, right what runs on this machine. Rank, alpha,
 # modules and seed are the same everywhere; what differs, differs for the reason given.
 #
+# Would the author's column fit a T4, which leaves 14.7 GiB to torch? By notebook 01's
+# planner, with sequences of several lengths:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+from course_utils.architectures import load_architectures
+from course_utils.memory import plan_memory
+
+architectures, author = load_architectures(), recipe.plan
+for tokens in (256, 1024, author.max_length):
+    planned = plan_memory(
+        architectures[recipe.architecture], "qlora", rank=author.rank,
+        batch_size=author.batch_size, sequence_length=tokens,
+        optimizer=author.optimizer,
+    )
+    print(f"{tokens:5} tokens: {planned.total_bytes / 2**30:5.1f} GiB")
+
+# %% [markdown]
+# `max_length` is a bound, not a habit: what counts is how long the rows are, and section
+# 2 counts them.
+#
 # ## 1. The data: which conversations?
 #
 # Three sets that share no request and no film: one to learn from, one to watch the
@@ -61,10 +88,9 @@ table.style.hide(axis="index").set_properties(**{"text-align": "left"})
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.movies import load_movies
+from course_utils.adapters import load_splits, thinned
 
-training = load_movies("train")
-validation = load_movies("validation")
+training, validation = load_splits(plan)
 {"training": len(training), "validation": len(validation)}
 
 # %% [markdown]
@@ -118,25 +144,24 @@ print(text)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-alpaca = {
-    "with input": "### Instruction:\n…\n\n### Input:\n…\n\n### Response:\n…",
-    "without input": "### Instruction:\n…\n\n### Response:\n…",
-}
-for form, prompt in alpaca.items():
-    print(f"[{form}]\n{prompt}<end token>\n")
+from course_utils.templates import alpaca_prompt
+
+print(alpaca_prompt("{instruction}", "{input}") + "{output}<end token>\n")
+print(alpaca_prompt("{instruction}") + "{output}<end token>")
 
 # %% [markdown]
 # There are two forms, since the input is optional, and the end token at the end is not
 # part of the text that tutorials print: leave it out and the model never learns to
-# stop. Do these headings occur in the template of the model at hand?
+# stop. Do these headings occur in the template of the model at hand? (The Alpaca recipe
+# puts them there; the other two leave the model its own.)
 
 # %%
 marks = tokenizer.chat_template.count("### Instruction")
 ledger.record("C068", alpaca_marks_in_template=marks)
 
 # %% [markdown]
-# They do not: for this model an Alpaca heading is ordinary text. It may cope with it;
-# that must be tested, not assumed.
+# Where the count is 0, an Alpaca heading is ordinary text for this model. It may cope
+# with it; that must be tested, not assumed.
 #
 # ### The label mask
 #
@@ -177,7 +202,7 @@ from course_utils.tokens import to_dataset
 
 training = training[: plan.rows]
 train_rows = to_dataset(training, tokenizer, plan.max_length)
-held_out = validation[::2]  # every second one: enough to judge by, half the time
+held_out = thinned(validation)  # at most 40: enough to judge by, in less time
 valid_rows = to_dataset(held_out, tokenizer, plan.max_length)
 for source, tokens in zip(training, train_rows):
     learnt = [label for label in tokens["labels"] if label != IGNORE_INDEX]
@@ -341,7 +366,9 @@ print(
 # Alpaca-cleaned with its 51,760 rows it is under one percent.
 
 # %%
-seed_plan = recipe.plan
+from course_utils.recipes import ALPACA_MISTRAL, MOVIE_RECOMMENDER
+
+seed_plan = MOVIE_RECOMMENDER.plan
 examples = seed_plan.max_steps * seed_plan.effective_batch
 alpaca_cleaned_rows = 51_760
 ledger.record(
@@ -356,8 +383,6 @@ ledger.record(
 # updates out. ⌈1500 / 8⌉ = 188 batches, ⌈188 / 4⌉ = 47 updates, twice: 94.
 
 # %%
-from course_utils.recipes import ALPACA_MISTRAL
-
 mistral = ALPACA_MISTRAL.plan
 ledger.record(
     "C035",
@@ -448,11 +473,9 @@ ledger.record(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.architectures import load_architectures
 from course_utils.memory_formulas import optimizer_bytes
 
-architectures = load_architectures()
-rank = recipe.plan.rank
+rank = seed_plan.rank
 smollm2 = architectures["smollm2-135m"].lora_tensor_sizes(rank)
 mistral_7b = architectures["mistral-7b"].lora_tensor_sizes(rank)
 print(f"{sum(smollm2):,} and {sum(mistral_7b):,} numbers in the two adapters")
@@ -490,26 +513,23 @@ def checksums(model) -> dict[str, float]:
 # %% [markdown]
 # ## 5. Before: what does the base model answer?
 #
-# The check of this project is its form: bold title and year, three bullets, nothing
-# after them. It is a function, so that nobody judges by eye. Is it strict enough?
+# The first check of a project is the form of its answers. It is a function, so that
+# nobody judges by eye. Is it strict enough?
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.movies import follows_form
-
-{
-    "the trained form": follows_form(row.answer),
-    "goes on talking": follows_form(row.answer + "\nEnjoy the film!"),
-    "no bold title": follows_form(row.answer.replace("**", "")),
-    "two bullets": follows_form(row.answer.rsplit("\n", 1)[0]),
-}
+follows_form = project.follows_form
+print("the form:", project.form)
+assert all(follows_form(row.answer) for row in training + validation)
+{name: follows_form(text) for name, text in project.spoilt(row.answer).items()}
 
 # %% [markdown]
 # The held-out requests are asked; none of them is in training. First the base:
 
 # %%
 requests = [conversation.request for conversation in held_out]
-before = models.answer(base, tokenizer, requests)
+limits = {"max_new_tokens": project.suite().max_new_tokens}
+before = models.answer(base, tokenizer, requests, **limits)
 print(f"{sum(map(follows_form, before))} of {len(before)} in the form\n")
 print(requests[0], before[0], sep="\n→ ")
 
@@ -637,7 +657,7 @@ ledger.record(
 # The same requests to the tuned model:
 
 # %%
-after = models.answer(model, tokenizer, requests)
+after = models.answer(model, tokenizer, requests, **limits)
 print(f"{sum(map(follows_form, after))} of {len(after)} in the form\n")
 print(requests[0], after[0], sep="\n→ ")
 
@@ -662,50 +682,42 @@ form_before, form_after
 # %% [markdown]
 # Form is one thing. Does the film exist? Are its runtime and genres right? Does it meet
 # what was asked for? The table of films answers for those that it knows; a film outside
-# of it counts as not found, which is strict: some of those do exist.
+# of it counts as not found, which is strict: some of those do exist. The checks of this
+# project, on the answers of both models:
 
 # %%
-from course_utils.movies import broken_constraints, load_films
-from course_utils.movies import parse_answer, wrong_facts
-
-films = load_films()
-stated = [parse_answer(text) for text in after]
-known = [a is not None and a.name in films for a in stated]
-facts = [a is not None and not wrong_facts(a, films) for a in stated]
-
-# %%
-says_it_fits = [
-    a is not None and not broken_constraints(a, c.notes["constraints"])
-    for a, c in zip(stated, held_out)
-]
-
-# %%
+answers_of = {"base": before, "tuned": after}
 checks = {
-    "in the form": [follows_form(text) for text in after],
-    "facts as stated\nfit the wish": says_it_fits,
-    "film is in\nthe table": known,
-    "its facts\nare right": facts,
+    name: {
+        model_name: [check(row, text) for row, text in zip(held_out, answers)]
+        for model_name, answers in answers_of.items()
+    }
+    for name, check in project.answer_checks.items()
 }
-rates = {name: pass_rate(passed) for name, passed in checks.items()}
+
+# %%
+rates = {
+    model_name: [pass_rate(passed[model_name]) for passed in checks.values()]
+    for model_name in answers_of
+}
+first, *_, last = checks
+passes = {name: sum(checks[name]["tuned"]) for name in (first, last)}
 
 # %%
 from course_utils.plots import grouped_bars
 
-base_rates = [form_before[0]] + [float("nan")] * 3
-tuned_rates = [rate for rate, _ in rates.values()]
-spread = [interval for _, interval in rates.values()]
-
-# %%
+named = {name: name.replace("\n", " ") for name in passes}
 grouped_bars(
     list(checks),
-    {"base": base_rates, "tuned": tuned_rates},
+    {name: [rate for rate, _ in found] for name, found in rates.items()},
+    intervals={name: [ends for _, ends in found] for name, found in rates.items()},
     y_label=f"share of {len(after)} held-out requests",
-    title=f"Form: {tuned_rates[0]:.0%} of answers. Facts: {tuned_rates[-1]:.0%}",
-    intervals={"base": [form_before[1]] + [(float("nan"),) * 2] * 3, "tuned": spread},
+    title=f"Tuned, of {len(after)}: {named[first]} {passes[first]}, "
+    f"{named[last]} {passes[last]}",
 );
 
 # %% [markdown]
-# (The base gave no answer in the form, so it states no facts that could be read out.)
+# (Facts are read out of answers in the form; an answer in another form states none.)
 #
 # The first bar is what was trained. The last is what many take for granted along with
 # it. Supervised fine-tuning makes every token of the answers likelier, their content
@@ -715,7 +727,7 @@ grouped_bars(
 
 # %%
 for request, answer, conversation in list(zip(requests, after, held_out))[:3]:
-    print(f"{request}\n{answer}\n[asked for: {conversation.notes['constraints']}]\n")
+    print(f"{request}\n{answer}\n[written for it: {conversation.answer[:60]!r} …]\n")
 
 # %% [markdown]
 # All of them are kept beside the adapter, for the notebooks that follow:
@@ -952,8 +964,8 @@ print(
     f"{valid.iloc[-1]:.2f},\n"
     f"… prove that the reloaded adapter differs by {distance['reloaded']:.1g} in its "
     f"logits,\n"
-    f"… report {sum(checks['in the form'])} of {len(after)} held-out answers in the "
-    f"form, {sum(facts)} with right facts."
+    f"… report of {len(after)} held-out answers: {named[first]} {passes[first]}, "
+    f"{named[last]} {passes[last]}."
 )
 
 # %% [markdown]
@@ -978,11 +990,10 @@ print(
 # %%
 from course_utils.records import close_run
 
-passed = f"{sum(checks['in the form'])} of {len(after)}"
 close_run(
     "03",
     profile,
     headline=f"form check: base {sum(map(follows_form, before))} of {len(before)}, "
-    f"tuned {passed}",
+    f"tuned {passes[first]} of {len(after)}",
     seed=plan.seed,
 )

@@ -31,19 +31,21 @@ use_course_style()
 profile = doctor()
 
 # %% [markdown]
-# The run to be read is notebook 03's, of the movie recommender. (It is the project of
-# S0; the course answers five interview-preparation documents, called S0 to S4.) Its
-# adapter is taken from the run folder, or trained now with the same function.
+# The run to be read is notebook 03's: of the movie recommender, or of the project that
+# COURSE_RECIPE chooses. (The course answers five interview-preparation documents, called
+# S0 to S4; three of them bring a project.) Its adapter is taken from the run folder, or
+# trained now with the same function.
 
 # %%
 from course_utils.adapters import get_adapter, load_rows
 from course_utils.evidence import Ledger
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.projects import chosen_project
 
-recipe = MOVIE_RECOMMENDER
+project = chosen_project()
+recipe = project.recipe
 finetuned = get_adapter(recipe, profile)
 plan, folder = finetuned.plan, finetuned.folder
-ledger = Ledger("04", profile.name)
+ledger = Ledger("04", profile.name, recipe.name)
 
 # %% [markdown]
 # ## 1. The log
@@ -858,15 +860,14 @@ table
 # verdict is worth something only if the held-out rows are really held out:
 
 # %%
-from course_utils.movies import parse_answer
-
-requests = [{row.request for row in rows} for rows in (training, validation)]
-films = [{parse_answer(r.answer).name for r in rows} for rows in (training, validation)]
+both_sets = (training, validation)
+requests = [{row.request for row in rows} for rows in both_sets]
+subjects = [{project.subject(row.answer) for row in rows} for rows in both_sets]
 chosen = {column: table["task"][table[column].idxmin()] for column in table}
 ledger.record(
     "C169",
     shared_requests=len(requests[0] & requests[1]),
-    shared_films=len(films[0] & films[1]),
+    shared_films=len(subjects[0] & subjects[1]),
     lost_by_training=chosen["training, smoothed"] - chosen["task"],
 )
 
@@ -928,7 +929,7 @@ for name in (winner, "healthy"):
 points = {name: (found["task"], found["science"]) for name, found in effects.items()}
 points.pop(worst)
 label = "lost on science answers (bits per byte)"
-trade_off(points, title="Gain on films, cost on science answers", y_label=label);
+trade_off(points, title="Gain on the task, cost on science answers", y_label=label);
 
 # %%
 low, recipes_own, high = (effects[f"rate × {f:g}"] for f in (0.1, 1, 100))

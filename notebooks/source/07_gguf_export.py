@@ -33,11 +33,12 @@ profile = doctor()
 
 # %%
 from course_utils.evidence import Ledger
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.projects import chosen_project
 
-recipe = MOVIE_RECOMMENDER
+project = chosen_project()
+recipe = project.recipe
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("07", profile.name)
+ledger = Ledger("07", profile.name, recipe.name)
 
 # %% [markdown]
 # Two things must be there: the adapter of notebook 03 (trained now when it is not), and
@@ -414,9 +415,10 @@ axes.legend(ncols=3, loc="upper left");
 
 # %%
 from course_utils.architectures import ALL_LINEAR, load_architectures
+from course_utils.recipes import ALPACA_MISTRAL
 
 shapes = load_architectures()
-mistral, rank = shapes["mistral-7b"], recipe.plan.rank
+mistral, rank = shapes["mistral-7b"], ALPACA_MISTRAL.plan.rank
 ledger.record(
     "C139",
     flops_share=mistral.lora_flops_share(rank),
@@ -738,10 +740,11 @@ print(
 # %%
 from course_utils.llama_server import serve
 
+longest = project.suite().max_new_tokens
 with serve(files[shipped]) as server:
     client = server.client()  # openai.OpenAI(base_url=…/v1)
     reply = client.chat.completions.create(
-        model="gguf", messages=chat, max_tokens=96, temperature=0
+        model="gguf", messages=chat, max_tokens=longest, temperature=0
     )
     applied = server.post("/apply-template", {"messages": chat})["prompt"]
 print(reply.choices[0].message.content)
@@ -765,7 +768,8 @@ print(modelfile(files[shipped].name, tokenizer))
 
 # %%
 (target / "Modelfile").write_text(modelfile(files[shipped].name, tokenizer))
-"ollama create movie-recommender -f Modelfile && ollama run movie-recommender"
+called = recipe.name.replace("_", "-")
+f"ollama create {called} -f Modelfile && ollama run {called}"
 
 # %% [markdown]
 # **Does the trained form survive?** Distances are one thing; this model was trained to
@@ -774,13 +778,12 @@ print(modelfile(files[shipped].name, tokenizer))
 # rest of an answer without making it worse.
 
 # %%
-from course_utils.movies import follows_form
-
+follows_form = project.follows_form
 requests = [row.request for row in validation[: affordable(architecture, 12)]]
 answers, speed = {}, {}
 for level, path in files.items():
     with serve(path) as server:
-        answers[level] = server.answers(requests)
+        answers[level] = server.answers(requests, max_new_tokens=longest)
         speed[level] = server.tokens_per_second()
 
 # %%
@@ -823,7 +826,6 @@ grouped_bars(
 # %%
 from course_utils.adapters import OtherAdapter, refuse_other_adapter
 from course_utils.export import ExportProblem
-from course_utils.recipes import ALPACA_MISTRAL
 
 before = {path: path.stat().st_mtime_ns for path in target.iterdir()}
 

@@ -1,8 +1,9 @@
 import pytest
 
-from course_utils import answer_reading as reads
-from course_utils.answer_reading import Reading, distinct_share, find_film
+from course_utils import film_reading as reads
+from course_utils.answer_reading import distinct_share, repeats_little
 from course_utils.data import Conversation
+from course_utils.film_reading import FilmReading, find_film
 from course_utils.movies import follows_form, load_films, load_movies
 
 FILMS = load_films()
@@ -18,7 +19,7 @@ GOOD = (
 def reading(text, stopped=True, identity="stress-01", constraints=None):
     notes = {"group": "one_constraint", "constraints": constraints or {}}
     prompt = Conversation(identity, ({"role": "user", "content": "?"},), notes)
-    return Reading(prompt, text, stopped, FILMS)
+    return FilmReading(prompt, text, stopped, FILMS)
 
 
 FORM_PARTS = {
@@ -54,9 +55,9 @@ def test_each_part_of_the_form_is_seen_apart(text, broken):
 
 @pytest.mark.parametrize("row", load_movies("validation"), ids=lambda row: row.id)
 def test_no_check_raises_a_false_alarm_on_a_written_answer(row):
-    written = Reading(row, row.answer, True, FILMS)
+    written = FilmReading(row, row.answer, True, FILMS)
     assert all(passes(written) for passes in FORM_PARTS.values())
-    assert reads.repeats_little(written) and reads.has_right_facts(written)
+    assert repeats_little(written) and reads.has_right_facts(written)
     assert written.film.name == written.stated.name
     assert written.breaks(written.film) == bool(row.notes["unmet"])
     assert not reads.imposes_no_film(written)
@@ -96,12 +97,12 @@ def test_distinct_share_by_hand():
 
 
 def test_a_loop_is_repetition_and_the_limit_is_inclusive():
-    assert not reads.repeats_little(reading("a documentary about " * 8))
+    assert not repeats_little(reading("a documentary about " * 8))
     seven = "a b c d e f g a b c"  # 8 pieces, 7 distinct: 0.875
-    assert reads.repeats_little(reading(seven))
-    assert reads.repeats_little(reading("a b c d e a b"))  # 5 of 5
+    assert repeats_little(reading(seven))
+    assert repeats_little(reading("a b c d e a b"))  # 5 of 5
     assert distinct_share("a b c d a b c") == 0.8  # 4 of 5: exactly the limit
-    assert reads.repeats_little(reading("a b c d a b c"))
+    assert repeats_little(reading("a b c d a b c"))
 
 
 def test_facts_are_right_only_when_all_of_them_are():

@@ -1,0 +1,157 @@
+"""What a schema says of parsed code: which names it knows, and what is missing.
+
+A name counts once, however often it stands there: repeating a known argument in twenty
+blocks does not outweigh an invented one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from course_utils.iac.blocks import Body, Document, Parsed, Resource
+from course_utils.iac.schema import BlockSchema, Schema
+from course_utils.iac.terraform_functions import FUNCTIONS
+from course_utils.iac.terraform_parsing import LABELS
+
+# Terraform itself takes these in every resource: neither known nor invented
+META_NAMES = (
+    "count",
+    "for_each",
+    "depends_on",
+    "provider",
+    "lifecycle",
+    "provisioner",
+    "connection",
+)
+
+
+@dataclass
+class Findings:
+    """Counts over one answer.
+
+    Attributes:
+        names: Whether the schema knows each name; distinct names.
+        invented: Those that it does not know. The arguments of an invented type
+            count in `names` and are not listed here.
+        required: How many required arguments or paths the blocks have, together.
+        present: How many of these are there.
+    """
+
+    names: dict[str, bool] = field(default_factory=dict)
+    invented: dict[str, None] = field(default_factory=dict)  # ordered, and a set
+    required: int = 0
+    present: int = 0
+
+    def name(self, name: str, known: bool, *, listed: bool = True) -> None:
+        """Note a name, once."""
+        if listed and not known:
+            self.invented[name] = None
+        self.names.setdefault(name, known)
+
+    def need(self, there: bool) -> None:
+        """Note something that is required."""
+        self.required += 1
+        self.present += there
+
+
+def examine(parsed: Parsed, schema: Schema) -> Findings:
+    """Hold what was parsed against what is known."""
+    findings = Findings()
+    for name in parsed.stray_arguments:
+        findings.name(f"{name} outside of a block", False)
+    for block in parsed.others:
+        findings.name(block.keyword, block.keyword in LABELS)
+    for resource in parsed.resources:
+        _examine_resource(resource, schema, findings)
+    for function in parsed.functions:
+        findings.name(f"{function}()", function in FUNCTIONS)
+    for document in parsed.documents:
+        _examine_document(document, schema, findings)
+    return findings
+
+
+def _examine_resource(resource: Resource, schema: Schema, findings: Findings) -> None:
+    known = schema.resources.get(resource.type)
+    findings.name(resource.type, known is not None)
+    if known is not None:
+        _examine_body(resource.type, resource.body, known, findings, META_NAMES)
+        return
+    for name in [*resource.body.arguments, *(name for name, _ in resource.body.blocks)]:
+        findings.name(f"{resource.type}.{name}", False, listed=False)
+
+
+def _examine_body(
+    path: str,
+    body: Body,
+    schema: BlockSchema,
+    findings: Findings,
+    neutral: Sequence[str] = (),
+) -> None:
+    """Names and requirements of a body; `schema.blocks` is followed inwards."""
+    there = set()
+    for name, value in body.arguments.items():
+        if name in neutral:
+            continue
+        known = schema.takes_argument(name)
+        form = " as an argument" if name in schema.blocks and not known else ""
+        findings.name(f"{path}.{name}{form}", known)
+        if known and value is not None:  # null is Terraform's way to leave it out
+            there.add(name)
+    for name, inner in body.blocks:
+        if name in neutral:
+            continue
+        known = name in schema.blocks
+        form = " as a block" if schema.takes_argument(name) and not known else ""
+        findings.name(f"{path}.{name}{form}", known)
+        if known:
+            there.add(name)
+            _examine_body(f"{path}.{name}", inner, schema.blocks[name], findings)
+    for name in schema.required:
+        findings.need(name in there)
+
+
+def _examine_document(document: Document, schema: Schema, findings: Findings) -> None:
+    kind, known = document.kind, schema.kinds.get(document.kind)
+    findings.name(kind, known is not None)
+    findings.need(bool(document.api_version))
+    if known is None:
+        for name in document.body:
+            findings.name(f"{kind}.{name}", False, listed=False)
+        return
+    if version := document.api_version:
+        findings.name(f"{kind} in {version}", version in known.api_versions)
+    _examine_fields(kind, "", document.body, known.fields, findings)
+    for path in known.required:
+        findings.need(_everywhere(document.body, path.split(".")))
+
+
+def _examine_fields(
+    kind: str,
+    path: str,
+    node: Any,
+    fields: Mapping[str, frozenset[str]],
+    findings: Findings,
+) -> None:
+    """Fields of a mapping, or of each mapping of a list, and of what they hold."""
+    if isinstance(node, list):
+        for element in node:
+            _examine_fields(kind, path, element, fields, findings)
+    if not isinstance(node, Mapping):
+        return
+    for name, value in node.items():
+        inner = f"{path}.{name}" if path else str(name)
+        if path in fields:
+            findings.name(f"{kind}.{inner}", name in fields[path])
+        if name in fields.get(path, (name,)):
+            _examine_fields(kind, inner, value, fields, findings)
+
+
+def _everywhere(node: Any, names: Sequence[str]) -> bool:
+    """Whether a path has a value, in each element of the lists on its way."""
+    if isinstance(node, list) and names:
+        return bool(node) and all(_everywhere(element, names) for element in node)
+    if not names:
+        return node is not None
+    return isinstance(node, Mapping) and _everywhere(node.get(names[0]), names[1:])

@@ -1,0 +1,172 @@
+"""The three projects: a recipe, what its answers look like, and how they are judged.
+
+Notebooks 03 to 07 ask for everything that differs between the projects here, so that
+COURSE_RECIPE alone decides which one runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from course_utils.data import Conversation
+from course_utils.iac.prompts import expectation
+from course_utils.iac.schema import load_schema
+from course_utils.movies import (
+    broken_constraints,
+    follows_form,
+    load_films,
+    parse_answer,
+    wrong_facts,
+)
+from course_utils.plans import Recipe
+from course_utils.recipes import (
+    ALPACA_MISTRAL,
+    INFRAMIND,
+    MOVIE_RECOMMENDER,
+    chosen_recipe,
+)
+from course_utils.rewards import Reward, score
+from course_utils.stress import StressSuite
+from course_utils.stress_iac import iac_suite
+from course_utils.stress_instructions import (
+    HEADING,
+    MOST_WORDS,
+    instruction_suite,
+)
+from course_utils.stress_movies import movie_suite
+
+AnswerCheck = Callable[[Conversation, str], bool]
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the notebooks need to know of a project.
+
+    Attributes:
+        recipe: Its plan, reasons and results.
+        form: What an answer has to look like, in words.
+        follows_form: Whether an answer looks so.
+        spoilt: A written answer with one fault each, by the fault's name; each of
+            them breaks the form.
+        answer_checks: What can be asked of an answer to a held-out row of the training
+            kind, by the question in a few words; the first one is the form.
+        subject: What a written answer is about; training and held-out rows must not
+            share it.
+        suite: Makes the stress test.
+    """
+
+    recipe: Recipe
+    form: str
+    follows_form: Callable[[str], bool]
+    spoilt: Callable[[str], Mapping[str, str]]
+    answer_checks: Mapping[str, AnswerCheck]
+    subject: Callable[[str], str | None]
+    suite: Callable[[], StressSuite]
+
+
+def _states_right_facts(text: str) -> bool:
+    stated = parse_answer(text)
+    return stated is not None and not wrong_facts(stated, load_films())
+
+
+def _states_what_fits(row: Conversation, text: str) -> bool:
+    stated = parse_answer(text)
+    if stated is None:
+        return False
+    allowed = row.notes["unmet"]  # of a wish that no film meets
+    return set(broken_constraints(stated, row.notes["constraints"])) <= set(allowed)
+
+
+def _names_a_film(text: str) -> bool:
+    stated = parse_answer(text)
+    return stated is not None and stated.name in load_films()
+
+
+MOVIES = Project(
+    recipe=MOVIE_RECOMMENDER,
+    form="bold title and year, three bullets, nothing after them",
+    follows_form=follows_form,
+    spoilt=lambda text: {
+        "goes on talking": f"{text}\nEnjoy the film!",
+        "no bold title": text.replace("**", ""),
+        "two bullets": text.rsplit("\n", 1)[0],
+    },
+    answer_checks={
+        "in the form": lambda row, text: follows_form(text),
+        "facts as stated\nfit the wish": _states_what_fits,
+        "film is in\nthe table": lambda row, text: _names_a_film(text),
+        "its facts\nare right": lambda row, text: _states_right_facts(text),
+    },
+    subject=lambda text: (stated := parse_answer(text)) and stated.name,
+    suite=movie_suite,
+)
+
+
+def _is_short_answer(text: str) -> bool:
+    return 0 < len(text.split()) <= MOST_WORDS and HEADING.search(text) is None
+
+
+def _is_as_long(row: Conversation, text: str) -> bool:
+    words, written = len(text.split()), len(row.answer.split())
+    return written <= 2 * words and words <= 2 * written
+
+
+INSTRUCTIONS = Project(
+    recipe=ALPACA_MISTRAL,
+    form=f"one to {MOST_WORDS} words, and no heading of a next prompt",
+    follows_form=_is_short_answer,
+    spoilt=lambda text: {
+        "goes on by itself": f"{text}\n\n### Instruction:\nName a fruit.",
+        "talks and talks": text + " and more" * MOST_WORDS,
+        "says nothing": "",
+    },
+    answer_checks={
+        "short, one\nanswer": lambda row, text: _is_short_answer(text),
+        "half to twice as\nlong as written": _is_as_long,
+        "word for word\nas written": lambda row, text: text.strip() == row.answer,
+    },
+    subject=lambda text: text.casefold(),
+    suite=instruction_suite,
+)
+
+
+def _reward(row: Conversation, text: str) -> Reward:
+    """Of an answer to a row with an answer: what that one holds is expected."""
+    return score(text, expectation(row.answer), load_schema())
+
+
+def _is_code(text: str) -> bool:
+    return expectation(text) is not None
+
+
+INFRASTRUCTURE = Project(
+    recipe=INFRAMIND,
+    form="Terraform or YAML that parses, and no word around it",
+    follows_form=_is_code,
+    spoilt=lambda text: {
+        "in a fence": f"```\n{text}\n```",
+        "words before it": f"Here is the code:\n{text}",
+        "cut off": text[: len(text) // 2],
+    },
+    answer_checks={
+        "code and\nnothing else": lambda row, text: _is_code(text),
+        "right types\nor kinds": lambda row, text: _reward(row, text).resource == 1,
+        "required\nis there": lambda row, text: _reward(row, text).required == 1,
+        "no invented\nname": lambda row, text: _reward(row, text).known == 1,
+    },
+    subject=lambda text: text,
+    suite=iac_suite,
+)
+PROJECTS = {
+    project.recipe.name: project for project in (MOVIES, INSTRUCTIONS, INFRASTRUCTURE)
+}
+
+
+def chosen_project() -> Project:
+    """The project that COURSE_RECIPE names; without it the movie recommender.
+
+    Raises:
+        UnknownRecipe: If there is none of that name.
+    """
+    return PROJECTS[chosen_recipe().name]

@@ -1,0 +1,168 @@
+"""The stress test of the movie recommender: form, wish, film, facts."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from course_utils import film_reading as reads
+from course_utils.data import Conversation
+from course_utils.film_reading import FilmReading
+from course_utils.movies import load_films, load_movies, parse_answer, write_answer
+from course_utils.stress import (
+    Check,
+    Demonstration,
+    Roles,
+    StressSuite,
+    general_checks,
+)
+
+CONSTRAINED = (
+    "one_constraint",
+    "several_constraints",
+    "very_long",
+    "other_language",
+    "hidden_instruction",
+)
+FILM_WISHES = (
+    "one_constraint",
+    "several_constraints",
+    "vague_mood",
+    "very_long",
+    "other_language",
+    "hidden_instruction",
+    "impossible_wish",
+)
+NO_WISH = ("off_topic", "empty")
+FORM_IS_RIGHT = "a film is asked for, so the form is right"
+LOOKED_UP = "a mood cannot be looked up, an impossible wish cannot be met"
+STOPS, REPEATS_LITTLE = general_checks((*FILM_WISHES, *NO_WISH))
+CHECKS = (
+    Check(
+        "bold title",
+        "Is the first line bold?",
+        FILM_WISHES,
+        FORM_IS_RIGHT,
+        reads.has_bold_title,
+    ),
+    Check(
+        "year",
+        "Does that line end in a year?",
+        FILM_WISHES,
+        FORM_IS_RIGHT,
+        reads.has_year,
+    ),
+    Check(
+        "three bullets",
+        "Genre, runtime, why, and nothing else?",
+        FILM_WISHES,
+        FORM_IS_RIGHT,
+        reads.has_three_bullets,
+    ),
+    STOPS,
+    Check(
+        "form",
+        "All four of these together?",
+        FILM_WISHES,
+        FORM_IS_RIGHT,
+        lambda reading: reading.stated is not None and reading.stopped,
+    ),
+    REPEATS_LITTLE,
+    Check(
+        "wish met, as stated",
+        "Do the facts that it states meet the constraints?",
+        CONSTRAINED,
+        LOOKED_UP,
+        lambda reading: not reading.breaks(reading.stated),
+    ),
+    Check(
+        "film exists",
+        "Is the film in the table, under its year?",
+        FILM_WISHES,
+        "an impossible wish, too, deserves a real film",
+        lambda reading: reading.film is not None,
+    ),
+    Check(
+        "wish met, in truth",
+        "Does that film meet the constraints by the table?",
+        CONSTRAINED,
+        LOOKED_UP,
+        lambda reading: not reading.breaks(reading.film),
+    ),
+    Check(
+        "facts right",
+        "Are its runtime and genres those of the table?",
+        FILM_WISHES,
+        "a film is asked for, so there are facts to state",
+        reads.has_right_facts,
+    ),
+    Check(
+        "no film imposed",
+        "Does it leave out films and their form?",
+        NO_WISH,
+        "nobody asked for a film",
+        reads.imposes_no_film,
+    ),
+    Check(
+        "no trace of planted order",
+        "Are the words missing that the planted order wants?",
+        ("hidden_instruction",),
+        "only these prompts hide one",
+        reads.shows_no_planted_trace,
+    ),
+)
+
+
+@cache
+def movie_suite() -> StressSuite:
+    """The 32 held-out prompts with their checks."""
+    films = load_films()
+
+    def read(prompt: Conversation, text: str, stopped: bool) -> FilmReading:
+        return FilmReading(prompt, text, stopped, films)
+
+    return StressSuite(
+        prompts=tuple(load_movies("stress")),
+        checks=CHECKS,
+        read=read,
+        roles=Roles(
+            form="form",
+            listens="wish met, as stated",
+            substance="facts right",
+            restraint="no film imposed",
+        ),
+        parts=("bold title", "year", "three bullets"),
+        demonstration=_demonstration(),
+        shown={
+            "first": "stress-01",
+            "unasked": "stress-20",
+            "unusual": "stress-28",
+            "edge": "stress-31",
+        },
+        trap="hidden_instruction",
+        subject=_title,
+        max_new_tokens=96,  # half as much again as the longest written answer, 65
+    )
+
+
+def _title(text: str) -> str | None:
+    stated = parse_answer(text)
+    return stated and stated.title
+
+
+def _demonstration() -> Demonstration:
+    film = load_films()["High Noon (1952)"]
+    good = write_answer(film, "One man, one clock, one street.")
+    return Demonstration(
+        prompt_id="stress-03",  # asks for a western
+        good=good,
+        spoilt={
+            "cut off by the limit": (good, False),
+            "title not bold": (good.replace("**", ""), True),
+            "goes on talking": (good + "\nEnjoy your evening!", True),
+            "another year": (good.replace("1952", "1953"), True),
+            "another runtime": (good.replace("85", "99"), True),
+            "another genre": (good.replace("western", "romance"), True),
+            "a loop": (good + " and on and on and on and on and on and on", True),
+        },
+        nonsense=write_answer(film, "Purple spoons agree sideways with the tram."),
+    )

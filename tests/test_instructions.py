@@ -1,0 +1,131 @@
+import dataclasses
+import json
+
+import datasets
+import pytest
+
+from course_utils.adapters import load_rows, load_splits, thinned
+from course_utils.data import DATA_FOLDER, FaultyData
+from course_utils.instructions import from_hub, load_instructions, load_split
+from course_utils.plans import Source
+from course_utils.recipes import ALPACA_MISTRAL, RECIPES
+
+GOOD = {"id": "a", "instruction": "Add.", "input": "1 + 1", "output": "2"}
+
+
+def write(folder, *rows):
+    path = folder / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_row_becomes_a_chat_of_one_turn(tmp_path):
+    bare = {"id": "b", "instruction": "Greet.", "input": "", "output": "Hello."}
+    first, second = load_instructions(write(tmp_path, GOOD, bare))
+    assert first.request == "Add.\n\n### Input:\n1 + 1" and first.answer == "2"
+    assert second.request == "Greet." and second.answer == "Hello."
+    assert first.notes == {"instruction": "Add.", "input": "1 + 1"}
+
+
+def test_every_fault_is_named_with_line_and_field(tmp_path):
+    rows = [
+        GOOD,
+        {"id": "b", "instruction": " ", "output": "x"},
+        {"id": "c", "instruction": "Say.", "input": None, "output": "x"},
+        {"id": "d", "instruction": "Say."},
+        {**GOOD, "id": "e", "instruction": "add. "},
+        {**GOOD, "instruction": "New."},
+    ]
+    with pytest.raises(FaultyData) as caught:
+        load_instructions(write(tmp_path, *rows))
+    found = [(fault.line, fault.field) for fault in caught.value.faults]
+    assert found == [
+        (2, "instruction"),
+        (3, "input"),
+        (4, "output"),
+        (5, "instruction"),
+        (6, "id"),
+    ]
+    assert "line 4, output: found None, expected a string" in str(caught.value)
+
+
+def test_a_request_that_is_held_out_cannot_be_trained_on(tmp_path):
+    path = write(tmp_path, GOOD)
+    held_out = load_instructions(path)
+    with pytest.raises(FaultyData, match="the request of held-out row a"):
+        load_instructions(path, held_out=held_out)
+
+
+def test_a_prompt_that_is_asked_may_not_bring_its_answer(tmp_path):
+    with pytest.raises(FaultyData, match="output: found an output"):
+        load_instructions(write(tmp_path, GOOD), answered=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("instructions", (210, 32, 32)), ("iac", (180, 28, 28))],
+)
+def test_the_shipped_sets_load_and_have_their_sizes(name, sizes):
+    sets = [
+        load_split(DATA_FOLDER / name, s) for s in ("train", "validation", "stress")
+    ]
+    assert tuple(map(len, sets)) == sizes
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_each_recipe_has_its_rows_on_small_machines(recipe):
+    for profile in ("cpu", "nano"):
+        plan = recipe.plan_for(profile)
+        training, validation = load_rows(plan)
+        every, held_out = load_splits(plan)
+        assert len(training) == (plan.rows or len(every))
+        assert (
+            20 <= len(validation) <= 40 <= len(every) and validation[0] == held_out[0]
+        )
+
+
+def test_validation_is_thinned_evenly():
+    assert thinned(list(range(80))) == list(range(0, 80, 2))
+    assert thinned(list(range(40))) == list(range(40))
+    assert len(thinned(list(range(81)))) == 27
+
+
+def hub(monkeypatch, rows, columns=("instruction", "input", "output", "text")):
+    """A fake of the hub's client; returns the calls that it saw."""
+    calls = []
+
+    def load_dataset(name, *, split, revision):
+        calls.append((name, split, revision))
+        made = [{c: f"{c} {n}" for c in columns} for n in range(rows)]
+        return datasets.Dataset.from_list(made)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return calls
+
+
+def test_the_authors_rows_come_from_the_hub_drawn_by_the_seed(monkeypatch):
+    calls = hub(monkeypatch, 2000)
+    plan = ALPACA_MISTRAL.plan_for("t4")
+    training, validation = load_splits(plan)
+    assert calls == [("tatsu-lab/alpaca", "train", None)]
+    assert (len(training), len(validation)) == (1500, 80)
+    ids = {row.request for row in training}
+    assert len(ids) == 1500 and not ids & {row.request for row in validation}
+    assert training[0].request != "instruction 0\n\n### Input:\ninput 0"
+    assert load_splits(plan)[0][7].messages == training[7].messages
+    assert "text" in training[0].notes and training[0].answer.startswith("output ")
+
+
+def test_a_data_set_of_other_columns_or_too_few_rows_is_refused(monkeypatch):
+    hub(monkeypatch, 10)
+    with pytest.raises(ValueError, match=r"10 rows, expected .* at least 11 rows"):
+        from_hub("org/set", 11, seed=0)
+    hub(monkeypatch, 10, columns=("prompt", "completion"))
+    with pytest.raises(ValueError, match="has columns prompt, completion"):
+        from_hub("org/set", 2, seed=0)
+
+
+def test_an_unknown_data_set_names_the_known_ones():
+    plan = dataclasses.replace(ALPACA_MISTRAL.plan_for("cpu"), dataset=Source("poems"))
+    with pytest.raises(KeyError, match="there are movies, instructions, iac"):
+        load_rows(plan)

@@ -1,0 +1,107 @@
+import pytest
+
+from course_utils.answer_reading import Reading
+from course_utils.generation import Generated
+from course_utils.stress_instructions import (
+    CONTENT_RULES,
+    FORM_RULES,
+    asks_back,
+    broken_rules,
+    count_sentences,
+    has_phrase,
+    instruction_suite,
+    is_brief,
+)
+
+SUITE = instruction_suite()
+BOTH = {**FORM_RULES, **CONTENT_RULES}
+
+
+@pytest.mark.parametrize("prompt", SUITE.prompts, ids=lambda prompt: prompt.id)
+def test_the_written_answer_passes_every_check_and_the_lazy_one_fails(prompt):
+    right = SUITE.judge(prompt, Generated(prompt.notes["reference"], True))
+    assert all(right.values()), right
+    wrong = SUITE.judge(prompt, Generated(prompt.notes["wrong"], True))
+    assert not wrong.get("request met", False)
+    assert not wrong.get("asks for what is missing", False)
+
+
+@pytest.mark.parametrize("prompt", SUITE.prompts, ids=lambda prompt: prompt.id)
+@pytest.mark.parametrize("lazy", ["", "Yes.", "I am not sure about that.", "1. 2. 3."])
+def test_no_lazy_answer_meets_a_request(prompt, lazy):
+    verdicts = SUITE.judge(prompt, Generated(lazy, True))
+    assert not verdicts.get("request met") and not verdicts.get(SUITE.roles.restraint)
+
+
+@pytest.mark.parametrize("prompt", SUITE.prompts, ids=lambda prompt: prompt.id)
+def test_a_prompt_given_back_meets_no_request(prompt):
+    verdicts = SUITE.judge(prompt, Generated(prompt.request, True))
+    assert not verdicts.get("request met") and not verdicts.get(SUITE.roles.restraint)
+
+
+@pytest.mark.parametrize(
+    ("text", "expect", "broken"),
+    [
+        ("- a\n- b", {"items": 2}, []),
+        ("1. a\n2) b\n* c", {"items": 3}, []),
+        ("**bold**\n-5 degrees", {"items": 0}, []),
+        ("a b c", {"max_words": 3}, []),
+        ("a b c", {"max_words": 2}, ["max_words"]),
+        ("", {"max_words": 2}, ["max_words"]),
+        ("One. Two?", {"sentences": 2}, []),
+        ("It is 3.5 km.", {"sentences": 1}, []),
+        ("Formal.", {"one_of": ["informal", "formal"]}, ["one_of"]),
+        ('{"a": 34}', {"json": {"a": 34}}, []),
+        ('{"a": "34"}', {"json": {"a": 34}}, ["json"]),
+        ('{"a": 1}', {"json": {"a": True}}, ["json"]),
+        ('```json\n{"a": 34}\n```', {"json": {"a": 34}}, ["json"]),
+        ("[" * 100_000, {"json": {"a": 1}}, ["json"]),
+        ("It cost 1,200 euros.", {"contains_all": ["1,200"], "excludes": ["200"]}, []),
+        ("Beethoven", {"contains_any": ["beet"]}, ["contains_any"]),
+    ],
+)
+def test_rules_by_hand(text, expect, broken):
+    assert broken_rules(text, expect, BOTH) == broken
+
+
+def test_a_label_may_be_wrong_and_still_be_a_label():
+    wanted = {"one_of": ["negative", "positive"]}
+    assert broken_rules("Positive.", wanted, FORM_RULES) == []
+    assert broken_rules("Positive.", wanted, CONTENT_RULES) == ["one_of"]
+    assert broken_rules("It is negative.", wanted, FORM_RULES) == ["one_of"]
+
+
+def test_an_expectation_without_a_rule_is_refused():
+    with pytest.raises(KeyError, match="No rule for rhymes; there are asks_back"):
+        broken_rules("x", {"rhymes": True}, BOTH)
+
+
+def test_words_and_sentences_are_counted_as_written():
+    assert count_sentences("no full stop") == 1 and count_sentences('"Go!" Now.') == 2
+    assert has_phrase("Ask jo@example.org today", "jo@example.org")
+    assert not has_phrase("seaside", "sea")
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("The text is missing.", True),
+        ("I do not see a letter. Could you send it?", True),
+        ("Please provide the two offers.", True),
+        ("The first offer is cheaper.", False),
+        ("Summarise the following text in one sentence.", False),
+        ("Which of these two offers is cheaper?", False),
+    ],
+)
+def test_asking_back_is_told_from_inventing_and_from_echoing(text, passes):
+    assert asks_back(text) is passes
+
+
+def test_one_answer_is_short_ended_and_no_new_prompt():
+    prompt = SUITE.prompts[0]
+    assert not is_brief(Reading(prompt, "word " * 61, True))
+    assert is_brief(Reading(prompt, "word " * 60, True))
+    going_on = Generated("Ulaanbaatar.\n\n### Instruction:\nNext", True)
+    verdicts = SUITE.judge(prompt, going_on)
+    assert not verdicts["one answer"] and not verdicts["no heading"]
+    assert verdicts["request met"]  # content and form are judged apart
