@@ -9,7 +9,7 @@ LLAMA := $(VENV)/.llama-cpp
 N ?= 01
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course notebook publish prose test unit nbval chains lint clean
+.PHONY: help setup course notebook publish prose recipes test unit nbval chains lint clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ publish: $(READY) ## write, execute and refresh the committed notebooks
 
 prose: $(READY) ## after edits of text or cards: renew them, keep outputs
 	@$(RUN) tools/publish.py --prose
+
+recipes: $(READY) ## measure the other recipes' stress tests for the README
+	@$(RUN) tools/publish_recipes.py
 
 lint: $(READY) ## style of code and notebooks
 	@$(RUN) -m ruff check .

@@ -27,6 +27,10 @@ def tokenize_conversation(
 ) -> dict[str, list[int]]:
     """Tokens of a whole conversation, with labels on the last answer only.
 
+    Prompt and answer are tokenised apart, as they are when the model answers: in one
+    piece `### Response:` and an answer that begins with `{` would share a token, which
+    no prompt ever ends with.
+
     The prompt (template, request and the header of the answer) is labelled
     `IGNORE_INDEX`; the answer and the token that ends it are their own labels. What
     the template writes after that token carries no loss either.
@@ -40,19 +44,21 @@ def tokenize_conversation(
         `input_ids`, `attention_mask` and `labels`, lists of equal length.
 
     Raises:
-        ValueError: If the sequence is too long, or the prompt's tokens are not a
-            prefix of the whole (a template that rewrites earlier turns).
+        ValueError: If the sequence is too long, or the whole text does not begin with
+            the prompt (a template that rewrites earlier turns).
         NothingToLearn: If no answer token is left.
     """
     messages = list(conversation.messages)
-    prompt = _template(tokenizer, messages[:-1], add_generation_prompt=True)
-    whole = _template(tokenizer, messages, add_generation_prompt=False)
-    if whole[: len(prompt)] != prompt:
+    asked = _template(tokenizer, messages[:-1], add_generation_prompt=True)
+    whole_text = _template(tokenizer, messages, add_generation_prompt=False)
+    if not whole_text.startswith(asked):
         raise ValueError(
-            f"Row {conversation.id!r}: the template's tokens of the prompt are not a "
-            "prefix of the tokens of prompt and answer, so no label mask fits. Does "
-            "the template drop or rewrite earlier turns?"
+            f"Row {conversation.id!r}: what the template writes for the prompt is not "
+            "the beginning of what it writes for prompt and answer, so no label mask "
+            "fits. Does the template drop or rewrite earlier turns?"
         )
+    prompt = _tokens(tokenizer, asked)
+    whole = prompt + _tokens(tokenizer, whole_text.removeprefix(asked))
     end = _end_of_answer(whole, len(prompt), tokenizer.eos_token_id)
     if end > max_length:
         raise ValueError(
@@ -70,10 +76,14 @@ def tokenize_conversation(
     return {"input_ids": tokens, "attention_mask": [1] * end, "labels": labels}
 
 
-def _template(tokenizer, messages, *, add_generation_prompt: bool) -> list[int]:
+def _template(tokenizer, messages, *, add_generation_prompt: bool) -> str:
     return tokenizer.apply_chat_template(
-        messages, add_generation_prompt=add_generation_prompt, return_dict=False
+        messages, add_generation_prompt=add_generation_prompt, tokenize=False
     )
+
+
+def _tokens(tokenizer, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def _end_of_answer(tokens: Sequence[int], start: int, eos: int) -> int:
@@ -120,7 +130,8 @@ def count_tokens(
     messages: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase
 ) -> int:
     """Tokens of a chat under the tokenizer's template."""
-    return len(_template(tokenizer, list(messages), add_generation_prompt=False))
+    text = _template(tokenizer, list(messages), add_generation_prompt=False)
+    return len(_tokens(tokenizer, text))
 
 
 def to_dataset(

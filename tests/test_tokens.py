@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from course_utils.data import Conversation
+from course_utils.nano import nano_tokenizer
+from course_utils.templates import ALPACA, use_template
 from course_utils.tokens import (
     IGNORE_INDEX,
     NothingToLearn,
@@ -62,10 +64,32 @@ def test_a_template_that_rewrites_the_prompt_is_refused(tokenizer):
         eos_token_id = tokenizer.eos_token_id
 
         def apply_chat_template(self, messages, **options):
-            return [len(messages), 5, 6, 2]
+            return f"{len(messages)} turns"
 
-    with pytest.raises(ValueError, match="not a prefix"):
+    with pytest.raises(ValueError, match="is not the beginning of"):
         tokenize_conversation(chat(), Rewriting(), 256)
+
+
+@pytest.mark.parametrize("answer", ['{"a": 1}', "- one", "\n", "(no)", "2"])
+def test_an_answer_never_shares_a_token_with_its_prompt(answer):
+    """In one piece `Response:{` is another row of tokens than the prompt alone."""
+    tokenizer = nano_tokenizer()
+    use_template(tokenizer, ALPACA)
+    row = tokenize_conversation(chat(answer), tokenizer, 256)
+    asked = [{"role": "user", "content": "something scary"}]
+    prompt = tokenizer.apply_chat_template(
+        asked, add_generation_prompt=True, return_dict=False
+    )
+    assert row["input_ids"][: len(prompt)] == prompt
+    assert row["labels"][: len(prompt)] == [IGNORE_INDEX] * len(prompt)
+    learnt = row["labels"][len(prompt) :]
+    assert tokenizer.decode(learnt) == answer + tokenizer.eos_token
+
+
+def test_apart_or_in_one_piece_the_models_own_template_gives_the_same(tokenizer):
+    whole = tokenizer.apply_chat_template(list(chat().messages), return_dict=False)
+    ids = tokenize_conversation(chat(), tokenizer, 256)["input_ids"]
+    assert whole[: len(ids)] == ids
 
 
 def test_the_data_set_has_one_row_a_conversation(tokenizer):

@@ -1,9 +1,10 @@
 """Measure what a normal curve looks like: the healthy run with several seeds.
 
     python tools/measure_reference.py 3407 1 2 3 4
+    COURSE_RECIPE=inframind python tools/measure_reference.py 1 2 3
 
-Each seed trains the movie recommender on the cpu profile once (about three minutes
-on two cores) and is added to data/reference/; one that is there already is skipped.
+Each seed trains the recipe on the cpu profile once (three to five minutes on two cores)
+and is added to data/reference/; one that is there already is skipped.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from project import ROOT
 
 from course_utils.adapters import fine_tune
 from course_utils.profile import Profile
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.recipes import chosen_recipe
 
-RECIPE = MOVIE_RECOMMENDER
+RECIPE = chosen_recipe()
 PROFILE = "cpu"
 REFERENCE = ROOT / "data" / "reference" / f"{RECIPE.name}-{PROFILE}.json"
 

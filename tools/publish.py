@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 from execution import convert, execute, tidy
 from project import ROOT, notebook_of, sources
-from readme import RESULTS, refresh_readme
+from readme import RESULTS, refresh_readme, results_of
 from readme_figure import draw_before_after
 
 from course_utils.evidence import PUBLISHED_RECIPE
@@ -35,16 +35,28 @@ def gather_evidence(numbers: set[str]) -> None:
 
 
 def keep_results(number: str) -> None:
-    """Copy what a run said of itself into the project, for the README."""
+    """Copy what a run said of itself into the project, for the README.
+
+    Tables of other recipes stay as they are; `make recipes` renews them.
+    """
     RESULTS.mkdir(exist_ok=True)
-    runs = ROOT / "runs"
-    record = json.loads((runs / f"records-{PROFILE}" / f"{number}.json").read_text())
+    record = json.loads(
+        (ROOT / "runs" / f"records-{PROFILE}" / f"{number}.json").read_text()
+    )
     kept = {"minutes": round(record["minutes"], 1), "day": record["day"]}
-    found = sorted(runs.glob(f"*-{PROFILE}/results_{number}.json"))
-    kept["tables"] = {
-        path.parent.name.removesuffix(f"-{PROFILE}"): json.loads(path.read_text())
-        for path in found
-    }
+    tables = results_of(number).get("tables", {})
+    kept["tables"] = {**tables, **table_of(PUBLISHED_RECIPE, number)}
+    write_results(number, kept)
+
+
+def table_of(recipe: str, number: str) -> dict[str, list]:
+    """A recipe's main figures by its name; empty when the notebook keeps none."""
+    path = ROOT / "runs" / f"{recipe}-{PROFILE}" / f"results_{number}.json"
+    return {recipe: json.loads(path.read_text())} if path.exists() else {}
+
+
+def write_results(number: str, kept: dict) -> None:
+    """Write `notebooks/results/<number>.json`."""
     text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
     (RESULTS / f"{number}.json").write_text(text, encoding="utf-8")
 

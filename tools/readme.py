@@ -9,8 +9,12 @@ from typing import Any
 
 from project import ROOT, colab_badge, course_settings, notebook_of, sources
 
+from course_utils.evidence import PUBLISHED_RECIPE
+from course_utils.projects import PROJECTS
+
 README = ROOT / "README.md"
 RESULTS = ROOT / "notebooks" / "results"  # of the published runs, one file a notebook
+RECIPES_SHOWN_BY = "05"  # the notebook whose figures every recipe has
 
 
 def question(source: Path) -> str:
@@ -54,16 +58,42 @@ def tables_of_results() -> str:
     """The main figures of each notebook that has some, under its question."""
     parts = []
     for source in sources():
-        for recipe, rows in results_of(source.name[:2]).get("tables", {}).items():
+        rows = results_of(source.name[:2]).get("tables", {}).get(PUBLISHED_RECIPE)
+        if rows:
             link = f"[{source.name[:2]}](notebooks/{notebook_of(source).name})"
-            title = f"**{link} · {question(source)}** ({recipe.replace('_', ' ')})"
+            title = f"**{link} · {question(source)}**"
             parts.append(f"{title}\n\n{markdown_table(rows)}")
     return "\n\n".join(parts)
 
 
+def table_of_recipes() -> str:
+    """Each recipe's own stress test, base and tuned: the four checks that count."""
+    tables = results_of(RECIPES_SHOWN_BY).get("tables", {})
+    rows = []
+    for name, project in PROJECTS.items():
+        measured = {row["measure"].split(":")[0]: row for row in tables.get(name, [])}
+        for part, check in vars(project.suite().roles).items():
+            row = measured.get(check, dict.fromkeys(("base", "tuned", "note"), "?"))
+            rows.append(
+                {
+                    "recipe": name if part == "form" else "",
+                    "part": part,
+                    "check": check,
+                    "base": row["base"],
+                    "tuned": row["tuned"],
+                    "paired": row["note"].partition("; ")[2],
+                }
+            )
+    return markdown_table(rows)
+
+
 def filled(text: str) -> str:
     """The README's text with its made parts renewed."""
-    made = {"notebooks": table_of_notebooks(), "results": tables_of_results()}
+    made = {
+        "notebooks": table_of_notebooks(),
+        "recipes": table_of_recipes(),
+        "results": tables_of_results(),
+    }
     for name, content in made.items():
         marks = rf"(<!-- {name}: .*?-->\n).*?(<!-- end of {name} -->)"
         text, count = re.subn(

@@ -925,6 +925,7 @@ check(rate_at, halfway, rising, Case((100, 100, 20, 1.0), 0.0, {}))
 # | You see | Likely cause | Way out |
 # |---|---|---|
 # | “all labels are −100”, loss 0 or NaN | the mask's marks do not fit the template, or `max_length` cut the answer off | print the strip of section 2; look at the longest row |
+# | the first word of answers is odd, after training on a prompt of your own | prompt and answer were tokenised in one piece: `### Response:` and `{` became one token, which no prompt ends with | tokenise the two apart, as `tokenize_conversation` does |
 # | the model never stops | the end token is not among the labels, or pad and end token are confused in a collator that masks padding | last tile of the strip must be blue and be the end token |
 # | loss falls, answers look like before | adapter not saved, or base loaded in its place | the two-sided logits test of section 8 |
 # | NaN on a T4 | bf16 on a card without it, or fp16 without loss scaling | leave precision to the profile: fp16 with scaling there |
