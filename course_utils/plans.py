@@ -118,6 +118,8 @@ class Recipe:
         reasons: A unit or a reason for each of them.
         scales: What a smaller profile changes.
         results: What the author reports.
+        reward_weights: Of the parts of `rewards.score`, where the project has a
+            verifiable reward.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Recipe:
     reasons: Mapping[str, str]
     scales: Mapping[str, Scale] = field(default_factory=dict)
     results: tuple[AuthorResult, ...] = ()
+    reward_weights: Mapping[str, float] = field(default_factory=dict)
 
     def plan_for(self, profile_name: str, model_override: str | None = None) -> Plan:
         """The plan on a profile; on `t4` it is the author's own.

@@ -292,6 +292,16 @@ INFRAMIND = Recipe(
             "is not published",
         ),
     ),
+    # What was asked for weighs most: valid code about something else must stay below
+    # one half, or training would learn to write one safe block for every request.
+    reward_weights={
+        "syntax": 1,
+        "resource": 3,
+        "required": 1,
+        "known": 1,
+        "complete": 1,
+        "values": 3,
+    },
 )
 
 RECIPES = {

@@ -5,6 +5,7 @@ import pytest
 from course_utils.iac.prompts import load_prompts
 from course_utils.iac.schema import IAC_FOLDER, load_schema, make_schema
 from course_utils.instructions import load_split
+from course_utils.recipes import INFRAMIND
 from course_utils.rewards import PARTS, Reward, score, writes_code
 
 SCHEMA = make_schema(
@@ -402,3 +403,16 @@ def test_the_seeds_inventions_are_caught_by_the_schema_that_ships(shipped):
     assert name.invented == ("aws_s3_bucket.name",)
     policy = 'resource "aws_s3_bucket_versioning_policy" "a" {\n  bucket = "x"\n}\n'
     assert score(policy, wanted, shipped).known == 0.0
+
+
+def test_the_recipes_weights_keep_one_safe_block_for_all_below_one_half(shipped):
+    wanted = {
+        "language": "terraform",
+        "resources": ["aws_sqs_queue"],
+        "values": [["aws_sqs_queue", "name", "jobs"]],
+    }
+    safe = score('resource "aws_s3_bucket" "a" {}', wanted, shipped)
+    right = score('resource "aws_sqs_queue" "a" {\n  name = "jobs"\n}', wanted, shipped)
+    weights = INFRAMIND.reward_weights
+    assert safe.total(dict.fromkeys(PARTS, 1)) > 0.5 > safe.total(weights)
+    assert right.total(weights) == 1.0

@@ -140,3 +140,38 @@ def test_the_readmes_overview_names_every_module_of_the_package_once():
     there = {path.stem for path in package.glob("*.py")}
     there |= {path.parent.name for path in package.glob("*/__init__.py")}
     assert sorted(named) == sorted(there - {"__init__"})
+
+
+def test_publishing_a_notebook_keeps_the_tables_of_other_recipes(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    for module in (publish, readme):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    runs = tmp_path / "runs"
+    for folder, text in {
+        "records-cpu/05.json": {"minutes": 1.26, "day": "2026-11-21"},
+        "movie_recommender-cpu/results_05.json": [{"measure": "form: ?"}],
+        "inframind-cpu/results_05.json": [{"measure": "stale"}],
+    }.items():
+        (runs / folder).parent.mkdir(parents=True, exist_ok=True)
+        (runs / folder).write_text(json.dumps(text))
+    before = {"minutes": 9, "tables": {"inframind": [{"measure": "measured"}]}}
+    (tmp_path / "results").mkdir()
+    publish.write_results("05", before)
+    publish.keep_results("05")
+    kept = readme.results_of("05")
+    assert kept["minutes"] == 1.3 and kept["day"] == "2026-11-21"
+    assert kept["tables"] == {
+        "inframind": [{"measure": "measured"}],
+        "movie_recommender": [{"measure": "form: ?"}],
+    }
+
+
+def test_each_recipe_has_four_rows_in_the_readme_measured_or_not(monkeypatch):
+    row = {"measure": "form: All?", "base": "0 of 9", "tuned": "9 of 9", "note": "a; b"}
+    monkeypatch.setattr(
+        readme, "results_of", lambda number: {"tables": {"movie_recommender": [row]}}
+    )
+    lines = readme.table_of_recipes().splitlines()
+    assert len(lines) == 2 + 3 * 4
+    assert lines[2] == "| movie_recommender | form | form | 0 of 9 | 9 of 9 | b |"
+    assert lines[3] == "|  | listens | wish met, as stated | ? | ? |  |"

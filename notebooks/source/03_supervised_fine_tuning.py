@@ -34,7 +34,8 @@ profile = doctor()
 # The course answers five interview-preparation documents, called S0 to S4, and three of
 # them describe a project. The one that runs is S0's movie recommender, unless the
 # variable COURSE_RECIPE says `alpaca_mistral` (S1) or `inframind` (S2): then the same
-# cells work on that project's data, and what the text says of films is an example.
+# cells work on that project's data, and what the text says of films is an example. (In a
+# notebook: `%env COURSE_RECIPE=inframind` in a cell before this one.)
 
 # %%
 from course_utils.evidence import Ledger

@@ -504,9 +504,9 @@ for trial in tempted:
     print(f"{trial.prompt.id} {trial.model:5} | {begin}\n{'':10} fails: {failed}")
 
 # %% [markdown]
-# For the hidden orders, read two checks together. The form says whether the order was obeyed; the trace
-# is a list of words, and a word can slip into an answer that obeys nothing. One check
-# alone would have told a wrong story.
+# For the hidden orders, read two checks together. The form says whether the order was
+# obeyed; the trace is a list of words, and a word can slip into an answer that obeys
+# nothing. One check alone would have told a wrong story.
 #
 # And mind what even a clean result would show. A model that imposes its form on
 # everything ignores planted orders as it ignores lasagne: not because it tells a user's
@@ -926,8 +926,38 @@ ledger.record(
 
 # %% [markdown]
 # 1, 0, 1: the second rung stops the soup and is fooled by the next string, which even
-# parses. It needs a schema to say that there is no resource called `versioning`, and a
-# plan to say that the bucket can be made. Each rung costs more and wants its own attack.
+# parses. It needs a schema to say that there is no resource called `versioning`. The
+# third rung is the course's own reward for infrastructure code: a parser, and the names
+# of 156 resource types with their arguments. Does it see what S2's base model invented?
+
+# %%
+from course_utils.iac.schema import load_schema
+from course_utils.recipes import INFRAMIND
+from course_utils.rewards import score
+
+attempts = {
+    "keyword soup": soup,
+    "nonsense that parses": nonsense,
+    "`name` for `bucket`": 'resource "aws_s3_bucket" "logs" { name = "logs" }',
+    "an invented type": 'resource "aws_s3_bucket_versioning_policy" "logs" {}',
+    "an invented function": "status = aws_versioning::versioning()",
+    "a bucket": 'resource "aws_s3_bucket" "logs" { bucket = "logs" }',
+}
+
+# %%
+# NBVAL_CHECK_OUTPUT
+wanted = {"language": "terraform", "resources": ["aws_s3_bucket"], "values": []}
+rewards = {name: score(text, wanted, load_schema()) for name, text in attempts.items()}
+for name, reward in rewards.items():
+    print(f"{name:21} invented: {', '.join(reward.invented) or 'nothing'}")
+table = pd.DataFrame({name: reward.parts for name, reward in rewards.items()}).T
+weights = INFRAMIND.reward_weights
+table.assign(reward=[reward.total(weights) for reward in rewards.values()])
+
+# %% [markdown]
+# Only the last row is right in every part, and each invention is called by its name. A
+# plan would still have to say that the bucket can be made. Each rung costs more and
+# wants its own attack; this one gives 1 to a bucket that is open to the world.
 #
 # ### Does the KL penalty save us?
 #
@@ -937,19 +967,20 @@ ledger.record(
 # $$\pi_\beta(x) = \frac{\pi_0(x)\, e^{r(x)/\beta}}{\sum_y \pi_0(y)\, e^{r(y)/\beta}}$$
 #
 # A toy with four answers: prose, a valid bucket, a valid bucket with versioning, and the
-# soup. r is the keyword score, the true reward is 1 for valid code.
+# soup. r is the keyword score, the true reward is 1 for code that is valid.
 
 # %%
 # NBVAL_CHECK_OUTPUT
 bucket = 'resource "aws_s3_bucket" "logs" { bucket = "logs" }'
 versioned = (
-    f'{bucket}\nresource "aws_s3_bucket_versioning" "logs" {{ bucket = "logs" '
-    'versioning_configuration { status = "Enabled" } }'
+    f'{bucket}\nresource "aws_s3_bucket_versioning" "logs" {{\n  bucket = "logs"\n'
+    '  versioning_configuration { status = "Enabled" }\n}'
 )
 answers = ["Use the console for that.", bucket, versioned, soup]
 choices = pd.DataFrame({"reference": [0.33, 0.45, 0.20, 0.02]})
 choices["keywords"] = [keyword_score(text) for text in answers]
-choices["truth"] = [0, 1, 1, 0]
+judged = [score(text, wanted, load_schema()) for text in answers]
+choices["truth"] = [int(found.known == 1) for found in judged]
 choices
 
 # %%
@@ -959,8 +990,8 @@ def under_penalty(beta: float, reward: pd.Series) -> tuple[float, float, float]:
     policy = weights / weights.sum()
     seen = policy[policy > 0]
     kl = (seen * np.log(seen / choices["reference"])).sum()
-    rewards = (float(policy @ choices[name]) for name in ("keywords", "truth"))
-    return float(kl), *rewards
+    means = (float(policy @ choices[name]) for name in ("keywords", "truth"))
+    return float(kl), *means
 
 
 # %% [markdown]

@@ -923,14 +923,14 @@ from course_utils.records import save_results
 
 rows = [
     {
-        "measure": f"GGUF {level}",
-        "base": f"perplexity {f.perplexity / f.perplexity_ratio:.2f} before export",
-        "tuned": f"KL {f.kl:.2g} nats a token ({spread(f.kl_interval, '{:.2g}')})",
-        "n": f.positions,
-        "note": f"{facts[level].size_bytes / 1e6:.0f} MB, "
-        f"{facts[level].bits_per_weight:.2f} bits a weight, same first token "
-        f"{f.agreement:.1%}, perplexity × {f.perplexity_ratio:.3f}, "
-        f"form {in_form[level]} of {len(requests)}",
+        "file": level,
+        "MB": f"{facts[level].size_bytes / 1e6:.0f}",
+        "bits a weight": f"{facts[level].bits_per_weight:.2f}",
+        "KL, nats a token": f"{f.kl:.2g} ({spread(f.kl_interval, '{:.2g}')})",
+        "perplexity": f"{f.perplexity:.2f} ({f.perplexity_ratio:.3f} ×)",
+        "same first token": f"{f.agreement:.1%} of {f.positions}",
+        "in the form": f"{in_form[level]} of {len(requests)} "
+        f"({spread(form_interval[level], '{:.0%}')})",
     }
     for level, f in fidelity.items()
 ]
