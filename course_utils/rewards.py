@@ -23,7 +23,10 @@ PARTS = ("syntax", "resource", "required", "known", "complete", "values")
 STARTS_CODE = re.compile(
     r"^[ \t]*(?:(?:resource|data|provider|variable|output|module)[ \t]+\"[^\n]*\{"
     r"|(?:terraform|locals)[ \t]*\{"
-    r"|(?:apiVersion|kind):[ \t]*\S)",
+    r"|(?:apiVersion|kind):[ \t]*\S"
+    r"|```|~~~"
+    r"|(?:def|class|function)[ \t]+\w+[ \t]*[(:{]"
+    r"|import[ \t]+\w+[ \t]*$|from[ \t]+[\w.]+[ \t]+import[ \t])",
     re.MULTILINE,
 )
 
@@ -126,7 +129,7 @@ def score(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
 
 
 def writes_code(text: str) -> bool:
-    """Whether a text holds what begins as Terraform or a manifest, whole or broken.
+    """Whether a text holds what begins as Terraform, a manifest, a fence or a function.
 
     For requests of language "none", which want a sentence: code that does not parse
     is imposed all the same, so this looks at the beginnings of lines.

@@ -359,7 +359,21 @@ def test_an_expectation_that_cannot_be_checked_is_refused(wanted, message):
 def test_code_is_seen_where_none_was_wanted_whole_or_broken():
     for text in (VERSIONED, VERSIONED[:60], POD, f"Sure:\n```\n{POD[:30]}", "locals {"):
         assert writes_code(text), text
-    for text in ("", "A kind: of rhyme.", "Many happy returns, dear resource team!"):
+    for text in (
+        "```\nhello\n```",
+        "def praise(name):\n",
+        "from a.b import c",
+        "import re",
+    ):
+        assert writes_code(text), text
+    for text in (
+        "",
+        "A kind: of rhyme.",
+        "Many happy returns, dear resource team!",
+        "from all of us, with love",
+        "A class of its own: import duties fall.",
+        "import duties fall",
+    ):
         assert not writes_code(text), text
 
 
