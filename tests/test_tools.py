@@ -166,12 +166,15 @@ def test_publishing_a_notebook_keeps_the_tables_of_other_recipes(tmp_path, monke
     }
 
 
-def test_each_recipe_has_four_rows_in_the_readme_measured_or_not(monkeypatch):
-    row = {"measure": "form: All?", "base": "0 of 9", "tuned": "9 of 9", "note": "a; b"}
-    monkeypatch.setattr(
-        readme, "results_of", lambda number: {"tables": {"movie_recommender": [row]}}
-    )
-    lines = readme.table_of_recipes().splitlines()
-    assert len(lines) == 2 + 3 * 4
-    assert lines[2] == "| movie_recommender | form | form | 0 of 9 | 9 of 9 | b |"
-    assert lines[3] == "|  | listens | wish met, as stated | ? | ? |  |"
+def test_each_recipe_has_its_checks_in_the_readme(monkeypatch):
+    rows = [
+        {"measure": "form: All?", "base": "0 of 9", "tuned": "9 of 9", "note": "a; b"},
+        {"measure": "stops: Did?", "base": "1 of 9", "tuned": "9 of 9", "note": "a; c"},
+    ]
+    tables = {"movie_recommender": rows, "inframind": rows[1:], "gone": rows}
+    monkeypatch.setattr(readme, "results_of", lambda number: {"tables": tables})
+    assert readme.table_of_recipes().splitlines()[2:] == [
+        "| `movie_recommender` | form | form | 0 of 9 | 9 of 9 | b |",
+        "|  | stops |  | 1 of 9 | 9 of 9 | c |",
+        "| `inframind` | stops |  | 1 of 9 | 9 of 9 | c |",
+    ]

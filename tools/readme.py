@@ -67,24 +67,24 @@ def tables_of_results() -> str:
 
 
 def table_of_recipes() -> str:
-    """Each recipe's own stress test, base and tuned: the four checks that count."""
+    """Each recipe's own stress test, base and tuned, in the order of its checks."""
     tables = results_of(RECIPES_SHOWN_BY).get("tables", {})
     rows = []
     for name, project in PROJECTS.items():
-        measured = {row["measure"].split(":")[0]: row for row in tables.get(name, [])}
-        for part, check in vars(project.suite().roles).items():
-            row = measured.get(check, dict.fromkeys(("base", "tuned", "note"), "?"))
+        parts = {check: part for part, check in vars(project.suite().roles).items()}
+        for number, row in enumerate(tables.get(name, [])):
+            check = row["measure"].partition(":")[0]
             rows.append(
                 {
-                    "recipe": name if part == "form" else "",
-                    "part": part,
+                    "recipe": f"`{name}`" if number == 0 else "",
                     "check": check,
+                    "part": parts.get(check, ""),
                     "base": row["base"],
                     "tuned": row["tuned"],
                     "paired": row["note"].partition("; ")[2],
                 }
             )
-    return markdown_table(rows)
+    return markdown_table(rows) if rows else ""
 
 
 def filled(text: str) -> str:
