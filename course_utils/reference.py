@@ -30,7 +30,7 @@ class Band:
         steps: Updates.
         mean: Of the seeds.
         spread: Their standard deviation (n - 1 in the denominator).
-        seeds: How many.
+        seeds: How many; 0 where no runs are shipped, and then everything is empty.
     """
 
     steps: np.ndarray
@@ -45,8 +45,15 @@ class Band:
         Student's t with few seeds, and the mean itself is uncertain:
         t · s · √(1 + 1/n).
         """
+        if not self.seeds:
+            return self.spread
         t = stats.t.ppf((1 + CONFIDENCE) / 2, self.seeds - 1)
         return t * self.spread * math.sqrt(1 + 1 / self.seeds)
+
+    @property
+    def last_spread(self) -> float:
+        """Standard deviation at the last step; NaN without seeds."""
+        return float(self.spread[-1]) if self.seeds else math.nan
 
     def outside(self, series: pd.Series) -> list[int]:
         """The steps that band and series share where the series leaves the band."""
@@ -82,6 +89,13 @@ class Reference:
     eval_steps: np.ndarray
     eval_loss: np.ndarray
 
+    @classmethod
+    def none(cls, recipe: str) -> Reference:
+        """No run at all, for a recipe of which none was measured."""
+        empty = np.array([])
+        table = empty.reshape(0, 0)
+        return cls(recipe, MEASURED_ON, (), empty, table, empty, table)
+
     def without(self, seed: int) -> Reference:
         """The other seeds: a curve must not be compared with itself."""
         kept = [index for index, other in enumerate(self.seeds) if other != seed]
@@ -93,7 +107,7 @@ class Reference:
         """Of the validation loss.
 
         Raises:
-            ValueError: With fewer than two seeds.
+            ValueError: With one seed, which has no spread.
         """
         return self._band(self.eval_steps, self.eval_loss)
 
@@ -101,11 +115,13 @@ class Reference:
         """Of the smoothed training loss: seeds see other batches, so raw ones jump.
 
         Raises:
-            ValueError: With fewer than two seeds.
+            ValueError: With one seed, which has no spread.
         """
         return self._band(self.steps, np.array([smooth(run) for run in self.loss]))
 
     def _band(self, steps: np.ndarray, runs: np.ndarray) -> Band:
+        if not self.seeds:
+            return Band(steps, steps, steps, 0)
         if len(self.seeds) < FEWEST_SEEDS:
             raise ValueError(
                 f"{len(self.seeds)} seeds of {self.recipe} on {self.profile} found, "
@@ -154,12 +170,32 @@ def load_reference(recipe_name: str, path: Path | None = None) -> Reference:
     return reference
 
 
+def other_seeds(recipe_name: str, seed: int, path: Path | None = None) -> Reference:
+    """The shipped runs of a recipe but for one seed; none where too few are left.
+
+    Args:
+        recipe_name: Such as `movie_recommender`.
+        seed: Of the run that is to be compared.
+        path: Another file than the shipped one.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    try:
+        others = load_reference(recipe_name, path).without(seed)
+    except FileNotFoundError:
+        return Reference.none(recipe_name)
+    return others if len(others.seeds) >= FEWEST_SEEDS else Reference.none(recipe_name)
+
+
 def _runs(rows: Sequence[Sequence[float]]) -> np.ndarray:
     return np.array(rows, dtype=float)
 
 
 def compare(curves: LossCurves, band: Band) -> str:
     """In a few words: does the validation curve lie where the seeds' curves lie?"""
+    if not band.seeds:
+        return "No seeds of this recipe to compare with"
     shared = sum(step in curves.validation.index for step in band.steps)
     outside = len(band.outside(curves.validation))
     if not shared:

@@ -19,7 +19,7 @@ from course_utils.curves import (
 )
 from course_utils.diagnosis import FEWEST_POINTS, WAY_OUT, diagnose
 from course_utils.forgetting import Change
-from course_utils.reference import compare, load_reference
+from course_utils.reference import compare, load_reference, other_seeds
 
 
 def history(training, validation=None, **columns):
@@ -354,3 +354,23 @@ def test_the_shipped_reference_belongs_to_the_recipe_as_it_stands():
     ):
         validation = dict(zip(reference.eval_steps.tolist(), checks, strict=True))
         assert diagnose(history(losses, validation)).verdict == "healthy", seed
+
+
+def test_a_recipe_without_shipped_seeds_has_an_empty_band_that_says_so(tmp_path):
+    missing = other_seeds("poems", 1, tmp_path / "poems-cpu.json")
+    lonely = other_seeds("movie_recommender", 3407).without(1)
+    assert missing.seeds == () and len(lonely.seeds) >= 2
+    band = missing.validation_band()
+    curve = LossCurves.from_history(history([3.0, 2.0], {0: 3.0, 2: 2.0}))
+    assert compare(curve, band) == "No seeds of this recipe to compare with"
+    assert band.outside(curve.validation) == [] and math.isnan(band.last_spread)
+    band_plot(curve, missing.training_band(), band, title="none")
+
+
+def test_too_few_other_seeds_are_none(tmp_path):
+    path = tmp_path / "poems-cpu.json"
+    table = {"recipe": "poems", "profile": "cpu", "seeds": [1, 2], "steps": [1]}
+    table |= {"loss": [[2.0], [3.0]], "eval_steps": [1], "eval_loss": [[2.0], [3.0]]}
+    path.write_text(json.dumps(table))
+    assert other_seeds("poems", 3, path).seeds == (1, 2)
+    assert other_seeds("poems", 2, path).seeds == ()
