@@ -1110,7 +1110,8 @@ save_results(finetuned.folder, "05", list(results.values())).name
 # %%
 here = {n: f"base {r['base']}, tuned {r['tuned']}" for n, r in results.items()}
 columns = ["measure", "author", "here", "a repetition takes"]
-pd.DataFrame(recipe.held_against("05", here), columns=columns)
+table = pd.DataFrame(recipe.held_against("05", here), columns=columns)
+table.style.hide(axis="index").set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## What this run does not show

@@ -1050,7 +1050,8 @@ measured = {
 }
 measured[f"{METRIC}, change"] = row(result)["note"]
 columns = ["measure", "author", "here", "a repetition takes"]
-pd.DataFrame(recipe.held_against("06", measured), columns=columns)
+table = pd.DataFrame(recipe.held_against("06", measured), columns=columns)
+table.style.hide(axis="index").set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## When it goes wrong
