@@ -15,7 +15,7 @@
 # - save an adapter, load it again and prove that it is the same function,
 # - judge before and after by a check with an error bar, and name what was not learnt.
 #
-# **Time and memory.** About 6 minutes and 2.5 GiB on two CPU cores (measured). On a T4
+# **Time and memory.** About 7 minutes and 2.5 GiB on two CPU cores (measured). On a T4
 # with the 8B model about 15 minutes and 9 GiB of GPU memory (an estimate: the course
 # has not been timed there).
 

@@ -16,8 +16,8 @@
 # - measure forgetting beside the gain, each with its interval.
 #
 # **Time and memory.** Eight minutes and 3 GiB on two CPU cores (measured; without a
-# saved adapter 3 minutes more). On a T4 with the 8B model about 25
-# minutes and 9 GiB of GPU memory (an estimate: the course has not been timed there).
+# saved adapter 3 minutes more). On a T4 with the 8B model about 25 minutes and 9 GiB of
+# GPU memory (an estimate: the course has not been timed there).
 
 # %% tags=["first-cell"]
 pass

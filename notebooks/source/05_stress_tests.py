@@ -16,10 +16,9 @@
 # - compare two answers blindly, and say what an LLM judge adds and what it spoils,
 # - break a reward made of keywords before a model does.
 #
-# **Time and memory.** Seven minutes and 1.5 GiB on two CPU cores that others used too
-# (measured); five, reckoned from the processor's time, when they are idle. On a T4 with
-# the 8B model about 6 minutes and 8 GiB of GPU memory (an estimate: the course has not
-# been timed there).
+# **Time and memory.** About 5 minutes and 1.5 GiB on two CPU cores (measured; longer
+# with another recipe, whose answers are longer). On a T4 with the 8B model about 6
+# minutes and 8 GiB of GPU memory (an estimate: the course has not been timed there).
 
 # %% tags=["first-cell"]
 pass
