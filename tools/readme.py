@@ -55,11 +55,14 @@ def table_of_notebooks() -> str:
 
 
 def tables_of_results() -> str:
-    """The main figures of each notebook that has some, under its question."""
+    """The main figures of each notebook that has some, under its question.
+
+    Those of the stress test stand in the table of all recipes.
+    """
     parts = []
     for source in sources():
         rows = results_of(source.name[:2]).get("tables", {}).get(PUBLISHED_RECIPE)
-        if rows:
+        if rows and source.name[:2] != RECIPES_SHOWN_BY:
             link = f"[{source.name[:2]}](notebooks/{notebook_of(source).name})"
             title = f"**{link} · {question(source)}**"
             parts.append(f"{title}\n\n{markdown_table(rows)}")

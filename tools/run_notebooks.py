@@ -15,7 +15,9 @@ from execution import convert, execute, tidy
 from project import sources
 
 from course_utils.doctor import describe, refuse_unsupported
+from course_utils.evidence import PUBLISHED_RECIPE
 from course_utils.profile import Profile, UnsupportedMachine, runs_folder
+from course_utils.recipes import UnknownRecipe, chosen_recipe
 
 LINE = "{:34}  {:>7}  {:6}  {}"
 
@@ -28,14 +30,20 @@ def headline(number: str, profile_name: str) -> str:
     return json.loads(record.read_text())["headline"]
 
 
-def run_one(source: Path, profile: Profile) -> tuple[str, ...]:
-    """Execute one notebook into runs/ and return its row of the summary."""
+def executed_folder(profile: Profile, recipe: str) -> Path:
+    """Where executed copies land: one folder a profile, and one a further recipe."""
+    of_recipe = "" if recipe == PUBLISHED_RECIPE else f"-{recipe}"
+    folder = runs_folder() / f"notebooks-{profile.name}{of_recipe}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def run_one(source: Path, profile: Profile, folder: Path) -> tuple[str, ...]:
+    """Execute one notebook into a folder and return its row of the summary."""
     number = source.name[:2]
     print(f"{source.stem} … ", end="", flush=True)
     outcome = execute(convert(source), {"COURSE_PROFILE": profile.name})
     tidy(outcome.notebook)
-    folder = runs_folder() / f"notebooks-{profile.name}"
-    folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(outcome.notebook, folder / f"{source.stem}.ipynb")
     minutes = f"{outcome.seconds / 60:.1f} min"
     status = "failed" if outcome.error else "ok"
@@ -49,17 +57,19 @@ def main(numbers: list[str]) -> int:
     try:
         profile = Profile.detect()
         refuse_unsupported(profile)
-    except UnsupportedMachine as problem:
-        print(f"This machine cannot run the course: {problem}", file=sys.stderr)
+        recipe = chosen_recipe().name
+    except (UnsupportedMachine, UnknownRecipe) as problem:
+        print(f"The course cannot run: {problem}", file=sys.stderr)
         return 1
-    print("\n".join(describe(profile)), flush=True)
-    rows = [run_one(source, profile) for source in sources(numbers)]
+    print("\n".join([*describe(profile), f"recipe     {recipe}"]), flush=True)
+    folder = executed_folder(profile, recipe)
+    rows = [run_one(source, profile, folder) for source in sources(numbers)]
     print("\n" + LINE.format("notebook", "minutes", "status", "headline number"))
     for row in rows:
         print(LINE.format(*row))
     shown = runs_folder().name
-    print(f"\nExecuted notebooks: {shown}/notebooks-{profile.name}/")
-    print(f"Adapters and logs:  {shown}/<recipe>-{profile.name}/")
+    print(f"\nExecuted notebooks: {shown}/{folder.name}/")
+    print(f"Adapters and logs:  {shown}/{recipe}-{profile.name}/")
     return int(any(status == "failed" for _, _, status, _ in rows))
 
 
