@@ -1,4 +1,5 @@
 import dataclasses
+import types
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,13 @@ def test_a_folder_is_passed_on_as_an_absolute_path(plan, tmp_path, monkeypatch):
 
 def test_the_hub_gets_name_revision_dtype_and_bits_of_the_plan(monkeypatch):
     asked = {}
+    with_template = types.SimpleNamespace(chat_template="{{ messages }}")
 
     class Fake:
         @staticmethod
         def from_pretrained(**options):
             asked.update(options)
-            return "model", "tokenizer"
+            return "model", with_template
 
         @staticmethod
         def for_inference(model):
@@ -53,7 +55,7 @@ def test_the_hub_gets_name_revision_dtype_and_bits_of_the_plan(monkeypatch):
     plan = dataclasses.replace(
         MOVIE_RECOMMENDER.plan, model=Source("org/model", revision="abc123")
     )
-    assert models.load_base(plan, t4) == ("model", "tokenizer")
+    assert models.load_base(plan, t4) == ("model", with_template)
     assert asked == {
         "model_name": "org/model",
         "max_seq_length": 2048,
