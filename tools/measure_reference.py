@@ -3,8 +3,8 @@
     python tools/measure_reference.py 3407 1 2 3 4
     COURSE_RECIPE=inframind python tools/measure_reference.py 1 2 3
 
-Each seed trains the recipe on the cpu profile once (three to five minutes on two cores)
-and is added to data/reference/; one that is there already is skipped.
+Each seed trains the recipe on the cpu profile once (three to eight minutes on two
+cores) and is added to data/reference/; one that is there already is skipped.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python tools/publish_recipes.py                 all but the published recipe
     python tools/publish_recipes.py inframind
 
-Each recipe trains its adapter on the cpu profile when there is none (3 to 6 minutes on
+Each recipe trains its adapter on the cpu profile when there is none (4 to 8 minutes on
 two cores), then notebook 05 runs with it. The committed notebooks stay as they are.
 """
 
