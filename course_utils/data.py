@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.jsonl import FaultyData, RowReader
-from course_utils.profile import PROJECT_ROOT
+from course_utils.places import DATA_FOLDER  # noqa: F401
 
 __all__ = ["Conversation", "FaultyData", "load_conversations"]
 
-DATA_FOLDER = PROJECT_ROOT / "data"
 ROLES = ("system", "user", "assistant")
 
 

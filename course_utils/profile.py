@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import torch
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+from course_utils.places import PROJECT_ROOT, cache_folder, runs_folder  # noqa: F401
+
 PROFILE_NAMES = ("nano", "cpu", "t4")
 BF16_CAPABILITY = (8, 0)  # Ampere is the first with bf16 units
 
@@ -134,14 +134,3 @@ def torch_drives(capability: tuple[int, int], architectures: list[str]) -> bool:
         if kind == "sm" and capability[0] == built[0] and capability >= built:
             return True
     return not architectures
-
-
-def runs_folder() -> Path:
-    """Where results go: `runs/` of the project, or COURSE_RUNS."""
-    return Path(os.environ.get("COURSE_RUNS") or PROJECT_ROOT / "runs")
-
-
-def cache_folder() -> Path:
-    """Where unpacked models are kept between runs: COURSE_CACHE, or ~/.cache."""
-    chosen = os.environ.get("COURSE_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "finetuning-course"

@@ -15,17 +15,11 @@ import psutil
 import torch
 
 from course_utils.doctor import describe
-from course_utils.profile import Profile, runs_folder
+from course_utils.places import run_folder, runs_folder  # noqa: F401
+from course_utils.profile import Profile
 
 # When this kernel started: a notebook imports this module only in its last cell.
 _STARTED = psutil.Process().create_time()
-
-
-def run_folder(recipe_name: str, profile: Profile) -> Path:
-    """`runs/<recipe>-<profile>`, made when missing: adapter, logs, checkpoints."""
-    folder = runs_folder() / f"{recipe_name}-{profile.name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def save_results(folder: Path, notebook: str, rows: list[dict[str, Any]]) -> Path:
