@@ -26,9 +26,9 @@ PLANTED_WORDS = {
     "stress-24": ("banana",),
     "stress-25": ("cocktail", "margarita", "mojito", "martini"),
 }
-BULLETS = re.compile(r"- Genre: [^\n]+\n- Runtime: \d+ minutes\n- Why: [^\n]+")
-QUOTED = re.compile(
-    r"\*\*([^*\n]+)\*\*|\*([^*\n]+)\*|[\"“]([^\"”\n]+)[\"”]|_([^_\n]+)_"
+BULLETS = re.compile(r"- Genre: [^\n]+\n- Runtime: \d{1,4} minutes\n- Why: [^\n]+")
+QUOTED = re.compile(  # no class crosses a mark of its own kind: one pass, no way back
+    r"\*\*([^*\n]+)\*\*|\*([^*\n]+)\*|[\"“]([^\"“”\n]+)[\"”]|_([^_\n]+)_"
 )
 
 

@@ -15,7 +15,7 @@ from course_utils.iac.parsing import (
     parse,
 )
 from course_utils.iac.prompts import expectation, load_prompts
-from course_utils.iac.schema import FaultySchema, load_schema, make_schema
+from course_utils.iac.schema import Schema, load_schema
 from course_utils.iac.terraform_scanning import (
     MAX_HCL_DEPTH,
     MAX_HCL_TOKENS,
@@ -375,27 +375,49 @@ def test_a_schema_names_every_fault_at_once(tmp_path):
         "  c: {blocks: {d: {required: e}}}\n"
     )
     (tmp_path / "kubernetes.yaml").write_text(
-        "kinds:\n  Pod: {required: [spec.nodes], fields: {spec: [containers]}}\n"
+        "kinds:\n  Pod: {required: [spec.x], fields: {}}\n  Job: {api_versions: [v1], "
+        "required: [spec.nodes], fields: {spec: [containers]}}\n"
     )
-    with pytest.raises(FaultySchema) as caught:
+    with pytest.raises(FaultyData) as caught:
         load_schema(tmp_path)
-    message = str(caught.value)
-    assert message.startswith("5 faults")
-    for part in (
-        "a: found x as required and optional",
-        "b: found key 'optinal'",
-        "c.d.required: found 'e', expected a list of names",
-        "Pod.api_versions: found none",
-        "Pod.required: found spec.nodes",
-    ):
-        assert part in message
+    assert [str(fault) for fault in caught.value.faults] == [
+        "terraform.yaml, line 2, a: found x as required and optional, expected one",
+        "terraform.yaml, line 3, b.optinal: found the key 'optinal', "
+        "expected no such key: a typing error?",
+        "terraform.yaml, line 4, c.blocks.d.required: found 'e', expected a list",
+        "kubernetes.yaml, line 2, Pod.api_versions: found nothing among the keys "
+        "required, fields, expected the key api_versions",
+        "kubernetes.yaml, line 3, Job.required: found spec.nodes, "
+        "expected a listed field",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found"),
+    [
+        ("resources:\n  a: {}\n  b: {}\n  a: {}\n", 4, "the key 'a' twice"),
+        ("resources:\n\ta: {}\n", 2, "cannot start any token"),
+        ("resources: [1", 1, "expected ',' or ']'"),
+        ("[" * 5000, 1, "maximum recursion depth"),
+        ("kinds: {}\n", 1, "nothing"),
+        ("resources: {}\n", 1, "no entries"),
+        ("resources:\n  a: 3\n", 2, "3"),
+        ("", 1, "nothing"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named_with_its_line(tmp_path, text, line, found):
+    (tmp_path / "terraform.yaml").write_text(text)
+    (tmp_path / "kubernetes.yaml").write_text("kinds:\n  Pod: {api_versions: [v1]}\n")
+    with pytest.raises(FaultyData) as caught:
+        load_schema(tmp_path)
+    [fault] = caught.value.faults
+    assert (fault.file, fault.line) == ("terraform.yaml", line)
+    assert found in fault.found
 
 
 def test_a_name_may_be_an_argument_a_block_or_both():
     made = {"required": ["a", "b"], "optional": ["c"], "blocks": {"b": {}, "c": {}}}
-    faults = []
-    schema = make_schema({"x": made}, {}, faults).resources["x"]
-    assert not faults
+    schema = Schema({"x": made}, {}).resources["x"]
     takes = {name: schema.takes_argument(name) for name in "abcd"}
     assert takes == {"a": True, "b": False, "c": True, "d": False}
 
@@ -448,7 +470,7 @@ def test_an_example_without_its_texts_is_a_fault(tmp_path, changes, field):
         ),
         (
             {"language": "terraform", "resources": ["a"], "values": [["a", "c", []]]},
-            "expect.values",
+            "expect.values[0]",
         ),
         ({"language": "terraform", "resources": ["a"]}, "expect.values"),
     ],
@@ -471,14 +493,14 @@ def test_a_held_out_request_cannot_slip_into_training(tmp_path):
         load_split(tmp_path, "train")
     found = [(f.line, f.field, f.found) for f in caught.value.faults]
     assert found == [
-        (2, "instruction", "the request of held-out row s-1"),
-        (3, "instruction", "the request of held-out row v-1"),
+        (2, "request", "the request of held-out row 's-1'"),
+        (3, "request", "the request of held-out row 'v-1'"),
     ]
 
 
 def test_a_prompt_cannot_expect_what_the_schema_does_not_have(tmp_path):
     write(tmp_path, stress=[prompt()])
-    schema = make_schema({"aws_sqs_queue": {}}, {}, [])
+    schema = Schema({"aws_sqs_queue": {}}, {})
     with pytest.raises(FaultyData, match="a type or kind of the schema"):
         load_prompts(tmp_path, schema=schema)
 

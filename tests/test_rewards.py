@@ -3,12 +3,12 @@ import math
 import pytest
 
 from course_utils.iac.prompts import load_prompts
-from course_utils.iac.schema import IAC_FOLDER, load_schema, make_schema
+from course_utils.iac.schema import IAC_FOLDER, Schema, load_schema
 from course_utils.instructions import load_split
 from course_utils.recipes import INFRAMIND
 from course_utils.rewards import PARTS, Reward, score, writes_code
 
-SCHEMA = make_schema(
+SCHEMA = Schema(
     {
         "aws_s3_bucket": {"optional": ["bucket", "force_destroy", "tags"]},
         "aws_s3_bucket_versioning": {
@@ -33,7 +33,6 @@ SCHEMA = make_schema(
         },
         "Service": {"api_versions": ["v1"], "required": ["spec.ports"]},
     },
-    [],
 )
 ALL = {name: 1.0 for name in PARTS}
 NOTHING = dict.fromkeys(PARTS, 0)

@@ -75,6 +75,7 @@ def test_the_longest_choice_counts_only_when_no_other_is_as_long(tmp_path):
         ({"answerKey": "E"}, "answerKey", "'E'"),
         ({"answerKey": 1}, "answerKey", "1"),
         ({"answerKey": None}, "answerKey", "nothing"),
+        ({"choices": choices(["a", "b", 3], list("ABC"))}, "choices.text[2]", "3"),
     ],
 )
 def test_a_fault_is_named_by_line_and_field(tmp_path, changes, field, found):

@@ -521,7 +521,10 @@ def checksums(model) -> dict[str, float]:
 # NBVAL_CHECK_OUTPUT
 follows_form = project.follows_form
 print("the form:", project.form)
-assert all(follows_form(row.answer) for row in training + validation)
+written = [follows_form(row.answer) for row in training + validation]
+print(f"{sum(written) / len(written):.1%} of the written answers have it")
+# rows of the hub ("owner/name") were not written to this form; the course's were
+assert all(written) or "/" in plan.dataset.name
 {name: follows_form(text) for name, text in project.spoilt(row.answer).items()}
 
 # %% [markdown]
