@@ -25,15 +25,12 @@ __all__ = ["Conversation", "FaultyData", "load_conversations"]
 
 @dataclass(frozen=True)
 class Conversation:
-    """One row: who said what, and what else the file says of it.
+    """One row: who said what, and what else the file says of it, in `notes`.
 
-    Attributes:
-        id: Unique in its file.
-        messages: Alternating user and assistant, after an optional system message.
-        notes: All other keys of the row.
+    User and assistant alternate, after an optional system message.
     """
 
-    id: str
+    id: str  # unique in its file
     messages: tuple[dict[str, str], ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,8 +64,8 @@ def _in_turn(messages: list[_Message]) -> list[_Message]:
     turns = roles[1:] if roles[0] == "system" else roles
     wanted = [("user", "assistant")[index % 2] for index in range(len(turns))]
     if turns != wanted or turns[-1:] != [last]:
-        expected = f"user first, {last} last, in turn"
-        raise refusal(expected, f"roles {', '.join(roles)}")
+        found = f"roles {', '.join(roles)}"
+        raise refusal(f"user first, {last} last, in turn", found)
     return messages
 
 

@@ -47,10 +47,8 @@ def load_instructions(
 ) -> list[Conversation]:
     """Read and check a file of rows; all of it, or nothing.
 
-    Args:
-        path: Of the file, UTF-8.
-        answered: Whether each row has an output.
-        held_out: Rows whose requests must not occur in this file.
+    Each row has an output, unless it is only asked (not `answered`). No request of a
+    held-out row may occur.
 
     Raises:
         FaultyData: With every fault; see `jsonl.read_rows`.
@@ -65,9 +63,8 @@ def load_split(folder: Path, split: str) -> list[Conversation]:
     Training rows are held against both other sets, so that no held-out request can
     slip into training.
     """
-    held_out = []
-    if split == "train":
-        held_out = [*load_split(folder, "validation"), *load_split(folder, "stress")]
+    others = ("validation", "stress") if split == "train" else ()
+    held_out = [row for other in others for row in load_split(folder, other)]
     path = folder / f"{split}.jsonl"
     return load_instructions(path, answered=split != "stress", held_out=held_out)
 
@@ -94,8 +91,7 @@ def from_hub(
     Args:
         name: Such as `tatsu-lab/alpaca`.
         rows: How many.
-        seed: Of the order: the set is sorted by nothing that matters, but the first
-            rows of a file are no sample.
+        seed: Of the order; the first rows of a file are no sample.
         revision: Commit, or None for the newest.
 
     Raises:

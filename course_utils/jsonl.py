@@ -16,7 +16,7 @@ from reprlib import Repr
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from course_utils import CourseError
@@ -29,7 +29,6 @@ LINES = "one JSON object a line"
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what Python makes of such a byte
 FORMATS = {  # by the beginning of a file: what it is, and the way out
     "\x1f\udc8b": ("a gzip archive", "Unpack it: gunzip {}"),
-    "PK\x03\x04": ("a zip archive or an Excel table", "Unpack or export {}."),
     "PAR1": ("a Parquet table", "Export it: pandas.read_parquet('{}')"),
     "version https://git-lfs": ("a pointer of Git LFS", "Fetch {}: git lfs pull"),
     "<": ("a web page", "Download {} itself, not the page that shows it."),
@@ -49,9 +48,10 @@ SHAREGPT = "in it from to role (human is user, gpt is assistant), value to conte
 EXPECTED = {  # what pydantic words for programmers
     **dict.fromkeys(("list_type", "tuple_type", "frozen_set_type"), "a list"),
     **dict.fromkeys(("model_type", "dataclass_type", "dict_type"), "an object"),
-    **dict.fromkeys(("int_type", "int_parsing"), "a whole number"),
-    "string_type": "a string",
+    **{"string_type": "a string", "string_pattern_mismatch": "some text"},
+    "int_parsing": "a whole number",
 }
+Text = Annotated[str, Field(pattern=r"\S")]  # more than blanks
 
 
 @dataclass(frozen=True)
@@ -89,22 +89,10 @@ class FaultyData(CourseError, ValueError):
         super().__init__("\n".join([head, *lines, way_out]))
 
 
-# --- one value --------------------------------------------------------------------
-
-
 def refusal(expected: str, found: str = "", field: str = "") -> PydanticCustomError:
     """What a validator raises; without `found` the fault shows the value itself."""
     context = {"expected": expected, "found": found, "field": field}
     return PydanticCustomError("refusal", "{expected}", context)
-
-
-def _with_words(text: str) -> str:
-    if not text.strip():
-        raise refusal("some text")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_with_words)]  # more than blanks
 
 
 def _spelled(value: object) -> str:
@@ -117,13 +105,9 @@ def _spelled(value: object) -> str:
 def validated(
     form: TypeAdapter[Row], content: Any, file: str, line_of: Callable[[Place], int]
 ) -> tuple[Row | None, list[Fault]]:
-    """What a form makes of a file's content, or None and every fault.
+    """What a form makes of a file's content, or None; and every fault.
 
-    Args:
-        form: What is expected.
-        content: What was read.
-        file: Its name.
-        line_of: The line of a place within the content.
+    `line_of` gives the line of a place within the content.
     """
     try:
         return form.validate_python(content), []
@@ -147,9 +131,6 @@ def _problem(error: ErrorDetails) -> Problem:
         found = context["found"] or found
     steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in place]
     return "".join(steps).removeprefix(".") or "file", found, expected
-
-
-# --- JSON lines -------------------------------------------------------------------
 
 
 def read_text(path: Path) -> str:
@@ -277,7 +258,7 @@ def _faulty(
 ) -> FaultyData:
     """The faults; that all rows lack the same keys is one cause, and one fault."""
     fields = form.model_fields
-    there = list(dict.fromkeys(key for row in contents for key in row))[:20]
+    there = list(dict.fromkeys(key for row in contents for key in row))
     needed = [name for name, field in fields.items() if field.is_required()]
     lacking = [name for name in needed if name not in there]
     names = {key: RENAMED.get(key.lower(), key.lower()) for key in there}
@@ -285,15 +266,12 @@ def _faulty(
     if not lacking or (len(contents) < 2 and not ways):
         return FaultyData(faults)
     ways += [SHAREGPT] if "conversations" in there else []
-    found, expected = f"the keys {', '.join(there)}", f"the keys {', '.join(fields)}"
+    found, expected = f"the keys {', '.join(there[:20])}", ", ".join(fields)
     cause = Fault(file, 1, ", ".join(lacking), found, expected)
     others = [fault for fault in faults if fault.field not in lacking]
     rename = f"Rename {', '.join(ways)}. " if ways else ""
     number = "Give each row an id, such as its number." if "id" in lacking else ""
     return FaultyData([cause, *others], rename + number)
-
-
-# --- YAML -------------------------------------------------------------------------
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -339,13 +317,10 @@ def read_table(path: Path, entry: Any, below: str = "") -> dict[str, Any]:
     return made
 
 
-def _line(node: yaml.Node, place: Place) -> int:
+def _line(node: yaml.Node, place: Place, line: int = 1) -> int:
     """Where the last key of a place stands, as far as the file has it."""
-    line = 1
-    for step in place:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-        found = [pair for pair in pairs if pair[0].value == str(step)]
-        if not found:
-            break
-        line, node = found[0][0].start_mark.line + 1, found[0][1]
+    pairs = node.value if place and isinstance(node, yaml.MappingNode) else ()
+    for key, value in pairs:
+        if key.value == str(place[0]):
+            return _line(value, place[1:], key.start_mark.line + 1)
     return line

@@ -44,21 +44,13 @@ def _split(cell: Any) -> Any:
 
 @dataclass(frozen=True)
 class Film(_Named):
-    """One row of films.csv.
+    """One row of films.csv."""
 
-    Attributes:
-        title: Under which the film is known in English.
-        year: Of first release.
-        runtime_minutes: As commonly listed for the theatrical version.
-        genres: One to three, from a closed list.
-        pool: `train`, `validation` or `stress`: the set whose answers use it.
-    """
-
-    title: Text
-    year: int
-    runtime_minutes: int
-    genres: Annotated[tuple[Text, ...], BeforeValidator(_split)]
-    pool: Literal["train", "validation", "stress"]
+    title: Text  # under which the film is known in English
+    year: int  # of first release
+    runtime_minutes: int  # as commonly listed for the theatrical version
+    genres: Annotated[tuple[Text, ...], BeforeValidator(_split)]  # one to three
+    pool: Literal["train", "validation", "stress"]  # the set whose answers use it
 
 
 @dataclass(frozen=True)
@@ -82,10 +74,9 @@ def load_films(path: Path = MOVIES_FOLDER / "films.csv") -> Mapping[str, Film]:
     """
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     there, columns = reader.fieldnames or (), [field.name for field in fields(Film)]
-    if absent := [name for name in columns if name not in there]:
-        names = ", ".join(absent)
-        found = f"the columns {', '.join(there)}"
-        raise FaultyData([Fault(path.name, 1, names, found, ", ".join(columns))])
+    if absent := ", ".join(name for name in columns if name not in there):
+        found, expected = f"the columns {', '.join(there)}", ", ".join(columns)
+        raise FaultyData([Fault(path.name, 1, absent, found, expected)])
     form, films, faults = TypeAdapter(Film), {}, []
     for row in reader:
         line = reader.line_num
@@ -108,9 +99,9 @@ def load_movies(split: str, **checks: Any) -> list[Conversation]:
         split: Name of the file in data/movies.
         **checks: Passed on to `load_conversations`.
     """
-    path = MOVIES_FOLDER / f"{split}.jsonl"
     if split == "train":
         checks["held_out"] = [*load_movies("validation"), *load_movies("stress")]
+    path = MOVIES_FOLDER / f"{split}.jsonl"
     return load_conversations(path, answered=split != "stress", **checks)
 
 

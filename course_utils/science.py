@@ -28,19 +28,12 @@ PATH_VARIABLE = "ARC_EASY_JSONL"
 
 @dataclass(frozen=True)
 class ScienceQuestion:
-    """One question with its choices.
+    """One question with its choices."""
 
-    Attributes:
-        id: Unique in its file.
-        question: A question, or a sentence to be completed.
-        choices: Three to five texts.
-        answer: Position of the right choice, from 0.
-    """
-
-    id: str
-    question: str
-    choices: tuple[str, ...]
-    answer: int
+    id: str  # unique in its file
+    question: str  # or a sentence to be completed
+    choices: tuple[str, ...]  # three to five
+    answer: int  # position of the right choice, from 0
 
     @property
     def longest_is_right(self) -> bool:
@@ -79,9 +72,9 @@ def load_questions(path: Path = QUESTIONS) -> list[ScienceQuestion]:
 
 
 def _question(row: dict[str, Any]) -> ScienceQuestion:
-    choices = row["choices"]
-    answer = choices["label"].index(row["answerKey"])
-    return ScienceQuestion(row["id"], row["question"], tuple(choices["text"]), answer)
+    answer = row["choices"]["label"].index(row["answerKey"])
+    choices = tuple(row["choices"]["text"])
+    return ScienceQuestion(row["id"], row["question"], choices, answer)
 
 
 def _three_to_five(entries: list[str]) -> list[str]:

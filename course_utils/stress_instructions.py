@@ -15,13 +15,7 @@ from typing import Any
 from course_utils.answer_reading import Reading
 from course_utils.instructions import load_split
 from course_utils.places import DATA_FOLDER
-from course_utils.stress import (
-    Check,
-    Demonstration,
-    Roles,
-    StressSuite,
-    general_checks,
-)
+from course_utils.stress import Check, Demonstration, Roles, StressSuite, general_checks
 
 _OF_A_FORM = (
     *("short_fact", "list_of_n", "with_input_extract"),
@@ -59,10 +53,7 @@ def count_sentences(text: str) -> int:
 
 
 def _json_of(text: str) -> str | None:
-    """The JSON of a whole answer in one spelling; None for fences, prose, 10^5 digits.
-
-    Spelled, 34 is not "34", and true is not 1.
-    """
+    """JSON that is the whole answer, in one spelling: 34 is not "34", true is not 1."""
     try:
         return json.dumps(json.loads(text), sort_keys=True)
     except (ValueError, RecursionError):

@@ -68,9 +68,8 @@ def test_an_adapter_on_one_key_projection_is_counted_by_hand():
 
 def test_a_module_named_twice_is_counted_once():
     shape = ARCHITECTURES["smollm2-135m"]
-    assert shape.lora_parameters(8, ("q_proj", "q_proj")) == shape.lora_parameters(
-        8, ("q_proj",)
-    )
+    once, twice = (shape.lora_parameters(8, ("q_proj",) * n) for n in (1, 2))
+    assert once == twice
 
 
 @pytest.mark.parametrize(
@@ -96,10 +95,8 @@ def test_the_break_even_rank_is_half_the_width_of_a_square_matrix():
 @pytest.mark.parametrize("module", ALL_LINEAR)
 def test_past_the_break_even_rank_the_adapter_is_larger_than_the_matrix(name, module):
     shape = ARCHITECTURES[name]
-    rank, (inputs, outputs) = (
-        shape.break_even_rank(module),
-        shape.linear_shapes()[module],
-    )
+    rank = shape.break_even_rank(module)
+    inputs, outputs = shape.linear_shapes()[module]
     matrix = shape.layers * inputs * outputs
     assert shape.lora_parameters(rank, (module,)) <= matrix
     assert shape.lora_parameters(rank + 1, (module,)) > matrix

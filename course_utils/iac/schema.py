@@ -25,15 +25,12 @@ IAC_FOLDER = DATA_FOLDER / "iac"
 class BlockSchema:
     """What a resource, or a block within one, may and must hold.
 
-    Attributes:
-        required: Arguments and blocks without which the provider refuses it.
-        optional: Arguments that may stand there.
-        blocks: Nested blocks by name. A name that is also in `optional` may be
-            written both ways, `ingress { … }` and `ingress = [ … ]`.
+    A nested block whose name is also in `optional` may be written both ways,
+    `ingress { … }` and `ingress = [ … ]`.
     """
 
-    required: tuple[str, ...] = ()
-    optional: frozenset[str] = frozenset()
+    required: tuple[str, ...] = ()  # arguments and blocks
+    optional: frozenset[str] = frozenset()  # arguments
     blocks: Mapping[str, BlockSchema] = field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -52,15 +49,12 @@ class BlockSchema:
 class KindSchema:
     """What a Kubernetes kind may and must hold.
 
-    Attributes:
-        api_versions: Those under which the kind is served; at least one.
-        required: Dotted paths; through a list, each element must have it.
-        fields: Field names by the path of their parent; "" is the manifest itself.
-            Below a path that is not listed (labels, data), any name is right.
+    `fields` has names by the path of their parent; "" is the manifest itself. Below a
+    path that is not listed (labels, data), any name is right.
     """
 
-    api_versions: tuple[str, ...]
-    required: tuple[str, ...] = ()
+    api_versions: tuple[str, ...]  # those under which the kind is served
+    required: tuple[str, ...] = ()  # dotted paths; through a list, in each element
     fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @model_validator(mode="after")
