@@ -2,15 +2,23 @@ import re
 
 import pytest
 
-from course_utils.claims import load_claims
+from course_utils.claims import FaultyBank, load_claims
 from course_utils.evidence import load_evidence, render
-from course_utils.interview import Question, load_questions, show_cards
+from course_utils.interview import Cards, Question, load_questions, show_cards
 
 QUESTIONS = load_questions()
 
 
 def question(answer: str, trap: str = "none") -> Question:
-    return Question("Q00", "01", "?", answer, trap, ("S0 Q1",), ("C009",))
+    return Question(
+        id="Q00",
+        notebook="01",
+        question="<b>?",
+        answer=answer,
+        trap=trap,
+        seeds=["S0 <b>"],
+        claims=["C009"],
+    )
 
 
 def test_a_typed_number_is_found_wherever_it_hides():
@@ -69,6 +77,24 @@ def test_a_card_shows_question_answer_trap_and_verdicts():
     assert html.count("<details>") == 5 and html.count("The trap.") == 5
     assert "C009 (wrong)" in html and "Asked in S0 Q2" in html
     assert not re.search(r"\{C\d", html)
+
+
+def test_markup_in_a_card_is_shown_and_not_obeyed():
+    html = Cards((question("<b>answer", "<b>trap"),), {})._repr_html_()
+    assert html.count("&lt;b&gt;") == 4  # question, answer, trap, seed
+    assert html.count("<b>") == 2  # the title, the words "The trap."
+
+
+def test_every_fault_of_the_questions_is_named_with_its_id(tmp_path):
+    path = tmp_path / "questions.yaml"
+    path.write_text("Q01: {notebook: 1, seeds: S0}\nQ02: {trick: none, claims: [9]}")
+    with pytest.raises(FaultyBank, match="nothing was loaded") as caught:
+        load_questions(path)
+    for fault in ("Q01.notebook", "Q01.seeds", "Q02.trick", "Q02.claims.0", "Q02.trap"):
+        assert f"  {fault}: found" in str(caught.value)
+    path.write_text("Q01: {}\nQ01: {}")
+    with pytest.raises(FaultyBank, match="Q01 twice"):
+        load_questions(path)
 
 
 def test_a_notebook_without_questions_is_an_error():
