@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from course_utils.data import Conversation
 
-PIECE = 3  # words; shorter pieces repeat in any text
+_PIECE = 3  # words; shorter pieces repeat in any text
 # Of the 449 written answers about films none repeats a single piece of three words.
 # Whoever lets one piece in five be a repetition is generous.
 LEAST_DISTINCT_SHARE = 0.8
@@ -19,26 +19,18 @@ LEAST_DISTINCT_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer beside its prompt, as the checks see it.
-
-    Attributes:
-        prompt: A row of the stress prompts.
-        text: The answer.
-        stopped: Whether the model ended it, rather than the limit.
-    """
+    """An answer beside its stress prompt; `stopped` if the model ended it itself."""
 
     prompt: Conversation
     text: str
     stopped: bool
 
 
-def distinct_share(text: str, piece: int = PIECE) -> float:
+def distinct_share(text: str, piece: int = _PIECE) -> float:
     """Distinct pieces of `piece` words over all of them; 1 when nothing repeats.
 
     Longer texts repeat more by nature: compare texts of like length. A text of
     fewer words than a piece repeats nothing.
-
-    Source: distinct-n, Li et al. 2016, arXiv:1510.03055, §5 (recalled).
     """
     words = re.findall(r"\w+", text.casefold())
     pieces = [tuple(words[i : i + piece]) for i in range(len(words) - piece + 1)]

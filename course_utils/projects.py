@@ -29,14 +29,8 @@ from course_utils.recipes import (
 from course_utils.rewards import Reward, score
 from course_utils.stress import StressSuite
 from course_utils.stress_iac import iac_suite
-from course_utils.stress_instructions import (
-    HEADING,
-    MOST_WORDS,
-    instruction_suite,
-)
+from course_utils.stress_instructions import HEADING, MOST_WORDS, instruction_suite
 from course_utils.stress_movies import movie_suite
-
-AnswerCheck = Callable[[Conversation, str], bool]
 
 
 @dataclass(frozen=True)
@@ -60,12 +54,12 @@ class Project:
     form: str
     follows_form: Callable[[str], bool]
     spoilt: Callable[[str], Mapping[str, str]]
-    answer_checks: Mapping[str, AnswerCheck]
+    answer_checks: Mapping[str, Callable[[Conversation, str], bool]]
     subject: Callable[[str], str | None]
     suite: Callable[[], StressSuite]
 
 
-def _states_right_facts(text: str) -> bool:
+def _has_right_facts(_row: Conversation, text: str) -> bool:
     stated = parse_answer(text)
     return stated is not None and not wrong_facts(stated, load_films())
 
@@ -78,9 +72,9 @@ def _states_what_fits(row: Conversation, text: str) -> bool:
     return set(broken_constraints(stated, row.notes["constraints"])) <= set(allowed)
 
 
-def _names_a_film(text: str) -> bool:
+def _film(text: str) -> str | None:
     stated = parse_answer(text)
-    return stated is not None and stated.name in load_films()
+    return stated and stated.name
 
 
 MOVIES = Project(
@@ -95,10 +89,10 @@ MOVIES = Project(
     answer_checks={
         "in the form": lambda row, text: follows_form(text),
         "facts as stated\nfit the wish": _states_what_fits,
-        "film is in\nthe table": lambda row, text: _names_a_film(text),
-        "its facts\nare right": lambda row, text: _states_right_facts(text),
+        "film is in\nthe table": lambda row, text: _film(text) in load_films(),
+        "its facts\nare right": _has_right_facts,
     },
-    subject=lambda text: (stated := parse_answer(text)) and stated.name,
+    subject=_film,
     suite=movie_suite,
 )
 
@@ -126,14 +120,20 @@ INSTRUCTIONS = Project(
         "half to twice as\nlong as written": _is_as_long,
         "word for word\nas written": lambda row, text: text.strip() == row.answer,
     },
-    subject=lambda text: text.casefold(),
+    subject=str.casefold,
     suite=instruction_suite,
 )
 
 
 def _reward(row: Conversation, text: str) -> Reward:
-    """Of an answer to a row with an answer: what that one holds is expected."""
-    return score(text, expectation(row.answer), load_schema())
+    """Of an answer, when what the row's own answer holds is expected of it."""
+    expected = expectation(row.answer)
+    if expected is None:
+        raise ValueError(
+            f"{row.id}: the written answer {row.answer[:40]!r} is no code that parses, "
+            "so it says nothing about what an answer must hold. Mend that row."
+        )
+    return score(text, expected, load_schema())
 
 
 def _is_code(text: str) -> bool:
@@ -155,7 +155,7 @@ INFRASTRUCTURE = Project(
         "required\nis there": lambda row, text: _reward(row, text).required == 1,
         "no invented\nname": lambda row, text: _reward(row, text).known == 1,
     },
-    subject=lambda text: text,
+    subject=str,
     suite=iac_suite,
 )
 PROJECTS = {

@@ -16,16 +16,12 @@ from course_utils.answer_reading import repeats_little, stops
 from course_utils.data import Conversation
 from course_utils.generation import Generated
 
-EVERY = "every answer can be judged so"
-
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that an answer can get right or wrong.
+    """One thing that an answer can get right or wrong: a short name, a question.
 
     Attributes:
-        name: Short, for tables.
-        question: What it asks of an answer.
         groups: Prompts that it applies to.
         reason: Why it applies to these.
         passes: The verdict on a reading of its suite.
@@ -57,10 +53,9 @@ class Roles:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A good answer and what can be wrong with it, to try the checks on.
+    """Answers to one stress prompt, to try the checks on.
 
     Attributes:
-        prompt_id: Of the stress prompt that it answers.
         good: An answer that passes every check.
         spoilt: By the name of the fault: the spoilt text, and whether it was ended.
         nonsense: An answer that passes every check and helps nobody.
@@ -83,7 +78,6 @@ class StressSuite:
             prompt, text, whether it was ended.
         roles: What the checks stand for.
         parts: Names of checks that another one sums up.
-        demonstration: Good, spoilt and empty answers.
         shown: Prompt ids by what notebook 05 shows with them: `first`, `unasked`
             (the taught answer is wrong there), `unusual`, `edge`.
         trap: Group whose prompts tempt the model to do something else.
@@ -106,32 +100,26 @@ class StressSuite:
     @property
     def groups(self) -> tuple[str, ...]:
         """In the order of the checks' own lists, then of the prompts."""
-        listed = [group for check in self.checks for group in check.groups]
         there = {prompt.notes["group"] for prompt in self.prompts}
-        return tuple(group for group in dict.fromkeys(listed) if group in there)
+        return tuple(group for group in self._judged_groups if group in there)
+
+    @property
+    def _judged_groups(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(g for check in self.checks for g in check.groups))
 
     def check(self, name: str) -> Check:
-        """A check by its name.
-
-        Raises:
-            KeyError: If there is none of that name.
-        """
-        for check in self.checks:
-            if check.name == name:
-                return check
-        known = ", ".join(check.name for check in self.checks)
-        raise KeyError(f"No check {name!r}; there are {known}.")
+        """A check by its name; KeyError if there is none of that name."""
+        by_name = {check.name: check for check in self.checks}
+        if name not in by_name:
+            raise KeyError(f"No check {name!r}; there are {', '.join(by_name)}.")
+        return by_name[name]
 
     def prompt(self, prompt_id: str) -> Conversation:
-        """A prompt by its id.
-
-        Raises:
-            KeyError: If there is none of that id.
-        """
-        for prompt in self.prompts:
-            if prompt.id == prompt_id:
-                return prompt
-        raise KeyError(f"No stress prompt {prompt_id!r}.")
+        """A prompt by its id; KeyError if there is none of that id."""
+        by_id = {prompt.id: prompt for prompt in self.prompts}
+        if prompt_id not in by_id:
+            raise KeyError(f"No stress prompt {prompt_id!r}.")
+        return by_id[prompt_id]
 
     def judge(self, prompt: Conversation, answer: Generated) -> dict[str, bool]:
         """Verdicts of the checks that apply to a prompt's group, by their names.
@@ -140,22 +128,23 @@ class StressSuite:
             ValueError: If no check names the group: then nobody decided what is right.
         """
         group = prompt.notes["group"]
-        applying = [check for check in self.checks if group in check.groups]
-        if not applying:
-            known = ", ".join(dict.fromkeys(g for c in self.checks for g in c.groups))
+        if group not in self._judged_groups:
             raise ValueError(
-                f"{prompt.id} is of group {group!r}, expected one of {known}. For a "
-                "new group, say in the suite which checks apply to it."
+                f"{prompt.id} is of group {group!r}, expected one of "
+                f"{', '.join(self._judged_groups)}. For a new group, say in the suite "
+                "which checks apply to it."
             )
         reading = self.read(prompt, answer.text, answer.stopped)
+        applying = [check for check in self.checks if group in check.groups]
         return {check.name: check.passes(reading) for check in applying}
 
 
 def general_checks(groups: tuple[str, ...]) -> tuple[Check, Check]:
     """The two that fit any answer to any prompt: it ends, and is no loop."""
+    reason = "every answer can be judged so"
     ended = "Did the model end it, before the limit?"
     distinct = "Are four of five pieces of three words distinct?"
     return (
-        Check("stops", ended, groups, EVERY, stops),
-        Check("repeats little", distinct, groups, EVERY, repeats_little),
+        Check("stops", ended, groups, reason, stops),
+        Check("repeats little", distinct, groups, reason, repeats_little),
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils.data import Conversation
 from course_utils.generation import Generated, Sampling
+from course_utils.places import write_jsonl
 from course_utils.stress import StressSuite
 
 
@@ -53,11 +53,11 @@ def judge_all(
     model: str,
     sampling: Sampling | None = None,
 ) -> list[Trial]:
-    """Judge one model's answers to all prompts.
+    """Judge one model's answers to all prompts of a suite, in their order.
 
     Args:
-        suite: Its prompts, in their order, were asked; its checks judge.
-        answers: One each.
+        suite: Its checks judge.
+        answers: One to each prompt.
         model: `base` or `tuned`.
         sampling: With which the answers were drawn; None if greedily.
 
@@ -77,22 +77,20 @@ def save_trials(trials: Iterable[Trial], path: Path) -> int:
     Returns:
         Number of lines.
     """
-    lines = [
-        json.dumps(
-            {
-                "prompt": trial.prompt.id,
-                "group": trial.group,
-                "request": trial.prompt.request,
-                "model": trial.model,
-                "decoding": "greedy" if trial.seed is None else "sampled",
-                "seed": trial.seed,
-                "answer": trial.answer.text,
-                "stopped": trial.answer.stopped,
-                "verdicts": dict(trial.verdicts),
-            },
-            ensure_ascii=False,
-        )
-        for trial in trials
-    ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return len(lines)
+    rows = [_row(trial) for trial in trials]
+    write_jsonl(path, rows)
+    return len(rows)
+
+
+def _row(trial: Trial) -> dict[str, object]:
+    return {
+        "prompt": trial.prompt.id,
+        "group": trial.group,
+        "request": trial.prompt.request,
+        "model": trial.model,
+        "decoding": "greedy" if trial.seed is None else "sampled",
+        "seed": trial.seed,
+        "answer": trial.answer.text,
+        "stopped": trial.answer.stopped,
+        "verdicts": dict(trial.verdicts),
+    }

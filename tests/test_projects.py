@@ -1,6 +1,7 @@
 import pytest
 
 from course_utils.adapters import load_splits
+from course_utils.data import Conversation
 from course_utils.generation import Generated
 from course_utils.projects import PROJECTS, chosen_project
 from course_utils.recipes import RECIPES
@@ -42,6 +43,14 @@ def test_the_checks_of_an_answer_can_fail(project):
     _, validation = splits(project)
     for name, passes in project.answer_checks.items():
         assert not passes(validation[0], "I am sorry, I cannot do that. " * 20), name
+
+
+def test_a_row_whose_own_answer_is_no_code_is_named():
+    said = (("user", "?"), ("assistant", "No"))
+    messages = tuple({"role": role, "content": text} for role, text in said)
+    passes = PROJECTS["inframind"].answer_checks["no invented\nname"]
+    with pytest.raises(ValueError, match="x: the written answer 'No' is no code"):
+        passes(Conversation("x", messages), 'kind: "Pod"')
 
 
 @EVERY

@@ -111,7 +111,7 @@ def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
     greedy = judge_all(suite, answers, model="tuned")
     assert save_trials([*drawn, *greedy], tmp_path / "stress.jsonl") == 4
     text = (tmp_path / "stress.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
+    rows = [json.loads(line) for line in text.split("\n")[:-1]]
     assert [(row["model"], row["decoding"], row["seed"]) for row in rows] == [
         *[("base", "sampled", 5)] * 2,
         *[("tuned", "greedy", None)] * 2,
