@@ -1,8 +1,4 @@
-"""Blind A/B rating: shuffled sides, votes in a file, and what they say together.
-
-The rater sees two answers and not whose they are. Each vote is written at once, so
-that a closed notebook loses nothing. See `rating_widget` for the buttons.
-"""
+"""Blind A/B rating: the rater sees two answers and not whose they are."""
 
 from __future__ import annotations
 
@@ -22,17 +18,12 @@ CHOICES = ("left", "tie", "right")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to one request; which is whose stays hidden from the rater.
-
-    Attributes:
-        first: Answer of the reference, such as the base model.
-        second: Answer of the model that is tried.
-    """
+    """Two answers to one request; which is whose stays hidden from the rater."""
 
     id: str
     request: str
-    first: str
-    second: str
+    first: str  # of the reference, such as the base model
+    second: str  # of the model that is tried
 
 
 @dataclass(frozen=True)
@@ -48,13 +39,13 @@ class ShownPair:
 class BlindRating:
     """Pairs in a shuffled order, with shuffled sides, and the votes so far.
 
-    Votes belong to these answers in this shuffle. Other answers, another order or
-    seed have a file of their own, and earlier files stay as they are.
+    Each vote is written at once. Votes belong to these answers in this shuffle: other
+    answers, another order or seed have a file of their own, and no file is changed.
 
     Args:
         pairs: At least one, with unique ids.
-        votes_path: Such as `votes.jsonl`; the votes are in `path`, `votes-<digest of
-            pairs and seed>.jsonl`, which is made when missing and else gone on with.
+        votes_path: Such as `votes.jsonl`; the votes are in `path`, which also has a
+            digest of pairs and seed in its name, and are gone on with.
         seed: Of order and sides.
         names: Of the first and the second answer of each pair.
 
@@ -124,8 +115,6 @@ class BlindRating:
 
     def vote(self, choice: str) -> None:
         """Vote `left`, `right` or `tie` on the current pair.
-
-        The vote is in the file before this returns.
 
         Raises:
             ValueError: If the choice is another, or every pair is rated.

@@ -31,11 +31,8 @@ class Case:
     """One call of the learner's function and what it must return.
 
     Attributes:
-        arguments: Passed in order.
-        expected: The right result.
-        mistakes: Wrong results that a known mistake gives, with what it was. Pairs
-            where a mapping would not do: in one, 1, True and 1.0 are one key, and a
-            list is no key at all.
+        mistakes: Wrong results with the mistake that gives them. Pairs where a mapping
+            would not do: in one, 1, True and 1.0 are one key, and a list is none.
         tolerance: Error allowed for numbers, relative above 1 and absolute below.
     """
 
@@ -46,13 +43,10 @@ class Case:
 
 
 def check(attempt: Callable, *cases: Case) -> str:
-    """Try the learner's function on each case.
+    """Try the learner's function on each case; a line for the notebook.
 
     Numbers, arrays and tensors of any type count by their values, lists and tuples
     by what they hold; True is not 1.
-
-    Returns:
-        A line for the notebook: right, or not attempted yet.
 
     Raises:
         WrongAnswer: At the first case that fails, naming the likely mistake.
@@ -67,16 +61,16 @@ def check(attempt: Callable, *cases: Case) -> str:
 
 
 def _message(name: str, case: Case, found: object) -> str:
-    call = f"{name}({', '.join(map(repr, case.arguments))})"
+    told = f"{name}({', '.join(map(repr, case.arguments))}) gave {found!r}"
     known = case.mistakes
     for wrong, mistake in known.items() if isinstance(known, Mapping) else known:
         if _same(found, wrong, case.tolerance):
-            return f"{call} gave {found!r}: {mistake}"
-    return f"{call} gave {found!r}, expected {case.expected!r}."
+            return f"{told}: {mistake}"
+    return f"{told}, expected {case.expected!r}."
 
 
 def _same(found: Any, expected: Any, tolerance: float) -> bool:
-    found, expected = _plain(found), _plain(expected)
+    found, expected = _as_plain(found), _as_plain(expected)
     if isinstance(expected, list | tuple):
         if not isinstance(found, list | tuple) or len(found) != len(expected):
             return False
@@ -88,9 +82,8 @@ def _same(found: Any, expected: Any, tolerance: float) -> bool:
     return type(found) is type(expected) and bool(found == expected)
 
 
-def _plain(value: Any) -> Any:
-    """Python's own number or list in place of numpy's, torch's or pandas'."""
-    return value.tolist() if hasattr(value, "tolist") else value
+def _as_plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value  # numpy, torch, pandas
 
 
 def _is_number(value: object) -> bool:

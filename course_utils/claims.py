@@ -1,8 +1,4 @@
-"""The claim bank: what the interview sources claim, and what is right instead.
-
-`data/interview/claims.yaml` states for each claim what a cell must find and how far
-it may move; `evidence.Ledger` holds computed values against that.
-"""
+"""The claim bank: what the interview sources claim, and what is right instead."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
@@ -26,24 +22,27 @@ class FaultyBank(CourseError, ValueError):
     """A bank cannot be used; the message lists everything wrong with it."""
 
 
-class Entry(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
-    """An entry of a bank: its own fields and no others, of these very types."""
+class Strict(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
+    """Its own fields and no others, of these very types."""
 
 
-class Expectation(Entry, validate_by_name=True, validate_by_alias=True):
-    """What a value must be: `expected` and `tolerance`, or `min` and `max`.
+class Entry(Strict):
+    """An entry of a bank; its key there is its id."""
+
+    id: str = ""
+
+
+class Expectation(Strict, validate_by_name=True, validate_by_alias=True):
+    """What a value must be: `expected` ± `tolerance`, or `min` to `max`, inclusive.
 
     Attributes:
-        tolerance: How far from `expected` the value may be, in the unit.
-        minimum: Inclusive; `min` in the bank.
-        maximum: Inclusive; `max` in the bank.
         profile: The bounds hold only there. Without one they hold everywhere if the
             claim is of arithmetic, else on the profile that is published.
     """
 
     unit: str
     expected: float | None = None
-    tolerance: float = Field(0.0, ge=0)
+    tolerance: float = Field(0.0, ge=0)  # absolute, in the unit
     minimum: float | None = Field(None, alias="min")
     maximum: float | None = Field(None, alias="max")
     profile: Literal["nano", "cpu", "t4"] | None = None
@@ -82,24 +81,15 @@ class Expectation(Entry, validate_by_name=True, validate_by_alias=True):
 
 
 class Claim(Entry):
-    """A statement of the seeds, judged.
+    """A statement of the seeds, judged."""
 
-    Attributes:
-        seed: Document and question that make it.
-        right: The right statement; its numbers are references `{C009.key}`.
-        notebook: Number of the notebook that settles it.
-        source: Paper, documentation, or `arithmetic`.
-        values: Expectations by key.
-    """
-
-    id: str
-    seed: str
+    seed: str  # document and question that make it
     claim: str
     verdict: Literal["right", "imprecise", "depends", "wrong"]
-    right: str
+    right: str  # the right statement; its numbers are references `{C009.key}`
     kind: Literal["arithmetic", "measured", "read"]
-    notebook: str
-    source: str
+    notebook: str  # number of the one that settles it
+    source: str  # paper, documentation, or `arithmetic`
     values: Mapping[str, Expectation] = {}
 
 
@@ -131,7 +121,8 @@ def read_bank(path: Path, kind: type[AnyEntry]) -> dict[str, AnyEntry]:
     """
     try:
         bank = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-        return TypeAdapter(dict[str, kind]).validate_python(_with_ids(bank))
+        entries = TypeAdapter(dict[str, kind]).validate_python(bank)
+        return {key: row.model_copy(update={"id": key}) for key, row in entries.items()}
     except ValidationError as error:
         faults = [
             f"{'.'.join(map(str, fault['loc'])) or 'the file'}: "
@@ -145,12 +136,3 @@ def read_bank(path: Path, kind: type[AnyEntry]) -> dict[str, AnyEntry]:
         f"{len(faults)} faults in {path.name}; nothing was loaded:\n  {listed}\n"
         "Mend these entries and load it again."
     )
-
-
-def _with_ids(bank: Any) -> Any:
-    if not isinstance(bank, dict):
-        return bank
-    return {
-        key: {**entry, "id": key} if isinstance(entry, dict) else entry
-        for key, entry in bank.items()
-    }

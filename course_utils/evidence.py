@@ -1,8 +1,6 @@
 """The evidence ledger: which number was computed where, and does it hold?
 
-`Ledger.record` holds a computed value against the claim bank at once: an arithmetic
-value on every machine, a measured one on the profile whose bounds the bank gives.
-What is recorded lands in `runs/evidence-<profile>/`, and `make publish` gathers it
+What notebooks record lands in `runs/evidence-<profile>/`, and `make publish` gathers it
 in `data/interview/evidence.json`, from which every answer takes its numbers.
 """
 
@@ -34,8 +32,8 @@ class Refuted(CourseError, AssertionError):
 class Ledger:
     """Collects what one notebook computes and holds it against the claim bank.
 
-    The bank's measured bounds are those of the published recipe with its own model.
-    With another recipe or model they are not held, and the records lie elsewhere.
+    Arithmetic holds on every machine, a measured bound on its profile, and for the
+    published recipe with its own model: others record in folders of their own.
 
     Args:
         notebook: Number of the notebook, such as `01`.
@@ -56,27 +54,19 @@ class Ledger:
         if profile.model_override:
             others.append(re.sub(r"\W+", "-", profile.model_override)[-100:])
         self._same_model = not others
+        self.is_published = self._same_model and self.profile == PUBLISHED_PROFILE
         folder = folder or runs_folder() / "-".join(["evidence", self.profile, *others])
         self.path = folder / f"{notebook}.json"
         self.rows: dict[tuple[str, str], Row] = {}
 
-    @property
-    def is_published(self) -> bool:
-        """Whether profile, recipe and model are those of the published numbers."""
-        return self._same_model and self.profile == PUBLISHED_PROFILE
-
     def record(self, claim_id: str, **values: float) -> Settled:
-        """Record what a cell computed for a claim.
+        """Record what a cell computed for a claim such as `C009`, and show it.
 
         The first record of a run replaces the file of an earlier one.
 
         Args:
-            claim_id: Such as `C009`.
             **values: Computed numbers by their key in the claim bank; NaN or
                 infinity where this machine could not measure one.
-
-        Returns:
-            The verdict with the numbers, shown by a notebook as two lines.
 
         Raises:
             KeyError: If the claim or a key is not in the bank.
@@ -86,22 +76,13 @@ class Ledger:
             raise KeyError(f"{claim_id} is not in data/interview/claims.yaml")
         claim = load_claims()[claim_id]
         numbers = {key: float(value) for key, value in values.items()}
-        for key, value in numbers.items():
-            self._hold(claim, key, value)
-        for key, value in numbers.items():
-            self.rows[claim_id, key] = {
-                "claim": claim_id,
-                "key": key,
-                "value": value if isfinite(value) else None,
-                "unit": claim.values[key].unit,
-                "notebook": self.notebook,
-                "profile": self.profile,
-                "kind": claim.kind,
-            }
+        self.rows |= {
+            (claim_id, key): self._row(claim, key, numbers[key]) for key in numbers
+        }
         write_json(self.path, list(self.rows.values()))
         return Settled(claim, numbers)
 
-    def _hold(self, claim: Claim, key: str, value: float) -> None:
+    def _row(self, claim: Claim, key: str, value: float) -> Row:
         if key not in claim.values:
             raise KeyError(
                 f"{claim.id} has no value {key!r}; it has "
@@ -111,15 +92,22 @@ class Ledger:
         everywhere = claim.kind == "arithmetic" and expectation.profile is None
         here = self.profile == (expectation.profile or PUBLISHED_PROFILE)
         held = everywhere or (here and self._same_model)
-        required = held or self.is_published
-        if (held and not expectation.allows(value)) or (
-            required and not isfinite(value)
-        ):
+        needed = held or self.is_published
+        if (held and not expectation.allows(value)) or (needed and not isfinite(value)):
             raise Refuted(
                 f"{claim.id}.{key} is {value:,.12g}, the claim bank expects "
                 f"{expectation}. Either this cell or data/interview/claims.yaml "
                 "is wrong: find out which, and mend that one."
             )
+        return {
+            "claim": claim.id,
+            "key": key,
+            "value": value if isfinite(value) else None,
+            "unit": expectation.unit,
+            "notebook": self.notebook,
+            "profile": self.profile,
+            "kind": claim.kind,
+        }
 
     def missing(self) -> list[str]:
         """Values that the bank expects of this notebook and no cell recorded."""

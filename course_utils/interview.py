@@ -27,30 +27,19 @@ _NUMBER_WORDS = re.compile(
     r"|hundred|thousand|million|billion|trillion)\b",
     re.IGNORECASE,
 )
-_WORDS_PER_MINUTE = 150  # unhurried speech
+_WORDS_PER_MINUTE = 150  # of unhurried speech
 _Texts = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists
 
 
 class Question(Entry):
-    """One interview question.
+    """One interview question; its numbers are references `{C009.key}`."""
 
-    Attributes:
-        id: Such as `Q01`.
-        notebook: Number of the notebook that settles it.
-        question: As an interviewer asks it.
-        answer: 30 to 60 seconds of speech; numbers are references `{C009.key}`.
-        trap: What a weak answer says, and why it is wrong.
-        seeds: Where the question comes from.
-        claims: Ids of the claims that answer and trap rest on.
-    """
-
-    id: str
-    notebook: str
+    notebook: str  # number of the one that settles it
     question: str
-    answer: str
-    trap: str
-    seeds: _Texts
-    claims: _Texts
+    answer: str  # 30 to 60 seconds of speech
+    trap: str  # what a weak answer says, and why it is wrong
+    seeds: _Texts  # where the question comes from
+    claims: _Texts  # ids of those that answer and trap rest on
 
     def references(self) -> set[tuple[str, str]]:
         """(claim id, key) of each number in answer and trap."""
@@ -63,14 +52,8 @@ class Question(Entry):
         return re.findall(r"\S*\d\S*", text) + _NUMBER_WORDS.findall(text)
 
 
-def load_questions(
-    path: Path = INTERVIEW_FOLDER / "questions.yaml",
-) -> list[Question]:
-    """The question bank, in order.
-
-    Raises:
-        FaultyBank: See `read_bank`.
-    """
+def load_questions(path: Path = INTERVIEW_FOLDER / "questions.yaml") -> list[Question]:
+    """The question bank, in order; see `read_bank`."""
     return list(read_bank(path, Question).values())
 
 
@@ -81,41 +64,36 @@ class Cards:
     questions: tuple[Question, ...]
     evidence: Mapping[str, Mapping[str, float]]
 
+    def _texts(self, question: Question) -> tuple[str, str, str]:
+        """Title, answer and trap."""
+        filled = (render(t, self.evidence) for t in (question.answer, question.trap))
+        return f"{question.id}. {question.question}", *filled
+
     def _repr_html_(self) -> str:
-        return "\n".join(self._card(question) for question in self.questions)
+        return "\n".join(map(self._card, self.questions))
 
     def _card(self, question: Question) -> str:
-        answer = render(question.answer, self.evidence)
+        title, answer, trap = map(escape, self._texts(question))
         seconds = round(60 * len(answer.split()) / _WORDS_PER_MINUTE / 5) * 5
-        title = escape(f"{question.id}. {question.question}")
-        trap = escape(render(question.trap, self.evidence))
+        claims = load_claims()
+        settled = (f"{key} ({claims[key].verdict})" for key in question.claims)
+        origin = f"Asked in {', '.join(question.seeds)}. Settles {', '.join(settled)}."
         return (
             f"<details><summary><b>{title}</b></summary>\n"
-            f"<p>{escape(answer)} <i>(about {seconds} s)</i></p>\n"
+            f"<p>{answer} <i>(about {seconds} s)</i></p>\n"
             f"<p><b>The trap.</b> {trap}</p>\n"
-            f"<p><small>{escape(_provenance(question))}</small></p></details>"
+            f"<p><small>{escape(origin)}</small></p></details>"
         )
 
     def __repr__(self) -> str:
+        cards = map(self._texts, self.questions)
         return "\n\n".join(
-            f"{q.id}. {q.question}\n{render(q.answer, self.evidence)}\n"
-            f"The trap: {render(q.trap, self.evidence)}"
-            for q in self.questions
+            f"{q}\n{answer}\nThe trap: {trap}" for q, answer, trap in cards
         )
 
 
-def _provenance(question: Question) -> str:
-    claims = load_claims()
-    settled = (f"{key} ({claims[key].verdict})" for key in question.claims)
-    return f"Asked in {', '.join(question.seeds)}. Settles {', '.join(settled)}."
-
-
 def show_cards(notebook: str, ledger: Ledger | None = None) -> Cards:
-    """The cards of a notebook, with the published numbers filled in.
-
-    Args:
-        notebook: Number, such as `01`.
-        ledger: This run's records; used on the profile that is published.
+    """The cards of a notebook such as `01`, with numbers as in `current_evidence`.
 
     Raises:
         ValueError: If the bank has no question of that notebook.

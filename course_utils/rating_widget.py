@@ -53,20 +53,17 @@ def rating_widget(rating: BlindRating) -> widgets.VBox:
     buttons = {key: widgets.Button(description=text) for key, text in _LABELS.items()}
     back = widgets.Button(description="take back")
 
-    def refresh() -> None:
+    def click(act: Callable[[], object], _button: object = None) -> None:
+        act()
         for button in buttons.values():
             button.disabled = rating.current is None
         back.disabled = not rating.votes
         page.value = _page(rating)
 
-    def click(act: Callable[[], None], _button: widgets.Button) -> None:
-        act()
-        refresh()
-
     for choice, button in buttons.items():
         button.on_click(partial(click, partial(rating.vote, choice)))
     back.on_click(partial(click, rating.take_back))
-    refresh()
+    click(lambda: None)
     return widgets.VBox([page, widgets.HBox([*buttons.values(), back])])
 
 

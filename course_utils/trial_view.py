@@ -13,33 +13,29 @@ from course_utils.trials import Trial
 
 @dataclass(frozen=True)
 class TrialView:
-    """Answers with the names of the checks that they fail.
+    """Answers with the names of the checks that they fail, group by group.
 
-    HTML folds them by group, so that all of them fit into one output; plain text
-    shows the same one after the other.
+    HTML folds the groups, so that all of them fit into one output.
     """
 
     trials: tuple[Trial, ...]
 
-    def _by_group(self) -> dict[str, list[Trial]]:
-        groups: dict[str, list[Trial]] = {}
-        for trial in self.trials:
-            groups.setdefault(trial.group, []).append(trial)
-        return groups
-
     def _repr_html_(self) -> str:
+        cards: dict[str, list[str]] = {}
+        for trial in self.trials:
+            cards.setdefault(trial.group, []).append(_card(trial))
         return "\n".join(
-            f"<details><summary><b>{escape(group.replace('_', ' '))}: {len(trials)}</b>"
-            f"</summary>{''.join(map(_card, trials))}</details>"
-            for group, trials in self._by_group().items()
+            f"<details><summary><b>{escape(group.replace('_', ' '))}: {len(shown)}</b>"
+            f"</summary>{''.join(shown)}</details>"
+            for group, shown in cards.items()
         )
 
     def __repr__(self) -> str:
+        order = list(dict.fromkeys(trial.group for trial in self.trials))
         return "\n\n".join(
-            f"[{trial.prompt.id}, {group}, {trial.model}, {trial.draw}] fails: "
+            f"[{trial.prompt.id}, {trial.group}, {trial.model}, {trial.draw}] fails: "
             f"{_failed(trial)}\n> {trial.prompt.request.strip()}\n{trial.answer.text}"
-            for group, trials in self._by_group().items()
-            for trial in trials
+            for trial in sorted(self.trials, key=lambda trial: order.index(trial.group))
         )
 
 
@@ -50,8 +46,7 @@ def _failed(trial: Trial) -> str:
 def _card(trial: Trial) -> str:
     head = escape(f"{trial.prompt.id} · {trial.draw} · fails: {_failed(trial)}")
     return (
-        f"<p><small>{head}</small><br>"
-        f"<i>{as_html(trial.prompt.request.strip())}</i></p>"
+        f"<p><small>{head}</small><br><i>{as_html(trial.prompt.request.strip())}</i></p>"
         "<blockquote style='white-space:pre-wrap'>"
         f"{as_html(trial.answer.text)}</blockquote>"
     )

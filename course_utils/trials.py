@@ -14,21 +14,13 @@ from course_utils.stress import StressSuite
 
 @dataclass(frozen=True)
 class Trial:
-    """One answer to one prompt, judged.
-
-    Attributes:
-        prompt: What was asked.
-        model: `base` or `tuned`.
-        seed: Of the draw; None when the likeliest token was taken each time.
-        answer: What came.
-        verdicts: By the name of the check; only those that apply.
-    """
+    """One answer to one prompt, judged."""
 
     prompt: Conversation
-    model: str
-    seed: int | None
+    model: str  # base or tuned
+    seed: int | None  # None: the likeliest token was taken each time
     answer: Generated
-    verdicts: Mapping[str, bool]
+    verdicts: Mapping[str, bool]  # by the name of the check; only those that apply
 
     @property
     def group(self) -> str:
@@ -55,12 +47,6 @@ def judge_all(
 ) -> list[Trial]:
     """Judge one model's answers to all prompts of a suite, in their order.
 
-    Args:
-        suite: Its checks judge.
-        answers: One to each prompt.
-        model: `base` or `tuned`.
-        sampling: With which the answers were drawn; None if greedily.
-
     Raises:
         ValueError: If there are not as many answers as prompts.
     """
@@ -72,25 +58,20 @@ def judge_all(
 
 
 def save_trials(trials: Iterable[Trial], path: Path) -> int:
-    """Write trials as JSON lines, with all that is needed to judge them anew.
-
-    Returns:
-        Number of lines.
-    """
-    rows = [_row(trial) for trial in trials]
+    """Write trials as JSON lines that can be judged anew, and return their number."""
+    rows = [
+        {
+            "prompt": trial.prompt.id,
+            "group": trial.group,
+            "request": trial.prompt.request,
+            "model": trial.model,
+            "decoding": "greedy" if trial.seed is None else "sampled",
+            "seed": trial.seed,
+            "answer": trial.answer.text,
+            "stopped": trial.answer.stopped,
+            "verdicts": dict(trial.verdicts),
+        }
+        for trial in trials
+    ]
     write_jsonl(path, rows)
     return len(rows)
-
-
-def _row(trial: Trial) -> dict[str, object]:
-    return {
-        "prompt": trial.prompt.id,
-        "group": trial.group,
-        "request": trial.prompt.request,
-        "model": trial.model,
-        "decoding": "greedy" if trial.seed is None else "sampled",
-        "seed": trial.seed,
-        "answer": trial.answer.text,
-        "stopped": trial.answer.stopped,
-        "verdicts": dict(trial.verdicts),
-    }
