@@ -39,24 +39,17 @@ class Ledger:
         notebook: Number of the notebook, such as `01`.
         profile: Of the machine; its `model_override` is another model.
         recipe: Name of the recipe that was trained.
-        folder: Where the records are written; by default below `runs/`.
     """
 
-    def __init__(
-        self,
-        notebook: str,
-        profile: Profile,
-        recipe: str = PUBLISHED_RECIPE,
-        folder: Path | None = None,
-    ):
+    def __init__(self, notebook: str, profile: Profile, recipe: str = PUBLISHED_RECIPE):
         self.notebook, self.profile = notebook, profile.name
         others = [] if recipe == PUBLISHED_RECIPE else [recipe]
         if profile.model_override:
             others.append(re.sub(r"\W+", "-", profile.model_override)[-100:])
         self._same_model = not others
         self.is_published = self._same_model and self.profile == PUBLISHED_PROFILE
-        folder = folder or runs_folder() / "-".join(["evidence", self.profile, *others])
-        self.path = folder / f"{notebook}.json"
+        folder = "-".join(["evidence", self.profile, *others])
+        self.path = runs_folder() / folder / f"{notebook}.json"
         self.rows: dict[tuple[str, str], Row] = {}
 
     def record(self, claim_id: str, **values: float) -> Settled:

@@ -47,85 +47,71 @@ def bank(tmp_path, monkeypatch):
     return claims
 
 
-def ledger(tmp_path, profile="cpu", recipe="movie_recommender", model=None):
-    machine = Profile(profile, "cpu", model)
-    return Ledger("01", machine, recipe, folder=tmp_path / profile)
+def ledger(profile="cpu", recipe="movie_recommender", model=None):
+    return Ledger("01", Profile(profile, "cpu", model), recipe)
 
 
-def test_a_value_within_its_bounds_is_recorded_with_its_unit(bank, tmp_path):
-    book = ledger(tmp_path)
-    shown = repr(book.record("C901", bits=4.5))
-    assert shown.splitlines() == [
-        "C901 · S0 Q2: “half a byte a weight”",
-        "→ wrong",
-        "  bits = 4.5 bits",
-    ]
+def test_a_value_within_its_bounds_is_recorded_with_its_unit(bank):
+    book = ledger()
+    said = "C901 · S0 Q2: “half a byte a weight”"
+    assert repr(book.record("C901", bits=4.5)) == f"{said}\n→ wrong\n  bits = 4.5 bits"
     [row] = json.loads(book.path.read_text())
     assert (row["claim"], row["value"], row["unit"]) == ("C901", 4.5, "bits")
 
 
-def test_an_arithmetic_value_is_held_on_every_profile(bank, tmp_path):
+def test_an_arithmetic_value_is_held_on_every_profile(bank):
     for profile in ("nano", "cpu", "t4"):
         with pytest.raises(Refuted, match=r"C901\.bits is 4, .* 4\.5 ± 0\.01 bits"):
-            ledger(tmp_path, profile).record("C901", bits=4.0)
+            ledger(profile).record("C901", bits=4.0)
+
+
+OTHERS = {  # what is not published, by its folder
+    "evidence-nano": {"profile": "nano"},
+    "evidence-cpu-inframind": {"recipe": "inframind"},
+    "evidence-cpu-org-model-1B": {"model": "org/model-1B"},
+    "evidence-cpu-inframind--m": {"recipe": "inframind", "model": "../m"},
+}
 
 
 @pytest.mark.parametrize("key", ["ratio", "bound"])  # with a profile, and without
-def test_a_measured_value_is_held_where_it_is_published_only(bank, tmp_path, key):
+def test_a_measured_value_is_held_where_it_is_published_only(bank, key):
     with pytest.raises(Refuted):
-        ledger(tmp_path, "cpu").record("C902", **{key: 0.5})
-    ledger(tmp_path, "nano").record("C902", **{key: 0.5})
-    ledger(tmp_path, "cpu", recipe="inframind").record("C902", **{key: 0.5})
-    ledger(tmp_path, "cpu", model="org/model").record("C902", **{key: 0.5})
+        ledger().record("C902", **{key: 0.5})
+    for other in OTHERS.values():
+        ledger(**other).record("C902", **{key: 0.5})
 
 
 def test_numbers_of_another_recipe_or_model_lie_in_folders_of_their_own(tmp_path):
-    runs = [
-        ("movie_recommender", None, "evidence-cpu"),
-        ("inframind", None, "evidence-cpu-inframind"),
-        ("movie_recommender", "org/model-1B", "evidence-cpu-org-model-1B"),
-        ("inframind", "../m", "evidence-cpu-inframind--m"),
-    ]
-    for recipe, model, folder in runs:
-        path = Ledger("04", Profile("cpu", "cpu", model), recipe).path
-        assert path == tmp_path / "runs" / folder / "04.json"
+    for folder, kind in {"evidence-cpu": {}, **OTHERS}.items():
+        assert ledger(**kind).path == tmp_path / "runs" / folder / "01.json"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_a_machine_could_not_measure_is_said_and_is_no_number(
-    bank, tmp_path, value
-):
-    book = ledger(tmp_path, "t4")
-    shown = repr(book.record("C902", ratio=value, bound=1.5))
-    assert shown.splitlines()[2:] == [
-        "  ratio = not measured here",
-        "  bound = 1.5 ratio",
-    ]
+def test_what_a_machine_could_not_measure_is_said_and_is_no_number(bank, value):
+    book = ledger("t4")
+    shown = repr(book.record("C902", ratio=value, bound=1.5)).splitlines()
+    assert shown[2:] == ["  ratio = not measured here", "  bound = 1.5 ratio"]
     assert [row["value"] for row in json.loads(book.path.read_text())] == [None, 1.5]
     assert book.missing() == ["C901.bits"]
     assert load_evidence(book.path) == {"C902": {"bound": 1.5}}
 
 
-def test_what_is_published_or_arithmetic_must_be_a_number(bank, tmp_path):
+def test_what_is_published_or_arithmetic_must_be_a_number(bank):
     with pytest.raises(Refuted, match=r"C902\.ratio is nan"):
-        ledger(tmp_path, "cpu").record("C902", ratio=float("nan"))
+        ledger("cpu").record("C902", ratio=float("nan"))
     with pytest.raises(Refuted, match=r"C901\.bits is inf"):
-        ledger(tmp_path, "t4").record("C901", bits=float("inf"))
-
-
-def test_a_value_that_is_not_a_number_is_never_allowed():
-    assert not bounds(expected=4.5, tolerance=1).allows(float("nan"))
-    assert not bounds(minimum=0).allows(float("nan"))
-
-
-def test_bounds_are_inclusive_and_one_sided_ones_stay_open():
-    tight = bounds(expected=0.3, tolerance=0.1)
-    assert tight.allows(0.4) and not tight.allows(0.41)
-    assert bounds(minimum=10).allows(1e9)
+        ledger("t4").record("C901", bits=float("inf"))
 
 
 def bounds(**given):
     return Expectation(unit="bits", **given)
+
+
+def test_bounds_are_inclusive_one_sided_ones_stay_open_and_none_allows_nan():
+    tight, low = bounds(expected=0.3, tolerance=0.1), bounds(minimum=10)
+    assert tight.allows(0.4) and not tight.allows(0.41)
+    assert low.allows(10) and low.allows(1e9) and not low.allows(9)
+    assert not tight.allows(float("nan")) and not low.allows(float("nan"))
 
 
 @pytest.mark.parametrize(
@@ -146,30 +132,30 @@ def test_an_expectation_that_contradicts_itself_is_refused(given, message):
         bounds(**given)
 
 
-def test_unknown_claims_and_keys_are_named(bank, tmp_path):
+def test_unknown_claims_and_keys_are_named(bank):
     with pytest.raises(KeyError, match="C999 is not in"):
-        ledger(tmp_path).record("C999", bits=1)
+        ledger().record("C999", bits=1)
     with pytest.raises(KeyError, match="C901 has no value 'bytes'; it has bits"):
-        ledger(tmp_path).record("C901", bytes=1)
+        ledger().record("C901", bytes=1)
 
 
-def test_the_ledger_says_what_no_cell_recorded(bank, tmp_path):
-    book = ledger(tmp_path)
+def test_the_ledger_says_what_no_cell_recorded(bank):
+    book = ledger()
     book.record("C901", bits=4.5)
     assert book.missing() == ["C902.ratio", "C902.bound"]
 
 
-def test_the_first_record_of_a_run_replaces_all_of_an_earlier_one(bank, tmp_path):
-    ledger(tmp_path).record("C902", ratio=2.0)
-    again = ledger(tmp_path)
+def test_the_first_record_of_a_run_replaces_all_of_an_earlier_one(bank):
+    ledger().record("C902", ratio=2.0)
+    again = ledger()
     assert len(json.loads(again.path.read_text())) == 1  # nothing is lost so far
     assert "C902.ratio" in again.missing()
     again.record("C901", bits=4.5)
     assert [row["claim"] for row in json.loads(again.path.read_text())] == ["C901"]
 
 
-def test_a_refused_record_leaves_the_file_and_the_ledger_as_they_were(bank, tmp_path):
-    book = ledger(tmp_path)
+def test_a_refused_record_leaves_the_file_and_the_ledger_as_they_were(bank):
+    book = ledger()
     with pytest.raises(Refuted):
         book.record("C902", bound=1.5, ratio=0.5)
     assert not book.path.exists() and "C902.bound" in book.missing()
@@ -183,21 +169,14 @@ def test_references_are_filled_with_recorded_values():
             render(text, table)
 
 
-def test_only_a_run_of_the_published_profile_overlays_the_published_values(
-    bank, tmp_path, monkeypatch
-):
+def test_only_a_run_that_is_published_overlays_the_published_values(bank, monkeypatch):
     published = [{"claim": "C901", "key": "bits", "value": 4.49}]
     monkeypatch.setattr("course_utils.evidence.read_json", lambda *_: published)
-    for kind, expected in (
-        ({"profile": "cpu"}, 4.5),
-        ({"profile": "nano"}, 4.49),
-        ({"recipe": "inframind"}, 4.49),
-        ({"model": "org/model"}, 4.49),
-    ):
-        book = ledger(tmp_path, **kind)
-        book.record("C901", bits=4.5)
-        assert current_evidence(book)["C901"]["bits"] == expected
     assert current_evidence() == {"C901": {"bits": 4.49}}
+    for kind in ({}, *OTHERS.values()):
+        book = ledger(**kind)
+        book.record("C901", bits=4.5)
+        assert current_evidence(book)["C901"]["bits"] == (4.49 if kind else 4.5)
 
 
 @pytest.mark.parametrize("reader", [load_claims, load_questions])
