@@ -195,16 +195,11 @@ def test_every_fault_of_a_bank_is_named_at_once_with_its_claim_and_field(tmp_pat
     faulty = faulty.replace("max: 3.0", "max: 0.5").replace("wrong", "rong")
     path = tmp_path / "claims.yaml"
     path.write_text(faulty.replace('"01"', "1", 1))
-    with pytest.raises(FaultyBank) as caught:
+    with pytest.raises(FaultyBank, match="5 faults") as caught:
         load_claims(path)
-    faults = [line.split(":")[0].strip() for line in str(caught.value).splitlines()]
-    assert faults[1:-1] == [
-        "C901.verdict",
-        "C901.notebook",
-        "C901.values.bits.tolerence",
-        "C902.kind",
-        "C902.values.ratio",
-    ]
+    of_first = "C901.verdict", "C901.notebook", "C901.values.bits.tolerence"
+    for fault in (*of_first, "C902.kind", "C902.values.ratio"):
+        assert f"  {fault}: found" in str(caught.value)
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path):

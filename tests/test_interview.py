@@ -1,4 +1,5 @@
 import re
+from collections import Counter
 
 import pytest
 
@@ -10,15 +11,8 @@ QUESTIONS = load_questions()
 
 
 def question(answer: str, trap: str = "none") -> Question:
-    return Question(
-        id="Q00",
-        notebook="01",
-        question="<b>?",
-        answer=answer,
-        trap=trap,
-        seeds=["S0 <b>"],
-        claims=["C009"],
-    )
+    sources = {"notebook": "01", "seeds": ["S0 <b>"], "claims": ["C009"]}
+    return Question(question="<b>?", answer=answer, trap=trap, **sources)
 
 
 def test_a_typed_number_is_found_wherever_it_hides():
@@ -31,12 +25,15 @@ def test_names_and_references_are_not_numbers():
     assert question(text).typed_numbers() == []
 
 
-@pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+EACH = pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+
+
+@EACH
 def test_no_number_of_an_answer_is_typed(entry):
     assert entry.typed_numbers() == []
 
 
-@pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+@EACH
 def test_every_reference_names_a_listed_claim_and_an_existing_value(entry):
     claims = load_claims()
     for claim, key in entry.references():
@@ -45,31 +42,19 @@ def test_every_reference_names_a_listed_claim_and_an_existing_value(entry):
     assert set(entry.claims) <= set(claims)
 
 
-@pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+@EACH
 def test_an_answer_takes_half_a_minute_to_a_minute_to_say(entry):
     words = len(render(entry.answer, load_evidence()).split())
     assert 75 <= words <= 150, f"{words} words"
     assert 20 <= len(entry.trap.split()) <= 75
 
 
-QUESTIONS_BY_NOTEBOOK = {
-    "01": range(1, 6),
-    "02": range(6, 11),
-    "03": range(11, 15),
-    "04": range(15, 18),
-    "05": range(18, 20),
-    "06": range(20, 22),
-    "07": range(22, 24),
-}
-
-
 def test_each_notebook_settles_its_questions_in_order():
-    ids = [q.id for q in QUESTIONS]
-    assert ids == sorted(ids) and len(set(ids)) == len(ids)
-    assert {q.notebook for q in QUESTIONS} == set(QUESTIONS_BY_NOTEBOOK)
-    for notebook, numbers in QUESTIONS_BY_NOTEBOOK.items():
-        found = [q.id for q in QUESTIONS if q.notebook == notebook]
-        assert found == [f"Q{number:02d}" for number in numbers]
+    assert [q.id for q in QUESTIONS] == [f"Q{number:02d}" for number in range(1, 24)]
+    notebooks = [q.notebook for q in QUESTIONS]
+    assert notebooks == sorted(notebooks)
+    counted = {"01": 5, "02": 5, "03": 4, "04": 3, "05": 2, "06": 2, "07": 2}
+    assert Counter(notebooks) == counted
 
 
 def test_a_card_shows_question_answer_trap_and_verdicts():

@@ -28,9 +28,7 @@ def test_every_failure_is_shown_in_full_and_no_success_is():
 
 def test_failures_are_folded_by_group_with_their_number():
     html = failures(TRIALS)._repr_html_()
-    assert (
-        html.count("<details>") == len(SUITE.groups) - 2
-    )  # off topic and empty pass here
+    assert html.count("<details>") == len(SUITE.groups) - 2  # off topic, empty: passed
     assert "several constraints: 6" in html and "<i>answer" not in html
 
 
