@@ -39,7 +39,7 @@ from course_utils.recipes import MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("01", profile.name)
+ledger = Ledger("01", profile)
 plan.model.name
 
 # %% [markdown]

@@ -40,7 +40,7 @@ from course_utils.recipes import ALPACA_MISTRAL, INFRAMIND, MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("02", profile.name)
+ledger = Ledger("02", profile)
 f"rank {plan.rank}, alpha {plan.alpha}, {len(plan.target_modules)} modules"
 
 # %% [markdown]

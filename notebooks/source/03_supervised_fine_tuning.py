@@ -44,7 +44,7 @@ from course_utils.projects import chosen_project
 project = chosen_project()
 recipe = project.recipe
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("03", profile.name, recipe.name)
+ledger = Ledger("03", profile, recipe.name)
 print(f"{recipe.name}: {recipe.title} ({recipe.origin})")
 
 # %% [markdown]
@@ -55,7 +55,8 @@ import pandas as pd
 
 columns = ["setting", "author", "here", "unit or reason"]
 table = pd.DataFrame(recipe.comparison(profile.name), columns=columns)
-table.style.hide(axis="index").set_properties(**{"text-align": "left"})
+styled = table.style.format(escape="html").hide(axis="index")
+styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # Left the author's value for a T4, right what runs on this machine. Rank, alpha,

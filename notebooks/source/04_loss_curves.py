@@ -45,7 +45,7 @@ project = chosen_project()
 recipe = project.recipe
 finetuned = get_adapter(recipe, profile)
 plan, folder = finetuned.plan, finetuned.folder
-ledger = Ledger("04", profile.name, recipe.name)
+ledger = Ledger("04", profile, recipe.name)
 
 # %% [markdown]
 # ## 1. The log
@@ -1001,7 +1001,7 @@ results += [
 
 # %%
 save_results(folder, "04", results)
-pd.DataFrame(results).style.hide(axis="index")
+pd.DataFrame(results).style.format(escape="html").hide(axis="index")
 
 # %% [markdown]
 # **Trackers.** Nothing leaves the machine unless you say so. With
