@@ -147,7 +147,7 @@ def test_an_interrupted_course_stops_with_its_table_and_leaves_no_kernel(
 
 
 def test_a_problem_of_the_course_is_one_line_and_status_one(monkeypatch, capsys):
-    monkeypatch.setenv("COURSE_RECIPE", "unknown")
+    monkeypatch.setenv("COURSE_RUNS", __file__)
     monkeypatch.setenv("COURSE_PROFILE", "nano")
     assert course.main(["run"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
@@ -175,7 +175,7 @@ def executions(monkeypatch):
 def test_each_other_recipe_is_run_on_nano_where_nothing_leaks_in(
     executions, monkeypatch
 ):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("COURSE_MODEL", "leaked")
     assert course.main(["chains"]) == 0
     run = {(number, v["COURSE_RECIPE"]) for number, v in executions}
     numbers = ["03", "04", "05", "06", "07"]

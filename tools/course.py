@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -12,28 +11,22 @@ import tempfile
 from pathlib import Path
 
 import publish
-from execution import convert, execute, executed, settings, write_notebook
+from execution import convert, execute, executed, inherited, settings, write_notebook
 from project import notebook_of, sources
 
 from course_utils import CourseError
 from course_utils.doctor import describe, refuse_unsupported
 from course_utils.evidence import PUBLISHED_RECIPE
 from course_utils.places import PROJECT_ROOT, make_folder, read_json, runs_folder
-from course_utils.profile import Profile, UnsupportedMachine
-from course_utils.recipes import RECIPES, UnknownRecipe, chosen_recipe
+from course_utils.profile import Profile
+from course_utils.recipes import RECIPES, chosen_recipe
 
 LINE = "{:34}  {:>7}  {:11}  {}"
-RECIPES_OWN = ["03", "04", "05", "06", "07"]
+FOLLOW_THE_RECIPE = ["03", "04", "05", "06", "07"]
 # A random model whose tokenizer adds a token of its own in front of each text, as
 # Llama's and Mistral's do: what training and export make of that, nothing else shows.
 WITH_BOS = "nano-bos"
 NEEDED_WITH_BOS = ["03", "07"]
-
-
-def headline(number: str, profile: Profile) -> str:
-    """The number that a notebook's run record puts first."""
-    record = runs_folder() / f"records-{profile.name}" / f"{number}.json"
-    return read_json(record, "")["headline"] if record.exists() else "—"
 
 
 def run_one(source: Path, profile: Profile, folder: Path) -> tuple[str, ...]:
@@ -45,8 +38,11 @@ def run_one(source: Path, profile: Profile, folder: Path) -> tuple[str, ...]:
     finally:
         write_notebook(folder / f"{source.stem}.ipynb", notebook)
     print(outcome, flush=True)
-    told = outcome.error or headline(source.name[:2], profile)
-    status = "failed" if outcome.error else "ok"
+    status, told = "failed", outcome.error
+    if not outcome.error:  # then the run record says what to remember
+        record = runs_folder() / f"records-{profile.name}" / f"{source.name[:2]}.json"
+        told = read_json(record, "")["headline"] if record.exists() else "—"
+        status = "ok"
     return source.stem, f"{outcome.seconds / 60:.1f} min", status, told
 
 
@@ -70,7 +66,7 @@ def run(numbers: list[str]) -> int:
 
 
 def nbval(numbers: list[str]) -> int:
-    """Run committed notebooks cell by cell on the nano model, compare what is marked.
+    """Run committed notebooks cell by cell on nano; then train and export with a BOS.
 
     `--nbval-lax` compares only the cells marked NBVAL_CHECK_OUTPUT: facts that depend
     neither on machine nor on profile. Results go to a folder that is thrown away.
@@ -80,27 +76,29 @@ def nbval(numbers: list[str]) -> int:
     command += ["-p", "no:cacheprovider", "--nbval-current-env", *notebooks]
     with tempfile.TemporaryDirectory() as folder:
         environment = {
-            **os.environ,
+            **inherited(),
             **settings("nano", PUBLISHED_RECIPE),
             "COURSE_RUNS": folder,
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         }
         status = subprocess.run(command, cwd=PROJECT_ROOT, env=environment).returncode
-    return status or asyncio.run(run_chain(PUBLISHED_RECIPE, NEEDED_WITH_BOS, WITH_BOS))
+    if status or numbers:
+        return status
+    return asyncio.run(run_chain(PUBLISHED_RECIPE, NEEDED_WITH_BOS, WITH_BOS))
 
 
 def chains(recipes: list[str]) -> int:
-    """Run notebooks 03 to 07 with each other recipe on the nano model, side by side.
+    """Run notebooks 03 to 07 with each other recipe on nano, side by side.
 
     Nothing is compared: that the recipe's name alone chooses the project, and all
-    cells run, is the test. Each kernel keeps to one core.
+    cells run, is the test.
     """
     chosen = recipes or [name for name in RECIPES if name != PUBLISHED_RECIPE]
 
     async def side_by_side() -> list[int]:
-        return await asyncio.gather(*(run_chain(name, RECIPES_OWN) for name in chosen))
+        runs = (run_chain(name, FOLLOW_THE_RECIPE) for name in chosen)
+        return await asyncio.gather(*runs)
 
-    os.environ["OMP_NUM_THREADS"] = "1"
     return max(asyncio.run(side_by_side()))
 
 
@@ -108,7 +106,8 @@ async def run_chain(recipe: str, numbers: list[str], model: str = "") -> int:
     """Run notebooks in order, in one runs folder that is thrown away."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**settings("nano", recipe, model), "COURSE_RUNS": folder}
+        environment = {"COURSE_RUNS": folder, "OMP_NUM_THREADS": "1"}  # a core each
+        environment |= settings("nano", recipe, model)
         for source in sources(numbers):
             outcome = await executed(convert(source), environment)
             print(f"{recipe} {model} {source.stem}: {outcome}", flush=True)
@@ -137,7 +136,6 @@ COMMANDS = {
     chains: "recipe",
     reference: "seed",
 }
-TYPES = {"seed": int}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -151,7 +149,8 @@ def main(arguments: list[str] | None = None) -> int:
     for command, word in COMMANDS.items():
         told = command.__doc__.partition("\n")[0]
         added = commands.add_parser(command.__name__, help=told, description=told)
-        added.add_argument("words", metavar=word, nargs="*", type=TYPES.get(word, str))
+        kind = int if word == "seed" else str
+        added.add_argument("words", metavar=word, nargs="*", type=kind)
         added.set_defaults(command=command)
     chosen = parser.parse_args(arguments)
     try:
@@ -159,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except (CourseError, UnsupportedMachine, UnknownRecipe) as problem:
+    except CourseError as problem:
         print(f"stopped: {problem}", file=sys.stderr)
         return 1
 

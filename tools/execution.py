@@ -97,7 +97,7 @@ def settings(profile: str, recipe: str, model: str = "") -> dict[str, str]:
     return {**chosen, "ARC_EASY_JSONL": "", "COURSE_TRACKER": ""}
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """This process's environment; paths absolute, since kernels run in notebooks/."""
     kept = {"COURSE_RUNS": str(runs_folder()), "COURSE_CACHE": str(cache_folder())}
     for name in ("COURSE_MODEL", "ARC_EASY_JSONL"):
@@ -131,7 +131,7 @@ async def executed(notebook: NotebookNode, variables: Mapping[str, str]) -> Outc
     )
     start, reason = time.perf_counter(), None
     try:
-        await client.async_execute(env={**_inherited(), **variables})
+        await client.async_execute(env={**inherited(), **variables})
     except Exception as error:
         if _cancelled():  # nbclient takes a cancelled wait for a dead kernel
             raise asyncio.CancelledError from None

@@ -16,14 +16,6 @@ from course_utils.recipes import Recipe
 PROFILE = "cpu"
 
 
-def measure(recipe: Recipe, seed: int) -> list[dict[str, Any]]:
-    """The trainer's log of one run that differs from the recipe in its seed alone."""
-    profile = Profile.detect({"COURSE_PROFILE": PROFILE})
-    plan = dataclasses.replace(recipe.plan_for(PROFILE), seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
-        return fine_tune(recipe.name, plan, profile, Path(folder)).run.history
-
-
 def add(reference: dict[str, Any], seed: int, history: list[dict[str, Any]]) -> None:
     """Put a run into the table: one list of losses a seed, steps shared by all."""
     for loss, steps in (("loss", "steps"), ("eval_loss", "eval_steps")):
@@ -38,13 +30,19 @@ def add(reference: dict[str, Any], seed: int, history: list[dict[str, Any]]) -> 
 
 
 def measure_seeds(recipe: Recipe, seeds: list[int]) -> None:
-    """Add the seeds that are not there yet to the recipe's file in data/reference/."""
+    """Add the seeds that are not there yet to the recipe's file in data/reference/.
+
+    Their runs differ from the recipe's in the seed alone.
+    """
+    profile = Profile.detect({"COURSE_PROFILE": PROFILE})
     path = DATA_FOLDER / "reference" / f"{recipe.name}-{PROFILE}.json"
     reference = {"recipe": recipe.name, "profile": PROFILE, "seeds": []}
     if path.exists():
         reference = read_json(path, "Restore it from git.")
-    for seed in seeds:
-        if seed not in reference["seeds"]:
-            add(reference, seed, measure(recipe, seed))
-            write_whole(path, json.dumps(reference) + "\n")
-            print(f"seed {seed}: last validation {reference['eval_loss'][-1][-1]}")
+    for seed in [seed for seed in seeds if seed not in reference["seeds"]]:
+        plan = dataclasses.replace(recipe.plan_for(PROFILE), seed=seed)
+        with tempfile.TemporaryDirectory() as folder:
+            trained = fine_tune(recipe.name, plan, profile, Path(folder))
+        add(reference, seed, trained.run.history)
+        write_whole(path, json.dumps(reference) + "\n")
+        print(f"seed {seed}: last validation {reference['eval_loss'][-1][-1]}")

@@ -21,20 +21,14 @@ from course_utils.plots import BASE, TUNED, use_course_style
 FIGURE = PROJECT_ROOT / "notebooks" / "figures" / "before_after.png"
 
 
-def wrap(text: str, width: int = 46, lines: int = 8) -> str:
-    """Text broken into lines; the rest is cut and marked."""
-    whole = [
-        w for line in text.splitlines() for w in textwrap.wrap(line, width) or [""]
-    ]
-    return "\n".join(whole[:lines] + ["…"] * (len(whole) > lines))
-
-
 def panel(axes: Axes, title: str, text: str, colour: str) -> None:
-    """An answer in a box."""
+    """An answer in a box, broken into lines and cut after the eighth."""
+    lines = [w for line in text.splitlines() for w in textwrap.wrap(line, 46) or [""]]
+    cut = "\n".join(lines[:8] + ["…"] * (len(lines) > 8))
     axes.axis("off")
     axes.set_title(title, color=colour, fontsize=11)
     style = {"fontsize": 8.6, "family": "monospace", "transform": axes.transAxes}
-    axes.text(0.02, 0.96, wrap(text), va="top", parse_math=False, **style)
+    axes.text(0.02, 0.96, cut, va="top", parse_math=False, **style)
 
 
 def rates(axes: Axes, rows: list[dict[str, str]]) -> None:
