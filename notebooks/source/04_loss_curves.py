@@ -460,7 +460,7 @@ models.free_memory()
 #
 # One run is one draw: another seed orders the rows differently and starts A elsewhere.
 # The course ships the curves of several seeds of the movie recommender. (For another
-# recipe `tools/measure_reference.py` makes them; until then its band is empty.) Your own
+# recipe `tools/course.py reference` makes them; until then its band is empty.) Your own
 # seed is left out, since a curve always agrees with itself. With n seeds, mean m and standard
 # deviation s, one more seed lies in 95 % of cases within
 #
