@@ -212,6 +212,15 @@ def test_terraform_takes_numbers_and_booleans_as_text_and_kubernetes_does_not():
     assert judged(quoted, WANTED_POD).values == 0.75
 
 
+@pytest.mark.parametrize(
+    ("written", "literal", "share"),
+    [("true", True, 1), ("true", 1, 0), ("1", True, 0), ("1", 1, 1), ("1.0", 1, 1)],
+)
+def test_true_is_not_1_in_a_manifest(written, literal, share):
+    wanted = expecting("Pod", ("spec.tty", literal), language="kubernetes")
+    assert judged(POD + f"  tty: {written}\n", wanted).values == share
+
+
 def test_a_value_must_stand_where_it_belongs():
     text = VERSIONED.replace('"media-archive"', '"other"  # media-archive')
     assert judged(text).values == 0.5
@@ -254,6 +263,13 @@ def test_a_required_path_must_be_in_each_element_of_a_list():
     assert judged(two, WANTED_POD).required == 0.75
     empty = POD.split("spec:")[0] + "spec:\n  containers: []\n"
     assert judged(empty, WANTED_POD).required == 0.75
+
+
+def test_a_name_may_be_left_to_the_server():
+    generated = POD.replace("  name: web\n  labels", "  generateName: web-\n  labels")
+    assert judged(generated, WANTED_POD).required == 1.0
+    nameless = POD.replace("  name: web\n  labels", "  labels")
+    assert judged(nameless, WANTED_POD).required == 0.75
 
 
 def test_a_manifest_that_stops_after_a_key_is_not_complete():
@@ -331,7 +347,7 @@ def test_the_total_is_the_weighted_mean():
         (dict.fromkeys(PARTS, 1) | {"style": 1}, "unknown weights: style"),
         (dict.fromkeys(PARTS, 1) | {"known": -1}, "finite numbers from 0 up"),
         (dict.fromkeys(PARTS, 1) | {"known": math.nan}, "finite numbers from 0 up"),
-        (dict.fromkeys(PARTS, 0), "All weights are 0"),
+        (dict.fromkeys(PARTS, 0), "not all 0"),
     ],
 )
 def test_weights_that_make_no_mean_are_refused(weights, message):
@@ -409,6 +425,33 @@ def test_no_training_answer_holds_a_value_that_a_prompt_asks_for():
         if path.rsplit(".", 1)[-1] in ("bucket", "image", "cidr_block", "identifier")
     ]
     assert asked and not [value for value in asked if f'"{value}"' in outputs]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "lines", "invented"),
+    [
+        ("aws_security_group", "ingress = []\n  egress = []", ()),
+        ("aws_default_security_group", "ingress = []\n  egress = []", ()),
+        ("aws_network_acl", 'vpc_id = "v"\n  ingress = []\n  egress = []', ()),
+        ("aws_route_table", 'vpc_id = "v"\n  route = []', ()),
+        ("aws_route_table", 'vpc_id = "v"\n  route {\n  }', ()),
+        (
+            "aws_instance",
+            "root_block_device = []",
+            ("aws_instance.root_block_device as an argument",),
+        ),
+        ("aws_sqs_queue", 'name = var.n\n}\nvariable "n" {\n  type = set(any)', ()),
+        ("aws_sqs_queue", "name = core::lower(1)", ()),
+        ("aws_sqs_queue", "name = list(1)", ("list()",)),
+    ],
+)
+def test_the_schema_that_ships_knows_what_the_provider_knows(
+    type_name, lines, invented, shipped
+):
+    text = f'resource "{type_name}" "a" {{\n  {lines}\n}}\n'
+    reward = score(text, expecting(type_name), shipped)
+    assert reward.invented == invented, reward.problem
+    assert (reward.known == 1) is (not invented)
 
 
 def test_the_seeds_inventions_are_caught_by_the_schema_that_ships(shipped):
