@@ -18,36 +18,21 @@ from course_utils.memory_formulas import (
     weight_bytes,
 )
 
-DEFAULT_FORMATS = {
-    "full": WeightFormat.BF16,
-    "lora": WeightFormat.BF16,
-    "qlora": WeightFormat.NF4,
-}
-METHODS = tuple(DEFAULT_FORMATS)
+METHODS = ("full", "lora", "qlora")
 PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes of one training run, part by part.
+    """Bytes of one training run, part by part."""
 
-    Attributes:
-        title: Model and method, for tables and plots.
-        weight_bytes: The base model.
-        adapter_bytes: A and B; 0 under full tuning.
-        gradient_bytes: Of what is trained.
-        optimizer_bytes: Two moments, and the fp32 master copy of 16-bit weights.
-        activation_bytes: What the blocks keep for the backward pass.
-        logit_bytes: Scores over the vocabulary and their gradient.
-    """
-
-    title: str
-    weight_bytes: int
-    adapter_bytes: int
-    gradient_bytes: int
-    optimizer_bytes: int
-    activation_bytes: int
-    logit_bytes: int
+    title: str  # model and method, for tables and plots
+    weight_bytes: int  # the base model
+    adapter_bytes: int  # A and B; 0 under full tuning
+    gradient_bytes: int  # of what is trained
+    optimizer_bytes: int  # two moments, and the fp32 master copy of 16-bit weights
+    activation_bytes: int  # what the blocks keep for the backward pass
+    logit_bytes: int  # scores over the vocabulary and their gradient
 
     def parts(self) -> dict[str, int]:
         """Name of each part to its bytes, always in the same order."""
@@ -113,7 +98,7 @@ def plan_memory(
 
     Args:
         architecture: The base model.
-        method: `full`, `lora` or `qlora`.
+        method: One of METHODS.
         rank: Of the adapter.
         modules: That get an adapter.
         batch_size: Sequences in one forward pass, before accumulation.
@@ -169,7 +154,8 @@ def plan_memory(
 def _weight_format(method: str, requested: WeightFormat | str | None) -> WeightFormat:
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}.")
-    chosen = WeightFormat(requested or DEFAULT_FORMATS[method])
+    default = WeightFormat.NF4 if method == "qlora" else WeightFormat.BF16
+    chosen = WeightFormat(requested or default)
     if chosen.is_quantized != (method == "qlora"):
         raise ValueError(
             f"method {method!r} on {chosen} weights. Quantized weights are frozen and "

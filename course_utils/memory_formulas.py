@@ -101,16 +101,14 @@ def weight_bytes(
         other_dtype_bytes: A number of the embedding, head, norms and biases. None
             means as in the linear layers, and 2 beside quantized ones.
             `prepare_model_for_kbit_training` of PEFT makes it 4.
-        tables: Count codebooks too, see `matrix_bytes`.
+        tables: See `matrix_bytes`.
 
     Raises:
         ValueError: If the format is unknown.
     """
     chosen = WeightFormat(weight_format)
     if other_dtype_bytes is None:
-        other_dtype_bytes = (
-            2 if chosen.is_quantized else int(chosen.bits_per_weight) // 8
-        )
+        other_dtype_bytes = 4 if chosen is WeightFormat.FP32 else 2
     shapes = architecture.linear_shapes().values()
     block = sum(matrix_bytes(shape, chosen, tables=tables) for shape in shapes)
     others = architecture.embedding_parameters + architecture.norm_and_bias_parameters
@@ -148,15 +146,12 @@ def optimizer_bytes(tensor_sizes: Iterable[int], optimizer: str = "adamw") -> in
 def trainable_tensor_sizes(architecture: Architecture) -> list[int]:
     """Numbers in each tensor under full fine-tuning."""
     hidden, layers = architecture.hidden_size, architecture.layers
-    matrices = [a * b for a, b in architecture.linear_shapes().values()]
-    biases = [architecture.query_size, *[architecture.key_value_size] * 2]
-    vocabulary = architecture.vocab_size * hidden
-    return [
-        *layers * matrices,
-        *[vocabulary] * (1 if architecture.tied_embeddings else 2),
-        *[hidden] * (2 * layers + 1),
-        *layers * (biases if architecture.qkv_bias else []),
-    ]
+    block = [a * b for a, b in architecture.linear_shapes().values()]
+    block += [hidden, hidden]  # the gains of two norms
+    if architecture.qkv_bias:
+        block += [architecture.query_size, *[architecture.key_value_size] * 2]
+    tables = 1 if architecture.tied_embeddings else 2
+    return [*layers * block, *[architecture.vocab_size * hidden] * tables, hidden]
 
 
 def _moments_in_8bit(size: int) -> int:

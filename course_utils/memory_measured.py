@@ -17,17 +17,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class TensorBytes:
-    """Bytes of a loaded model, by what they hold.
+    """Bytes of a loaded model, by what they hold."""
 
-    Attributes:
-        packed_bytes: Codes of quantized matrices (4 or 8 bits a weight).
-        scale_bytes: What turns codes back into weights: scales, offsets, codebooks.
-        rest_bytes: All else in 16 or 32 bit: embedding, head, norms, adapter, buffers.
-    """
-
-    packed_bytes: int
-    scale_bytes: int
-    rest_bytes: int
+    packed_bytes: int  # codes of quantized matrices, 4 or 8 bits a weight
+    scale_bytes: int  # what turns codes back into weights: scales, offsets, codebooks
+    rest_bytes: int  # in 16 or 32 bit: embedding, head, norms, adapter, buffers
 
     @property
     def total_bytes(self) -> int:
