@@ -23,7 +23,7 @@ GENERATED_NAME = ("metadata", "generateName")  # the API server makes a name of 
 
 
 @cache
-def terraform_functions() -> frozenset[str]:
+def _terraform_functions() -> frozenset[str]:
     """Names that a Terraform expression can call; the file says where from."""
     text = (IAC_FOLDER / "terraform_functions.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
@@ -69,7 +69,7 @@ def examine(parsed: Parsed, schema: Schema) -> Findings:
     for resource in parsed.resources:
         _examine_resource(resource, schema, findings)
     for function in parsed.functions:
-        findings.name(f"{function}()", function in terraform_functions())
+        findings.name(f"{function}()", function in _terraform_functions())
     for document in parsed.documents:
         _examine_document(document, schema, findings)
     return findings
