@@ -119,6 +119,7 @@ def test_prose_around_a_fence_costs_half_of_complete_and_nothing_else(text, want
 BUCKET, _, VERSIONING = VERSIONED.partition("}\n")
 BUCKET += "}\n"
 PROVIDER = 'provider "aws" {\n  region = "eu-west-1"\n}\n'
+GENERATED = POD.replace("  name: web\n  l", "  generateName: web-\n  l")
 ONE_BUCKET = expecting("aws_s3_bucket")
 TWENTY = "".join(BUCKET.replace("archive", f"b{n}") for n in range(20))
 
@@ -224,13 +225,17 @@ def with_line(line):
             *({"required": 0.75, "values": 0.5}, ()),
         ),
         pytest.param(
-            *(POD.replace("  name: web\n  l", "  generateName: web-\n  l"), WANTED_POD),
-            *({"values": 0.75}, ()),
+            *(GENERATED, WANTED_POD, {"values": 0.75}, ()),
             id="a name may be left to the server",
         ),
         (
             *(POD.replace("  name: web\n  l", "  l"), WANTED_POD),
             *({"required": 0.75, "values": 0.75}, ()),
+        ),
+        pytest.param(
+            GENERATED.replace("image: httpd:2.4", "image:"),
+            *(WANTED_POD, {"required": 0.75, "values": 0.5}, ()),
+            id="but nothing else is",
         ),
         pytest.param(
             *(POD.split(" httpd")[0], WANTED_POD),
