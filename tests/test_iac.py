@@ -11,7 +11,6 @@ from course_utils.iac.parsing import (
     MAX_CHARACTERS,
     REMEMBERED_TEXTS,
     extract,
-    extract_code,
     parse,
 )
 from course_utils.iac.prompts import expectation, load_prompts
@@ -62,12 +61,12 @@ def argument(line):
     ],
 )
 def test_the_code_is_the_first_fenced_block_or_else_the_whole_text(text, code):
-    assert extract_code(text) == code
+    assert extract(text).code == code
 
 
 def test_a_fence_within_an_indented_text_is_no_fence_of_the_answer():
     note = "data:\n  README.md: |\n    ```\n    make\n    ```\n"
-    assert extract_code(note) == note
+    assert extract(note).code == note
 
 
 def test_prose_and_open_fences_are_told_apart():
@@ -127,10 +126,32 @@ def test_nested_and_dynamic_blocks_are_blocks_of_their_name():
     assert list(values_at(body, "rule.port")) == [80, 81]
 
 
-def test_every_function_that_is_called_is_named():
-    line = 'a = upper(join("-", [file("x"), "${lower(var.b)}"]))'
-    functions = parse(within(line), "terraform").functions
-    assert functions == ("upper", "join", "file", "lower")
+@pytest.mark.parametrize(
+    ("code", "functions"),
+    [
+        (
+            within('a = upper(join("-", [file("x"), "${lower(var.b)}"]))'),
+            ("upper", "join", "file", "lower"),
+        ),
+        (within("a = core::upper(b) + aws::c::d()"), ("upper", "aws::c::d")),
+        (within("type = map(1)"), ("map",)),
+        (
+            'variable "n" {\n  type = list(object({\n    a = optional(set(any), [])\n'
+            "    b = tuple([map(string)])\n    c = lst(string)\n  }))\n"
+            "  default = list(upper(1))\n}",
+            ("lst", "list", "upper"),
+        ),
+    ],
+)
+def test_functions_that_are_called_are_named_and_type_constraints_are_none(
+    code, functions
+):
+    assert parse(code, "terraform").functions == functions
+
+
+def test_an_expression_is_quoted_as_it_was_written():
+    assert argument('a = "${\n f(1)\n}"').text == '"${\n f(1)\n}"'
+    assert argument("a = <<E\nb \nE  ") == "b \n"
 
 
 @pytest.mark.parametrize(
@@ -162,6 +183,13 @@ def test_every_function_that_is_called_is_named():
         (within("a = { b = 1 c = 2 }"), "no comma or new line"),
         (within("a = 1\n  a = 2"), "a is given twice"),
         (within(r'a = "\d"'), "no escape sequence"),
+        (within("a = 1 +\n 2"), "line 2: the line stops at '+'"),
+        (within("a = 1\n + 2"), "line 3: the line stops at '+'"),
+        (within("a = true ?\n 1 : 2"), "the line stops at '?'"),
+        (within("a = [true] ? 1 : # why\n 2"), "the line stops at ':'"),
+        (within("a = f({ b = 1 ==\n 2 })"), "the line stops at '='"),
+        (within("a = 10.0.0.0/16"), "line 2: 10.0.0 is no number"),
+        (within("a = 1.2.3"), "line 2: 1.2.3 is no number"),
         (BUCKET + BUCKET, "aws_s3_bucket.logs is declared 2 times"),
         ('resource "aws_s3_bucket" {\n}', "with 1 labels, expected 2"),
         ('resource "aws_s3_bucket" "my logs" {\n}', "'my logs' cannot be a name"),
@@ -185,19 +213,27 @@ def test_what_terraform_would_not_load_does_not_parse(code, reason):
         within('a = jsonencode({\n    b = "c"\n    d = [true]\n  })'),
         within('a = true ? "b" : "c"\n  d = !e\n  f = [for x in y : x.z if x.w]'),
         within("a = <<E\nb\nE\n  c = 1"),
-        within("a = 1 + 2\n  b = 3"),
+        within("a = 1 + 2\n  b = -3\n  c = d.*\n  e = d.0.1.2.f"),
+        within("a = (1 +\n 2 # b\n * 3)\n  c = f(true ?\n 1 : 2)"),
+        within("a = {\n for k, v in b :\n k => v\n if v\n  }"),
+        within('a = "${\n    f(1) # why\n  }-${ merge(\n { b = 1\n c = 2 }) }"'),
+        within('a = "%{ if b\n }x%{ else }\\n%{\n endif }"'),
+        within("a = <<EOF\nb\nEOF \t\n  c = <<-EOF\nd\n  EOF  "),
+        within('a = "10.0.0.0/16" # 1.2.3\n  /* 4 +\n */ b = "1.2.3"'),
         BUCKET.replace("\n", "\r\n"),
+        "\ufeff" + BUCKET,
     ],
 )
 def test_what_terraform_loads_parses(code):
-    assert parse(extract_code(code), "terraform").problem is None
+    assert parse(code, "terraform").problem is None
 
 
 # --- Kubernetes ------------------------------------------------------------------
 
 
 def test_manifests_are_read_with_kind_and_version():
-    parsed = parse(POD + "---\n" + POD.replace("Pod", "Secret") + "---\n", "kubernetes")
+    two = "\ufeff" + POD + "---\n" + POD.replace("Pod", "Secret") + "---\n"
+    parsed = parse(two, "kubernetes")
     assert [(d.kind, d.api_version) for d in parsed.documents] == [
         ("Pod", "v1"),
         ("Secret", "v1"),

@@ -860,7 +860,7 @@ bits
 
 # %%
 from course_utils.architectures import Architecture
-from course_utils.memory import tensor_bytes
+from course_utils.memory_measured import tensor_bytes
 
 shapes = Architecture.from_config(full.config)
 
@@ -1168,7 +1168,8 @@ ledger.record("C002", rtx_4090_cards=smallest_bytes / rtx_4090_bytes)
 # rule for 4-bit weights?
 
 # %%
-from course_utils.memory import plan_memory, weight_bytes
+from course_utils.memory import plan_memory
+from course_utils.memory_formulas import weight_bytes
 
 full_plan = plan_memory(llama, "full")
 assert full_plan.static_bytes == llama.parameters * bytes_each["mixed precision"]

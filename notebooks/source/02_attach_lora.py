@@ -850,7 +850,7 @@ ledger.record(
 # Predict: the same.
 
 # %%
-from course_utils.memory import saved_activation_bytes
+from course_utils.memory_measured import saved_activation_bytes
 
 
 def switched_step(checkpointing):
@@ -1045,7 +1045,7 @@ packed = AutoModelForCausalLM.from_pretrained(
 {str(p.dtype): p.dtype.itemsize for p in packed.parameters()}
 
 # %%
-from course_utils.memory import tensor_bytes
+from course_utils.memory_measured import tensor_bytes
 
 before = tensor_bytes(packed)
 prepare_model_for_kbit_training(packed)
