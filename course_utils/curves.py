@@ -109,8 +109,8 @@ class LossCurves:
             keys = sorted({key for row in rows for key in row})
             raise ValueError(
                 f"No loss in a history of {len(rows)} rows with the keys {keys}. "
-                "Expected `trainer.state.log_history`, or log_history.json of a run "
-                "folder. Was logging switched off (logging_strategy='no')?"
+                "Expected `trainer.state.log_history`, or `history` in a run.json. "
+                "Was logging switched off (logging_strategy='no')?"
             )
         return cls(**series)
 

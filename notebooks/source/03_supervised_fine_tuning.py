@@ -579,7 +579,7 @@ class ZeroGradients(TrainerCallback):
 # And now the run: validation loss and a checkpoint four times on the way.
 
 # %%
-from course_utils.records import run_folder
+from course_utils.places import run_folder
 from course_utils.training import build_trainer, run_training
 
 folder = run_folder(recipe.name, profile)
@@ -590,7 +590,7 @@ trainer = build_trainer(
 # %%
 zeros = ZeroGradients()
 trainer.add_callback(zeros)
-run = run_training(trainer, recipe.name, profile)
+run = run_training(trainer, recipe.name, profile, rows=(training, held_out))
 
 # %%
 print(
@@ -750,13 +750,18 @@ sum(1 for _ in (folder / "answers.jsonl").open(encoding="utf-8"))
 # ## 8. Save it, load it, prove it
 #
 # The commonest complaint about saved adapters is that they come back as the base model.
-# So: save, load again, and compare logits, not impressions.
+# So: save, load again, and compare logits, not impressions. A run that is killed while
+# it saves must not leave half an adapter: the new folder takes the old one's place at
+# once, with the record of the run in it.
 
 # %%
+from course_utils.places import whole_folder
+
 adapter_folder = folder / "adapter"
-model.save_pretrained(adapter_folder)
-tokenizer.save_pretrained(adapter_folder)
-run.save(folder)
+with whole_folder(adapter_folder) as new:
+    model.save_pretrained(new)
+    tokenizer.save_pretrained(new)
+    run.save(new)
 sizes = {path.name: path.stat().st_size for path in adapter_folder.iterdir()}
 print(f"{sizes['adapter_model.safetensors'] / 1e6:.1f} MB of adapter")
 
@@ -805,7 +810,6 @@ distance
 
 # %%
 import dataclasses
-import shutil
 
 from course_utils.memory_measured import tensor_bytes
 from course_utils.training import StopAfter
@@ -816,7 +820,7 @@ del reloaded
 DRILL_UPDATES = 6  # enough to stop in the middle and see both halves
 drill = dataclasses.replace(plan, max_steps=DRILL_UPDATES)
 watched = valid_rows.select(range(plan.batch_size))
-shutil.rmtree(folder / "drill", ignore_errors=True)
+scratch = tempfile.TemporaryDirectory()  # gone when this kernel ends
 
 
 # %%
@@ -825,7 +829,7 @@ def drill_run(name, load_in_4bit=plan.load_in_4bit, stop_after=None, resume=Fals
     models.free_memory()
     fresh, _ = models.load_base(drill, profile, load_in_4bit=load_in_4bit)
     adapted = models.attach_lora(fresh, drill)
-    rows, where = (train_rows, watched), folder / "drill" / name
+    rows, where = (train_rows, watched), Path(scratch.name) / name
     trainer = build_trainer(adapted, tokenizer, *rows, drill, profile, where)
     if stop_after:
         trainer.add_callback(StopAfter(stop_after))

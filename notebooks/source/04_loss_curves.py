@@ -565,11 +565,14 @@ print(diagnose(healthy))
 # %%
 import dataclasses
 import shutil
+import tempfile
+from pathlib import Path
 
 from course_utils.tokens import to_dataset
 from course_utils.training import build_trainer, run_training
 
-shutil.rmtree(folder / "shapes", ignore_errors=True)
+temporary = tempfile.TemporaryDirectory()  # gone when this kernel ends
+scratch = Path(temporary.name)
 readings_at_end, curves_of = dict(readings), {"healthy": healthy}
 
 
@@ -580,7 +583,7 @@ def train(name, changed, rows, *callbacks, resume=False, **choices):
     fresh, tokens = models.load_base(changed, profile)
     adapted = models.attach_lora(fresh, changed)
     sets = [to_dataset(some, tokens, plan.max_length) for some in (rows, watched)]
-    where = folder / "shapes" / name
+    where = scratch / name
     trainer = build_trainer(
         adapted, tokens, *sets, changed, profile, where, **choices
     )
@@ -626,7 +629,7 @@ print(
 # same run can go on, this time without the callback. What would the rest have brought?
 
 # %%
-shutil.copytree(folder / "shapes" / "stopped", folder / "shapes" / "overfit")
+shutil.copytree(scratch / "stopped", scratch / "overfit")
 overfit = train("overfit", few, training[:ROWS], resume=True, evaluations=EPOCHS)
 print(diagnose(overfit))
 
