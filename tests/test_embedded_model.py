@@ -1,6 +1,6 @@
 import pytest
 
-from course_utils import embedded_model
+from course_utils import embedded_model, nano
 from course_utils.embedded_model import (
     BrokenModelFile,
     embedded_gguf,
@@ -95,30 +95,44 @@ def test_a_different_file_is_refused_by_its_checksum(make, monkeypatch, empty_ca
     assert not [path for path in empty_cache.iterdir() if path.is_dir()]
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"tokenizer.json": [1, "a"]}'])
-def test_a_damaged_cache_is_made_again(damage, empty_cache):
+@pytest.fixture
+def made(monkeypatch, empty_cache):
+    """How often the cache's folder was made: of a toy, which takes no time."""
+    calls = []
+
+    def write(folder):
+        calls.append(folder)
+        (folder / "tokenizer.json").write_text("whole")
+
+    monkeypatch.setattr(embedded_model, "_write_tokenizer", write)
+    return calls
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "whole.json"])
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"who", b"whole but longer"])
+def test_a_damaged_cache_is_made_again(damage, name, made):
     folder = embedded_tokenizer_path()
-    assert embedded_tokenizer_path() == folder and is_whole(folder)
+    assert embedded_tokenizer_path() == folder and len(made) == 1
+    (folder / name).write_bytes(damage)
     embedded_model.once.cache_clear()  # as a new process
-    (folder / "tokenizer.json").write_bytes(damage)
-    assert embedded_tokenizer_path() == folder and is_whole(folder)
-    embedded_model.once.cache_clear()
-    (folder / "whole.json").write_bytes(damage)
-    assert embedded_tokenizer_path() == folder and is_whole(folder)
+    assert embedded_tokenizer_path() == folder and len(made) == 2
+    assert (folder / "tokenizer.json").read_text() == "whole"
 
 
-def test_a_whole_cache_is_hashed_once_in_a_process(monkeypatch, empty_cache):
+def test_a_whole_cache_is_hashed_once_in_a_process(made, monkeypatch):
     folder = embedded_tokenizer_path()
     monkeypatch.setattr("course_utils.places.is_whole", lambda folder: 1 / 0)
     assert embedded_tokenizer_path() == folder
 
 
 @pytest.mark.parametrize("bos", [False, True])
-def test_a_nano_model_without_its_weights_is_made_again(bos, tmp_path, monkeypatch):
-    nano_tokenizer()  # out of the ordinary cache
-    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
-    embedded_model.once.cache_clear()
+def test_a_nano_model_without_its_weights_is_made_again(bos, empty_cache, monkeypatch):
+    def write(folder, bos):
+        (folder / "model.safetensors").write_text(f"bos {bos}")
+
+    monkeypatch.setattr(nano, "nano_model_path", write)
     folder = cached_nano_path(bos)
     (folder / "model.safetensors").write_bytes(b"cut off")
     assert cached_nano_path(bos) == folder and is_whole(folder)
+    assert (folder / "model.safetensors").read_text() == f"bos {bos}"
     assert cached_nano_path(not bos) != folder
