@@ -133,8 +133,8 @@ def score(
 ) -> Score:
     """Score passages, in inference mode.
 
-    A text without context is preceded by the tokenizer's first token, so that its own
-    first token is scored too (as lm-eval does).
+    A text without context is preceded by the tokenizer's first token, which is not
+    scored, so that its own first token is.
 
     Args:
         model: With or without adapter; its mode is restored afterwards.
