@@ -2,77 +2,57 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 
 import torch
 
-from course_utils.profile import (
+from course_utils.places import (
     PROJECT_ROOT,
-    Gpu,
-    Profile,
-    UnsupportedMachine,
+    UnusableFolder,
+    cache_folder,
     runs_folder,
 )
+from course_utils.profile import Gpu, Profile, UnsupportedMachine
 
 MINIMUM_CAPABILITY = (7, 0)  # Triton, and so Unsloth, refuses older GPUs
-MINIMUM_MEMORY_GIB = {"nano": 2.0, "cpu": 6.0, "t4": 12.0}
-MINIMUM_DISK_GIB = {"nano": 0.5, "cpu": 2.0, "t4": 20.0}
-MAIN_LIBRARIES = (
-    "torch",
-    "transformers",
-    "unsloth",
-    "unsloth_zoo",
-    "trl",
-    "peft",
-    "bitsandbytes",
-    "datasets",
-)
+MAIN_LIBRARIES = ("torch", "transformers", "unsloth", "unsloth_zoo", "trl", "peft")
+ALL_LIBRARIES = (*MAIN_LIBRARIES, "bitsandbytes", "datasets")
+# GiB: memory, disk for results, disk for the models that the course unpacks.
+MINIMUM_GIB = {"nano": (2, 0.5, 0.1), "cpu": (6, 2, 1), "t4": (12, 20, 1)}
 
 
-def refuse_unsupported(
-    profile: Profile,
-    *,
-    bf16: bool = False,
-    memory_gib: float | None = None,
-    disk_gib: float | None = None,
-) -> None:
+def refuse_unsupported(profile: Profile) -> None:
     """Stop before anything is loaded, when this machine cannot do the work.
-
-    Args:
-        profile: The machine as detected.
-        bf16: Whether bf16 training is asked for.
-        memory_gib: Memory to judge by; measured when None.
-        disk_gib: Free disk to judge by; measured when None.
 
     Raises:
         UnsupportedMachine: With what was found, what is needed, and a way out.
+        UnusableFolder: If nothing can be written to the folder of results or caches.
     """
     if profile.gpu is not None:
         _refuse_gpu(profile.gpu)
-    if bf16 and not profile.supports_bf16:
-        where = profile.gpu.name if profile.gpu else "a CPU"
+    memory, for_runs, for_cache = MINIMUM_GIB[profile.name]
+    if profile.memory_gib < memory:
         raise UnsupportedMachine(
-            f"bf16 was asked for on {where}. GPUs compute it natively from capability "
-            "8.0, older ones by emulation, and few CPUs have it. Use fp16 with loss "
-            "scaling on a T4, fp32 on a CPU: leave the precision to the profile."
+            f"{profile.memory_gib:.1f} GiB of memory found, profile {profile.name!r} "
+            f"needs {memory} GiB. Close other programs, raise the container's limit, "
+            "or set COURSE_MODEL to a smaller model."
         )
-    memory = profile.memory_gib if memory_gib is None else memory_gib
-    if memory < MINIMUM_MEMORY_GIB[profile.name]:
-        raise UnsupportedMachine(
-            f"{memory:.1f} GiB of memory found, profile {profile.name!r} needs "
-            f"{MINIMUM_MEMORY_GIB[profile.name]:.0f} GiB. Close other programs, or "
-            "set COURSE_MODEL to a smaller model."
-        )
-    disk = free_disk_gib() if disk_gib is None else disk_gib
-    if disk < MINIMUM_DISK_GIB[profile.name]:
-        raise UnsupportedMachine(
-            f"{disk:.1f} GiB of disk are free, profile {profile.name!r} needs "
-            f"{MINIMUM_DISK_GIB[profile.name]:.1f} GiB. Delete old folders in runs/, "
-            "or point COURSE_RUNS to another disk."
-        )
+    cached = [path.stat().st_size for path in cache_folder().glob("*/*.safetensors")]
+    for variable, folder, needed in (
+        ("COURSE_RUNS", runs_folder(), for_runs),
+        ("COURSE_CACHE", cache_folder(), for_cache - sum(cached) / 2**30),
+    ):
+        if (free := _free_gib(folder, variable)) < needed:
+            raise UnsupportedMachine(
+                f"{free:.1f} GiB of disk are free at {folder}, profile "
+                f"{profile.name!r} needs {needed:.1f} GiB there. Delete old folders, "
+                f"or point {variable} to another disk."
+            )
 
 
 def _refuse_gpu(gpu: Gpu) -> None:
@@ -91,45 +71,54 @@ def _refuse_gpu(gpu: Gpu) -> None:
         )
 
 
-def free_disk_gib() -> float:
-    """Free space where results are written, in GiB."""
-    folder = runs_folder()
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free / 2**30
+def _free_gib(folder: Path, variable: str) -> float:
+    """Free space where a folder is, or is going to be made, in GiB."""
+    place = folder
+    while not (place.exists() or place.is_symlink()):
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        found = "on a read-only disk" if place.is_dir() else "no folder"
+        raise UnusableFolder(
+            f"Nothing can be written to {folder}: {place} is {found}. Point "
+            f"{variable} to a folder that can be written to."
+        )
+    return shutil.disk_usage(place).free / 2**30
 
 
 def pinned_versions() -> dict[str, str]:
     """The pins of constraints.txt: distribution name to version."""
-    lines = (PROJECT_ROOT / "constraints.txt").read_text().splitlines()
+    lines = (PROJECT_ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pins = (line.split("==") for line in lines if "==" in line)
     return {name.strip(): version.strip() for name, version in pins}
 
 
-def version_warnings(pins: Mapping[str, str] | None = None) -> list[str]:
+def _version_of(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def version_warnings(pins: Mapping[str, str]) -> list[str]:
     """One line for each main library outside the tested set."""
-    pins = pinned_versions() if pins is None else pins
-    warnings = []
-    for name in MAIN_LIBRARIES:
-        try:
-            found = metadata.version(name).split("+")[0]
-        except metadata.PackageNotFoundError:
-            found = "missing"
-        if found != pins.get(name, found):
-            warnings.append(f"{name} is {found}, tested with {pins[name]}")
-    return warnings
+    found = {name: _version_of(name).split("+")[0] for name in ALL_LIBRARIES}
+    return [
+        f"{name} is {version}, tested with {pins[name]}"
+        for name, version in found.items()
+        if version != pins.get(name, version)
+    ]
 
 
-def doctor(profile: Profile | None = None, *, bf16: bool = False) -> Profile:
-    """Print what this machine is, refuse what cannot work, return the profile.
+def doctor() -> Profile:
+    """Print what this machine is, refuse what cannot work, return its profile.
 
     Raises:
         UnsupportedMachine: See `refuse_unsupported`.
     """
-    profile = profile or Profile.detect()
-    refuse_unsupported(profile, bf16=bf16)
+    profile = Profile.detect()
+    refuse_unsupported(profile)
     print("\n".join(describe(profile)))
-    for warning in version_warnings():
+    for warning in version_warnings(pinned_versions()):
         print(f"warning    {warning}: if a cell fails, look here first")
     return profile
 
@@ -139,11 +128,12 @@ def describe(profile: Profile) -> list[str]:
     device = (
         profile.gpu.name if profile.gpu else f"CPU, {torch.get_num_threads()} threads"
     )
-    libraries = (f"{name} {metadata.version(name)}" for name in MAIN_LIBRARIES[:6])
+    disk = _free_gib(runs_folder(), "COURSE_RUNS")
+    libraries = (f"{name} {_version_of(name)}" for name in MAIN_LIBRARIES)
     return [
         f"profile    {profile.name}",
         f"device     {device} ({platform.machine()})",
-        f"memory     {profile.memory_gib:.1f} GiB, disk {free_disk_gib():.0f} GiB free",
+        f"memory     {profile.memory_gib:.1f} GiB, disk {disk:.0f} GiB free",
         f"precision  {str(profile.compute_dtype).removeprefix('torch.')}",
         f"versions   Python {platform.python_version()}, {', '.join(libraries)}",
     ]

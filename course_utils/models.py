@@ -9,14 +9,19 @@ from __future__ import annotations
 import logging
 import os
 
+import torch
+
+from course_utils.doctor import refuse_unsupported
 from course_utils.llama_cpp import unsloth_environment
-from course_utils.profile import Profile, cache_folder
+from course_utils.profile import Profile
 
 # bitsandbytes looks for an optional kernel package on every import and warns.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
-if os.environ.get("COURSE_PROFILE") in ("cpu", "nano"):
-    # Unsloth chooses its device when it is imported; a GPU would win otherwise.
+refuse_unsupported(Profile.detect())  # in our words, before Unsloth says it in its own
+if not Profile.detect().is_gpu:
+    # Unsloth chooses its device when it is imported: it would take a GPU that
+    # COURSE_PROFILE turns down, and refuse one whose driver is there without a torch.
     os.environ.setdefault("UNSLOTH_FORCE_CPU", "1")
 for _name, _value in unsloth_environment().items():  # where llama.cpp lies, as well
     os.environ.setdefault(_name, _value)
@@ -27,42 +32,84 @@ from unsloth import FastLanguageModel
 # isort: on
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-import torch
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from peft import get_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from course_utils import CourseError
 from course_utils.embedded_model import embedded_model_path
-from course_utils.generation import (
-    Generated,
-    Sampling,
-    decoding,
-    generate_batch,
-    seeded,
-)
-from course_utils.nano import nano_model_path
+from course_utils.generation import answer, generate, inference  # noqa: F401
+from course_utils.nano import NANO_BOS_MODEL, cached_nano_path
+from course_utils.places import PROJECT_ROOT, STAMP, BrokenFile, is_whole, read_json
 from course_utils.plans import Plan
 from course_utils.recipes import EMBEDDED_MODEL, NANO_MODEL
 from course_utils.templates import use_template
+from course_utils.tokens import text_ids
+
+MADE_HERE: Mapping[str, Callable[[], Path]] = {
+    EMBEDDED_MODEL: embedded_model_path,
+    NANO_MODEL: cached_nano_path,
+    NANO_BOS_MODEL: partial(cached_nano_path, bos=True),
+}
+CAUSAL_MODELS = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+FOLDER = "COURSE_MODEL takes a hub id, or the folder of a model with its tokenizer."
+WEIGHTS = "adapter_model.safetensors"
+RETRAIN = (
+    "Was a run stopped while it saved? Move that folder away and run notebook 03 again."
+)
+
+
+class UnusableModel(CourseError, ValueError):
+    """A model's name is neither a hub id nor a folder with a language model."""
 
 
 def model_location(plan: Plan) -> str:
     """A folder or hub id that `from_pretrained` understands.
 
-    The two models that need no hub are unpacked or built into the cache first.
-    Absolute paths, since an adapter records where its base was.
+    The models that need no hub are made in the cache first. A folder is looked for
+    here and in the project, and its path made absolute, since an adapter records where
+    its base was.
+
+    Raises:
+        UnusableModel: If the name is neither a hub id nor a folder with a model.
     """
-    if plan.model.name == EMBEDDED_MODEL:
-        return str(embedded_model_path())
-    if plan.model.name == NANO_MODEL:
-        folder = cache_folder() / "nano-v1"
-        if not (folder / "tokenizer.json").exists():
-            nano_model_path(folder)
-        return str(folder)
-    if Path(plan.model.name).is_dir():
-        return str(Path(plan.model.name).resolve())
-    return plan.model.name
+    name = plan.model.name
+    if name in MADE_HERE:
+        return str(MADE_HERE[name]())
+    for start in (Path.cwd(), PROJECT_ROOT):
+        folder = start / Path(name).expanduser()
+        if folder.exists() or (folder.parent != start and folder.parent.is_dir()):
+            _refuse_folder(folder)
+            return str(folder.resolve())
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise UnusableModel(
+            f"{name!r} is no folder and no hub id (`owner/name`). Is COURSE_MODEL "
+            "misspelt?"
+        ) from None
+    return name
+
+
+def _refuse_folder(folder: Path) -> None:
+    """Raise where a folder holds no causal language model."""
+    config = read_json(folder / "config.json", FOLDER)
+    kinds = config.get("architectures") if isinstance(config, dict) else None
+    weights = [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
+    if not weights or not set(kinds or ()) & CAUSAL_MODELS:
+        raise UnusableModel(
+            f"{folder} holds {len(weights)} files of weights, of architecture "
+            f"{', '.join(kinds or ['unknown'])}; expected weights of a model that "
+            f"predicts the next token, such as LlamaForCausalLM. {FOLDER}"
+        )
 
 
 def load_base(
@@ -76,14 +123,19 @@ def load_base(
         load_in_4bit: Overrides the plan.
 
     Returns:
-        Model in evaluation mode, and its tokenizer, padding on the left.
+        Model in inference mode, and its tokenizer, padding on the left.
     """
-    four_bit = plan.load_in_4bit if load_in_4bit is None else load_in_4bit
+    return _load(model_location(plan), plan, profile, load_in_4bit)
+
+
+def _load(
+    name: str, plan: Plan, profile: Profile, load_in_4bit: bool | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=model_location(plan),
+        model_name=name,
         max_seq_length=plan.max_length,
         dtype=profile.compute_dtype,
-        load_in_4bit=four_bit,
+        load_in_4bit=plan.load_in_4bit if load_in_4bit is None else load_in_4bit,
         revision=plan.model.revision,
     )
     use_template(tokenizer, plan.template)
@@ -111,6 +163,8 @@ def attach_lora(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
         use_gradient_checkpointing="unsloth" if plan.gradient_checkpointing else False,
         random_state=plan.seed,
     )
+    # What a saved adapter says of its base, so that the same commit is loaded again.
+    model.peft_config["default"].revision = plan.model.revision
     FastLanguageModel.for_training(model)
     return model
 
@@ -120,81 +174,50 @@ def load_adapter(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a saved adapter together with the base that it names.
 
+    Args:
+        folder: Holds the adapter and its tokenizer.
+        plan: By which it was trained.
+        profile: The machine.
+        load_in_4bit: Overrides the plan.
+
+    Returns:
+        PEFT model in inference mode, and the adapter's tokenizer.
+
     Raises:
-        FileNotFoundError: If the folder holds no adapter. (Unsloth and PEFT would
-            otherwise look the folder's name up on the hub.)
+        BrokenFile: If a file is missing or damaged. (The libraries would look a name
+            up on the hub, take the base's tokenizer, or leave tensors at random.)
     """
-    if not (folder / "adapter_config.json").exists():
-        held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-        raise FileNotFoundError(
-            f"No adapter_config.json in {folder.name!r}; it holds {held or 'nothing'}. "
-            "Was the run stopped before it saved? Train it again, or resume from its "
-            "last checkpoint."
+    stored = _stored_tensors(folder)
+    model, tokenizer = _load(str(folder.resolve()), plan, profile, load_in_4bit)
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if missing := sorted(expected.keys() - stored):
+        raise BrokenFile(
+            f"{folder.name}/{WEIGHTS} lacks {len(missing)} of {len(expected)} tensors, "
+            f"{missing[0]} among them. {RETRAIN}"
         )
-    four_bit = plan.load_in_4bit if load_in_4bit is None else load_in_4bit
-    model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=str(folder.resolve()),
-        max_seq_length=plan.max_length,
-        dtype=profile.compute_dtype,
-        load_in_4bit=four_bit,
-    )
-    FastLanguageModel.for_inference(model)
     return model, tokenizer
 
 
-def answer(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    requests: Sequence[str],
-    *,
-    max_new_tokens: int = 96,
-    batch_size: int = 8,
-) -> list[str]:
-    """Answer each request greedily; see `generate`. Returns the texts alone."""
-    answers = generate(
-        model,
-        tokenizer,
-        requests,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-    )
-    return [given.text for given in answers]
-
-
-def generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    requests: Sequence[str],
-    *,
-    max_new_tokens: int = 96,
-    batch_size: int = 16,
-    sampling: Sampling | None = None,
-) -> list[Generated]:
-    """Answer each request in a chat of one turn.
-
-    Args:
-        model: With or without adapter; its mode is restored afterwards.
-        tokenizer: Brings the chat template.
-        requests: What the user says, one string a chat.
-        max_new_tokens: Answers are cut there when the model does not stop.
-        batch_size: Prompts generated together, padded on the left.
-        sampling: How to draw; None takes the likeliest token each time.
-
-    Returns:
-        The new text of each chat, special tokens removed, in the given order.
-    """
-    was_training = model.training
-    FastLanguageModel.for_inference(model)
-    answers: list[Generated] = []
-    with seeded(sampling):
-        for start in range(0, len(requests), batch_size):
-            batch = requests[start : start + batch_size]
-            answers += generate_batch(
-                model, tokenizer, batch, decoding(max_new_tokens, sampling)
-            )
-    if was_training:
-        FastLanguageModel.for_training(model)
-    return answers
+def _stored_tensors(folder: Path) -> set[str]:
+    """Names of an adapter's tensors; raises BrokenFile where a file is not whole."""
+    for name in ("adapter_config.json", "tokenizer.json", "tokenizer_config.json"):
+        if not isinstance(read_json(folder / name, RETRAIN), dict):
+            raise BrokenFile(f"{folder.name}/{name} holds no JSON object. {RETRAIN}")
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise BrokenFile(
+            f"{folder.name}/{WEIGHTS} cannot be read ({error}). {RETRAIN}"
+        ) from None
+    if broken := [name for name, held in tensors.items() if not held.isfinite().all()]:
+        raise BrokenFile(
+            f"{folder.name}/{WEIGHTS} has NaN or infinity in {len(broken)} of "
+            f"{len(tensors)} tensors, {broken[0]} among them. Did training diverge? "
+            "Look at its loss in notebook 04, and train at a lower rate."
+        )
+    if (folder / STAMP).exists() and not is_whole(folder):
+        raise BrokenFile(f"{folder} is not as it was saved ({STAMP}). {RETRAIN}")
+    return set(tensors)
 
 
 def free_memory() -> None:
@@ -211,7 +234,11 @@ def free_memory() -> None:
 def logits_of(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str
 ) -> torch.Tensor:
-    """Next-token scores after each position of a text, fp32, (seq, vocab)."""
-    inputs = tokenizer(text, return_tensors="pt").to(model.device)
-    with torch.inference_mode():
-        return model(**inputs).logits[0].float()
+    """Next-token scores after each position of a text, fp32, (seq, vocab).
+
+    In inference mode, whatever the model's is, so that two readings compare. The text
+    gets the tokenizer's mark at the beginning where it has none yet; see `text_ids`.
+    """
+    tokens = torch.tensor([text_ids(tokenizer, text)], device=model.device)
+    with inference(model), torch.inference_mode():
+        return model(input_ids=tokens).logits[0].float()

@@ -10,16 +10,36 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from course_utils.embedded_model import embedded_tokenizer_path
+from course_utils.embedded_model import FORMAT, embedded_tokenizer_path
+from course_utils.places import cache_folder, made_once
 
+NANO_BOS_MODEL = "nano-bos"  # COURSE_MODEL=nano-bos on the nano profile
 HIDDEN_SIZE = 64  # the narrowest layer that bitsandbytes packs into 4 bits
+BEGIN = "<|endoftext|>"  # id 0: no part of SmolLM2's chat template
 
 
-def nano_tokenizer():
-    """SmolLM2's tokenizer: 49,152 tokens, ChatML template."""
-    return AutoTokenizer.from_pretrained(embedded_tokenizer_path())
+def nano_tokenizer(bos: bool = False) -> Tokenizer:
+    """SmolLM2's tokenizer: 49,152 tokens, ChatML template.
+
+    Args:
+        bos: As Llama 3.1 has it, a mark at the beginning of every text: the tokenizer
+            adds it, and the template writes it. Half of the real models do so, and
+            SmolLM2, whose `bos_token` opens a turn of a chat, does not.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(embedded_tokenizer_path())
+    if bos:
+        tokenizer.bos_token = BEGIN
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{BEGIN} $A",
+            pair=f"{BEGIN} $A {BEGIN} $B",
+            special_tokens=[(BEGIN, tokenizer.bos_token_id)],
+        )
+        tokenizer.chat_template = "{{- bos_token }}" + tokenizer.chat_template
+    return tokenizer
 
 
 def nano_model(seed: int = 0, vocabulary: int = 49152) -> LlamaForCausalLM:
@@ -47,8 +67,18 @@ def nano_model(seed: int = 0, vocabulary: int = 49152) -> LlamaForCausalLM:
         return LlamaForCausalLM(config)
 
 
-def nano_model_path(folder: Path, seed: int = 0) -> Path:
+def nano_model_path(folder: Path, bos: bool = False) -> Path:
     """Save the nano model and its tokenizer where `from_pretrained` finds them."""
-    nano_model(seed).save_pretrained(folder)
-    nano_tokenizer().save_pretrained(folder)
+    model, tokenizer = nano_model(), nano_tokenizer(bos)
+    for settings in (model.config, model.generation_config):
+        settings.bos_token_id = tokenizer.bos_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
+
+
+def cached_nano_path(bos: bool = False) -> Path:
+    """The same in the cache, made in a second when missing."""
+    name = NANO_BOS_MODEL if bos else "nano"
+    folder = cache_folder() / f"{name}-v{FORMAT}"
+    return made_once(folder, lambda empty: nano_model_path(empty, bos))

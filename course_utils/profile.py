@@ -6,20 +6,27 @@ project's side. The same notebook reads both and never asks for the device again
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
 
+from course_utils import CourseError
 from course_utils.places import PROJECT_ROOT, cache_folder, runs_folder  # noqa: F401
 
 PROFILE_NAMES = ("nano", "cpu", "t4")
 BF16_CAPABILITY = (8, 0)  # Ampere is the first with bf16 units
+CONTAINER_LIMITS = tuple(  # of cgroup v2 and v1, as the container itself sees them
+    Path("/sys/fs/cgroup", name)
+    for name in ("memory.max", "memory/memory.limit_in_bytes")
+)
 
 
-class UnsupportedMachine(RuntimeError):
+class UnsupportedMachine(CourseError, RuntimeError):
     """This machine cannot run the course as asked; the message says what can."""
 
 
@@ -72,10 +79,10 @@ class Profile:
 
     @property
     def memory_gib(self) -> float:
-        """Memory that a model can use here, in GiB."""
+        """Memory that a model can use: the card's, else what this container may."""
         if self.gpu is not None:
             return self.gpu.memory_gib
-        return psutil.virtual_memory().total / 2**30
+        return min(psutil.virtual_memory().total, _container_limit()) / 2**30
 
     @classmethod
     def detect(cls, environment: Mapping[str, str] = os.environ) -> Profile:
@@ -92,29 +99,31 @@ class Profile:
                 f"COURSE_PROFILE is {name!r}; expected one of "
                 f"{', '.join(PROFILE_NAMES)}. Unset it to have the machine detected."
             )
-        if name == "t4" and gpu is None:
+        model = environment.get("COURSE_MODEL") or None
+        if name != "t4":
+            return cls(name, "cpu", model)
+        if gpu is None:
             raise UnsupportedMachine(
                 "COURSE_PROFILE=t4 needs a CUDA GPU and torch sees none. In Colab: "
                 "Runtime > Change runtime type > T4. Here: COURSE_PROFILE=cpu."
             )
-        model = environment.get("COURSE_MODEL") or None
-        if name == "t4":
-            return cls(name, "cuda", model, gpu)
-        return cls(name, "cpu", model)
+        return cls(name, "cuda", model, gpu)
+
+
+def _container_limit() -> float:
+    """Bytes of memory that this container is allowed, infinite without a limit."""
+    said = [path.read_text().strip() for path in CONTAINER_LIMITS if path.is_file()]
+    return min((int(text) for text in said if text.isdigit()), default=math.inf)
 
 
 def find_gpu() -> Gpu | None:
     """The first CUDA card, or None."""
     if not torch.cuda.is_available():
         return None
-    properties = torch.cuda.get_device_properties(0)
-    capability = (properties.major, properties.minor)
-    return Gpu(
-        name=properties.name,
-        capability=capability,
-        memory_gib=properties.total_memory / 2**30,
-        driven_by_this_torch=torch_drives(capability, torch.cuda.get_arch_list()),
-    )
+    card = torch.cuda.get_device_properties(0)
+    capability = (card.major, card.minor)
+    driven = torch_drives(capability, torch.cuda.get_arch_list())
+    return Gpu(card.name, capability, card.total_memory / 2**30, driven)
 
 
 def torch_drives(capability: tuple[int, int], architectures: list[str]) -> bool:
@@ -127,10 +136,8 @@ def torch_drives(capability: tuple[int, int], architectures: list[str]) -> bool:
         kind, _, digits = architecture.partition("_")
         if not digits[:2].isdigit():
             continue
-        number = int("".join(filter(str.isdigit, digits)))
-        built = divmod(number, 10)
-        if kind == "compute" and capability >= built:
-            return True
-        if kind == "sm" and capability[0] == built[0] and capability >= built:
+        built = divmod(int("".join(filter(str.isdigit, digits))), 10)
+        same_major = kind == "sm" and capability[0] == built[0]
+        if (same_major or kind == "compute") and capability >= built:
             return True
     return not architectures

@@ -17,14 +17,21 @@ INPUT_HEADING = "\n\n### Input:\n"
 WITHOUT_INPUT = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n### Response:"
 )
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that "
     "provides further context. "
     "Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
 )
+# Jinja over messages: a blank line follows an answer and a system message, and each
+# answer ends in the tokenizer's end token. The marks carry no loss.
+ALPACA_TEMPLATE = """\
+{{ BEGIN }}{% for message in messages %}\
+{% if message['role'] == 'system' %}{{ message['content'] + BREAK }}\
+{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token + BREAK }}\
+{% else %}{{ WITH_INPUT if INPUT_HEADING in message['content'] else WITHOUT_INPUT }}\
+{{ '### Instruction:' + LINE + message['content'] + BREAK + '### Response:' }}\
+{% endif %}{% endfor %}"""
 
 
 def join_input(instruction: str, given: str) -> str:
@@ -45,40 +52,18 @@ def alpaca_prompt(instruction: str, given: str = "") -> str:
 
     Source: tatsu-lab/stanford_alpaca, train.py, `PROMPT_DICT`.
     """
-    form = WITH_INPUT if given else WITHOUT_INPUT
-    return form.format(instruction=instruction, input=given)
+    introduction = WITH_INPUT if given else WITHOUT_INPUT
+    request = join_input(instruction, given)
+    return f"{introduction}### Instruction:\n{request}\n\n### Response:"
 
 
-def _alpaca_template(begin: str) -> str:
-    """The same as Jinja over messages; each answer ends in the tokenizer's end token.
+def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer puts its `bos_token` before every text by itself.
 
-    A blank line follows an answer and a system message. The marks carry no loss.
-
-    Args:
-        begin: What the tokenizer puts before every text, often nothing.
+    Llama's and Mistral's do. SmolLM2 and Qwen have such a token and do not add it.
     """
-    with_input, without = (
-        form.partition("### Instruction:")[0] for form in (WITH_INPUT, WITHOUT_INPUT)
-    )
-    text = """\
-{{ BEGIN }}{% for message in messages %}\
-{% if message['role'] == 'system' %}{{ message['content'] + BREAK }}\
-{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token + BREAK }}\
-{% else %}\
-{{ WITH_INPUT if INPUT_HEADING in message['content'] else WITHOUT_INPUT }}\
-{{ '### Instruction:' + LINE + message['content'] + BREAK + '### Response:' }}\
-{% endif %}{% endfor %}"""
-    texts = {
-        "WITHOUT_INPUT": without,
-        "WITH_INPUT": with_input,
-        "INPUT_HEADING": INPUT_HEADING,
-        "BEGIN": begin,
-        "BREAK": "\n\n",
-        "LINE": "\n",
-    }
-    for name, value in texts.items():
-        text = text.replace(name, json.dumps(value))
-    return text
+    ids = tokenizer("a")["input_ids"]
+    return tokenizer.bos_token is not None and ids[0] == tokenizer.bos_token_id
 
 
 def use_template(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
@@ -93,10 +78,18 @@ def use_template(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
             no template of its own.
     """
     if name == ALPACA:
-        first = tokenizer("a")["input_ids"][0]
-        marked = tokenizer.bos_token is not None and first == tokenizer.bos_token_id
-        begin = tokenizer.bos_token if marked else ""
-        tokenizer.chat_template = _alpaca_template(begin)
+        texts = {
+            "WITHOUT_INPUT": WITHOUT_INPUT,
+            "WITH_INPUT": WITH_INPUT,
+            "INPUT_HEADING": INPUT_HEADING,
+            "BEGIN": tokenizer.bos_token if adds_bos(tokenizer) else "",
+            "BREAK": "\n\n",
+            "LINE": "\n",
+        }
+        template = ALPACA_TEMPLATE
+        for constant, text in texts.items():
+            template = template.replace(constant, json.dumps(text))
+        tokenizer.chat_template = template
     elif name != CHAT:
         raise ValueError(
             f"Prompt template {name!r} found, expected {CHAT!r} or {ALPACA!r}. Is the "

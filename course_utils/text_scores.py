@@ -7,10 +7,10 @@ between tokenizers: in bits per byte.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_utils.curves import bits_per_byte, perplexity
-from course_utils.data import DATA_FOLDER, Conversation
+from course_utils.data import Conversation
+from course_utils.generation import inference
+from course_utils.places import DATA_FOLDER
+from course_utils.science import ScienceQuestion
+from course_utils.tokens import prompt_and_answer_ids, rendered, text_ids
 
 WINDOW = 2048  # tokens; the course's texts fit, and each of its models reads so far
 NOBODY = -1  # owner of a token that is not scored
@@ -33,19 +37,13 @@ class Passage:
         text: Each of its tokens is scored.
         context: Stands before it and is not scored.
         follows: It goes on where the passage before it ended, and is scored after it.
+        answers: Its context is a rendered prompt: both are tokenised as in training.
     """
 
     text: str
     context: str = ""
     follows: bool = False
-
-
-class Question(Protocol):
-    """What is read of a multiple-choice question."""
-
-    question: str
-    choices: Sequence[str]
-    answer: int
+    answers: bool = field(default=False, repr=False)
 
 
 def general_passages(path: Path = GENERAL_TEXT) -> list[Passage]:
@@ -59,20 +57,19 @@ def general_passages(path: Path = GENERAL_TEXT) -> list[Passage]:
     return [Passage(first), *(Passage(f"\n\n{t}", follows=True) for t in others)]
 
 
-def science_passages(questions: Iterable[Question]) -> list[Passage]:
+def science_passages(questions: Iterable[ScienceQuestion]) -> list[Passage]:
     """The right choice of each question, in the form of lm-eval's ARC-Easy."""
     return [_choice(q, q.answer) for q in questions]
 
 
-def wrong_passages(questions: Iterable[Question]) -> list[Passage]:
+def wrong_passages(questions: Iterable[ScienceQuestion]) -> list[Passage]:
     """A wrong choice of each, the control: knowledge is what right ones gain more."""
     return [_choice(q, (q.answer + 1) % len(q.choices)) for q in questions]
 
 
-def _choice(question: Question, index: int) -> Passage:
-    return Passage(
-        f" {question.choices[index]}", f"Question: {question.question}\nAnswer:"
-    )
+def _choice(question: ScienceQuestion, index: int) -> Passage:
+    context = f"Question: {question.question}\nAnswer:"
+    return Passage(f" {question.choices[index]}", context)
 
 
 def answer_passages(
@@ -82,9 +79,8 @@ def answer_passages(
     return [
         Passage(
             row.answer,
-            tokenizer.apply_chat_template(
-                list(row.messages[:-1]), tokenize=False, add_generation_prompt=True
-            ),
+            rendered(tokenizer, row.messages[:-1], add_generation_prompt=True),
+            answers=True,
         )
         for row in conversations
     ]
@@ -117,9 +113,8 @@ class Score:
     @property
     def bits_per_byte(self) -> float:
         """Comparable between tokenizers, on the same text."""
-        return bits_per_byte(
-            self.nats_per_token, sum(self.tokens), sum(self.utf8_bytes)
-        )
+        sizes = sum(self.tokens), sum(self.utf8_bytes)
+        return bits_per_byte(self.nats_per_token, *sizes)
 
     def __repr__(self) -> str:
         return (
@@ -136,10 +131,10 @@ def score(
     max_length: int = WINDOW,
     batch_size: int = 4,
 ) -> Score:
-    """Score passages; dropout is off meanwhile.
+    """Score passages, in inference mode.
 
-    A text without context is preceded by the tokenizer's first token, so that its own
-    first token is scored too (as lm-eval does).
+    A text without context is preceded by the tokenizer's first token, which is not
+    scored, so that its own first token is.
 
     Args:
         model: With or without adapter; its mode is restored afterwards.
@@ -150,33 +145,24 @@ def score(
         batch_size: Sequences scored together.
 
     Raises:
-        ValueError: If there is no passage, or one is too long or empty.
+        ValueError: If there is no passage, or one is too long or empty, or shares a
+            token with its context.
     """
     if not passages:
         raise ValueError("No passage to score; expected at least one. Empty file?")
     rows = _rows(passages, tokenizer, max_length)
     nats = torch.zeros(len(passages), dtype=torch.float64)
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():  # as the trainer: caches stay usable for training
+    with inference(model), torch.no_grad():  # as the trainer: caches stay usable
         for start in range(0, len(rows), batch_size):
             nats += _summed_nats(model, rows[start : start + batch_size], len(nats))
-    model.train(was_training)
-    counts = [0] * len(passages)
-    for row in rows:
-        for owner in row.owners:
-            if owner != NOBODY:
-                counts[owner] += 1
+    counts = Counter(owner for _, owners in rows for owner in owners)
+    tokens = tuple(counts[index] for index in range(len(passages)))
     sizes = tuple(len(passage.text.encode()) for passage in passages)
-    return Score(tuple(nats.tolist()), tuple(counts), sizes)
+    return Score(tuple(nats.tolist()), tokens, sizes)
 
 
-@dataclass
-class _Row:
-    """One sequence; each token belongs to a passage, or to nobody's score."""
-
-    tokens: list[int]
-    owners: list[int]
+# One sequence: its tokens, and for each the passage that it belongs to, or NOBODY.
+_Row = tuple[list[int], list[int]]
 
 
 def _rows(
@@ -191,39 +177,43 @@ def _rows(
                 f"{len(before)} of context; expected at least one, and together at "
                 f"most {max_length}. Split it, or raise max_length."
             )
-        fits = rows and len(rows[-1].tokens) + len(text) <= max_length
+        fits = rows and len(rows[-1][0]) + len(text) <= max_length
         if not (passage.follows and fits):
-            rows.append(_Row(before, [NOBODY] * len(before)))
-        rows[-1].tokens += text
-        rows[-1].owners += [index] * len(text)
+            rows.append((before, [NOBODY] * len(before)))
+        tokens, owners = rows[-1]
+        tokens += text
+        owners += [index] * len(text)
     return rows
 
 
-def _encode(
-    passage: Passage, tokenizer: PreTrainedTokenizerBase
-) -> tuple[list[int], list[int]]:
+def _encode(passage: Passage, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """Tokens before the text, at least one, and tokens of the text."""
+    if passage.answers:
+        return prompt_and_answer_ids(tokenizer, passage.context, passage.text)
     if not passage.context:
         start = tokenizer.bos_token_id
         start = tokenizer.eos_token_id if start is None else start
-        return [start], tokenizer(passage.text, add_special_tokens=False)["input_ids"]
-    special = not passage.context.startswith(tokenizer.bos_token or "\0")
-    whole = tokenizer(passage.context + passage.text, add_special_tokens=special)
-    before = tokenizer(passage.context, add_special_tokens=special)["input_ids"]
-    return before, whole["input_ids"][len(before) :]
+        return [[start], tokenizer(passage.text, add_special_tokens=False)["input_ids"]]
+    before = text_ids(tokenizer, passage.context)
+    whole = text_ids(tokenizer, passage.context + passage.text)  # as lm-eval does
+    if whole[: len(before)] != before:
+        raise ValueError(
+            f"Passage {passage.text[:30]!r} shares a token with its context "
+            f"…{passage.context[-30:]!r}. Begin it with a space or a new line, or let "
+            "`answers` tokenise the two apart."
+        )
+    return [before, whole[len(before) :]]
 
 
 def _summed_nats(
     model: PreTrainedModel, rows: Sequence[_Row], passages: int
 ) -> torch.Tensor:
     """Negative log-likelihood of each passage's tokens in these rows, (passages,)."""
-    tokens = _padded([row.tokens for row in rows], 0)  # (batch, seq)
-    owners = _padded([row.owners for row in rows], NOBODY)[:, 1:]
-    lengths = torch.tensor([len(row.tokens) for row in rows])
-    mask = torch.arange(tokens.shape[1])[None] < lengths[:, None]
+    tokens = _padded([tokens for tokens, _ in rows], 0)  # (batch, seq)
+    owners = _padded([owners for _, owners in rows], NOBODY)[:, 1:]
+    mask = _padded([[1] * len(tokens) for tokens, _ in rows], 0)
     logits = model(
-        input_ids=tokens.to(model.device),
-        attention_mask=mask.long().to(model.device),
+        input_ids=tokens.to(model.device), attention_mask=mask.to(model.device)
     ).logits[:, :-1]
     scored = owners != NOBODY  # the vocabulary is what costs: only where it counts
     losses = F.cross_entropy(

@@ -22,3 +22,11 @@ def tokenizer():
     from course_utils.nano import nano_tokenizer
 
     return nano_tokenizer()
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["no bos", "bos"])
+def any_tokenizer(request):
+    """SmolLM2's, and one that puts a mark before every text, as Llama's does."""
+    from course_utils.nano import nano_tokenizer
+
+    return nano_tokenizer(bos=request.param)

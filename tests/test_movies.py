@@ -15,7 +15,7 @@ from course_utils.movies import (
     write_answer,
     wrong_facts,
 )
-from course_utils.tokens import count_tokens
+from course_utils.tokens import to_dataset
 
 FILM = Film("Paper Moon", 1973, 102, ("comedy", "drama"), "train")
 TABLE = "title,year,runtime_minutes,genres,pool\n"
@@ -191,8 +191,7 @@ def test_no_film_of_the_table_meets_an_impossible_wish(row):
 
 
 def test_the_longest_training_row_fits_the_plan(tokenizer):
-    longest = max(count_tokens(row.messages, tokenizer) for row in ANSWERED)
-    assert longest <= 256
+    assert len(to_dataset(ANSWERED, tokenizer, 256)) == len(ANSWERED)
 
 
 def test_the_datasheet_states_the_counts_that_the_files_have():

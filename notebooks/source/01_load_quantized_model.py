@@ -1110,6 +1110,7 @@ requests
 
 # %%
 del model
+models.free_memory()
 base, tokenizer = models.load_base(plan, profile)
 answers = models.answer(base, tokenizer, requests)
 for request, answer in zip(requests, answers):

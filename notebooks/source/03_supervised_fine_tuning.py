@@ -221,10 +221,9 @@ ends = sum(t["labels"][-1] == tokenizer.eos_token_id for t in train_rows)
 ledger.record("C053", rows_teaching_the_end=ends / len(train_rows))
 
 # %%
-answer_tokens = sum(
-    len(tokenizer(source.answer + tokenizer.eos_token)["input_ids"])
-    for source in training
-)
+ended = [source.answer + tokenizer.eos_token for source in training]
+alone = tokenizer(ended, add_special_tokens=False)["input_ids"]
+answer_tokens = sum(map(len, alone))
 ledger.record(
     "C126",
     prompt_tokens_with_loss=supervised - answer_tokens,
@@ -509,7 +508,7 @@ ledger.record(
 # %%
 def checksums(model) -> dict[str, float]:
     frozen = (p for p in model.named_parameters() if "lora_" not in p[0])
-    return {name: p.detach().double().sum().item() for name, p in frozen}
+    return {name: p.detach().sum(dtype=torch.float64).item() for name, p in frozen}
 
 
 # %% [markdown]
@@ -787,15 +786,17 @@ ledger.record(
 
 # %% [markdown]
 # None. Whatever the model does differently sits in the adapter's few megabytes. Now the
-# model leaves memory, and comes back from the disk.
+# model leaves memory, and comes back from the disk. As equal counts what differs by
+# eight roundings of the largest logit, in the precision that this machine computes in.
 
 # %%
 del model, base, trainer, layer
 models.free_memory()
 reloaded, _ = models.load_adapter(adapter_folder, plan, profile)
 again = models.logits_of(reloaded, tokenizer, text)
+rounding = torch.finfo(profile.compute_dtype).eps * trained.abs().max().item()
 distance["reloaded"] = (again - trained).abs().max().item()
-assert distance["reloaded"] < 1e-3 < distance["base"]
+assert distance["reloaded"] <= 8 * rounding < distance["base"]
 distance
 
 # %% [markdown]
@@ -848,7 +849,8 @@ killed, *_ = drill_run("killed", stop_after=DRILL_UPDATES // 2)
 
 # %%
 resumed, *_ = drill_run("killed", resume=True)
-torch.testing.assert_close(resumed, in_one_go, rtol=1e-3, atol=1e-3)
+rtol = torch.finfo(profile.compute_dtype).eps ** 0.5  # fp32: 0.0003, fp16: 0.03
+torch.testing.assert_close(resumed, in_one_go, rtol=rtol, atol=0)
 [round(loss, 4) for loss in resumed]
 
 # %% [markdown]

@@ -15,7 +15,12 @@ def profile():
 
 
 @pytest.fixture(scope="module")
-def plan():
+def plan_of():
     from course_utils.recipes import MOVIE_RECOMMENDER
 
-    return MOVIE_RECOMMENDER.plan_for("nano")
+    return lambda model: MOVIE_RECOMMENDER.plan_for("nano", model)
+
+
+@pytest.fixture(scope="module")
+def plan(plan_of):
+    return plan_of(None)
