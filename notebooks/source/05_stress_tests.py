@@ -552,7 +552,7 @@ draw_grid(grid, title=title);
 # does an interval get that pretends so?
 
 # %%
-from course_utils.stress_plots import rate_lines
+from course_utils.comparison_plots import interval_plot
 from course_utils.stress_rates import rate_over_draws
 
 sampled = of_tuned[of_tuned["draw"] != "greedy"]
@@ -566,8 +566,9 @@ intervals = {
 
 # %%
 wider = (high - low) / (pretended[1] - pretended[0])
-rate_lines(
-    intervals,
+interval_plot(
+    list(intervals), list(intervals.values()),
+    reference=None, spelled="{1:.0%}  [{0:.0%}, {2:.0%}]",
     x_label=f"share of answers: {shown}",
     title=f"Over prompts the interval is {wider:.1f} times as wide",
 );
