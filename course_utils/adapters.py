@@ -108,9 +108,6 @@ def fine_tune(
     time; the others wait.
 
     Args:
-        recipe_name: For the record.
-        plan: Hyperparameters.
-        profile: The machine.
         folder: Gets the checkpoints, and `adapter` with its record.
         rows: In place of the plan's.
 
@@ -238,19 +235,18 @@ def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
     from course_utils.models import model_location
 
     config = _read_config(folder / _CONFIG)
-    modules = config.get("target_modules")
     found = {
         "base": model_core(str(config.get("base_model_name_or_path"))),
         "r": config["r"],
         "lora_alpha": config.get("lora_alpha"),
-        "modules": sorted(modules) if isinstance(modules, list) else None,
     }
-    expected = {
-        "base": model_core(model_location(plan)),
-        "r": plan.rank,
-        "lora_alpha": plan.alpha,
-        "modules": sorted(plan.target_modules) if found["modules"] else None,
-    }
+    base = model_core(model_location(plan))
+    expected = {"base": base, "r": plan.rank, "lora_alpha": plan.alpha}
+    if isinstance(modules := config.get("target_modules"), list):  # else a pattern
+        found["modules"], expected["modules"] = (
+            sorted(modules),
+            sorted(plan.target_modules),
+        )
     if (folder / training.RECORD).exists():
         record = vars(run := TrainingRun.load(folder)) | run.digests
         found |= run.plan | {name: record.get(name) for name in origin}

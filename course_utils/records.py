@@ -23,17 +23,17 @@ def save_results(folder: Path, notebook: str, rows: list[dict[str, Any]]) -> Pat
     `make publish` copies them for the README's results section.
 
     Args:
-        folder: Of the run, as `run_folder` gives it.
+        folder: Of the run.
         notebook: Number, such as `05`.
         rows: Of a table; each cell a text or a number, the same keys in each row.
 
     Raises:
         ValueError: If there is no row, or rows differ in their keys.
     """
-    if len({tuple(row) for row in rows}) != 1:
+    if len(keys := {tuple(row) for row in rows}) != 1:
         raise ValueError(
-            f"{len(rows)} rows with keys {sorted({tuple(row) for row in rows})}: a "
-            "table needs at least one row, and the same keys in the same order in each."
+            f"{len(rows)} rows with keys {sorted(keys)}: a table needs at least one "
+            "row, and the same keys in the same order in each."
         )
     return write_json(folder / f"results_{notebook}.json", rows)
 
@@ -83,7 +83,7 @@ def close_run(
 
     Args:
         notebook: Number, such as `01`.
-        profile: The machine it ran on.
+        profile: The machine.
         headline: The one number to remember, with its unit.
         seed: That decided data order and initial weights, if any.
     """

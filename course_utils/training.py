@@ -12,6 +12,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,15 @@ RECORD = "run.json"
 WAY_OUT = "Run notebook 03 again, or `get_adapter`, which trains it anew."
 _MADE_FROM = "made_from.json"  # beside the checkpoints: their plan and rows
 _STATE = "trainer_state.json"
+_ALWAYS = {  # of each SFTConfig of the course
+    "packing": False,
+    "dataset_kwargs": {"skip_prepare_dataset": True},  # the rows are tokens already
+    "logging_steps": 1,
+    "include_num_input_tokens_seen": "non_padding",
+    "eval_strategy": "steps",
+    "eval_on_start": True,  # the base's loss, without which no fall can be seen
+    "save_total_limit": 2,
+}
 
 
 class CannotResume(CourseError, ValueError):
@@ -54,11 +64,7 @@ class UnknownTracker(CourseError, ValueError):
 
 
 def updates_per_epoch(rows: int, plan: Plan) -> int:
-    """Optimizer updates in one pass over the rows; the last one may be smaller.
-
-    Raises:
-        ValueError: If there is no row.
-    """
+    """Optimizer updates in one pass over the rows; the last one may be smaller."""
     if rows < 1:
         raise ValueError(f"{rows} rows found, at least one needed to train.")
     return math.ceil(math.ceil(rows / plan.batch_size) / plan.accumulation_steps)
@@ -97,12 +103,9 @@ def trainer_config(
     evaluations: int = EVALUATIONS,
     keep_best: bool = False,
 ):
-    """The plan in TRL's words: an SFTConfig.
+    """The plan in TRL's words: an SFTConfig, with checkpoints below the run's folder.
 
     Args:
-        plan: Hyperparameters.
-        profile: Decides fp16, bf16 or neither.
-        folder: Checkpoints go below it.
         updates: Of the whole run; evaluations and checkpoints are spread over it.
         evaluations: At most how many after the one at the start; the last of them is
             at the last update.
@@ -124,25 +127,18 @@ def trainer_config(
         weight_decay=plan.weight_decay,
         optim=plan.optimizer,
         max_length=plan.max_length,
-        packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},  # the rows are tokens already
         gradient_checkpointing=plan.gradient_checkpointing,
         fp16=profile.is_gpu and not profile.supports_bf16,
         bf16=profile.is_gpu and profile.supports_bf16,
-        logging_steps=1,
-        include_num_input_tokens_seen="non_padding",
-        eval_strategy="steps",
-        eval_on_start=True,  # the base's loss, without which no fall can be seen
         eval_steps=every,
-        save_strategy="steps",
         save_steps=every,
-        save_total_limit=2,
         load_best_model_at_end=keep_best,
         metric_for_best_model="eval_loss" if keep_best else None,
         seed=plan.seed,
         data_seed=plan.seed,
         dataloader_pin_memory=profile.is_gpu,
         report_to=tracker(),
+        **_ALWAYS,
     )
 
 
@@ -158,17 +154,11 @@ def build_trainer(
     evaluations: int = EVALUATIONS,
     keep_best: bool = False,
 ):
-    """An SFTTrainer, ready to train or to resume.
+    """An SFTTrainer, ready to train or to resume; see `trainer_config` for the choices.
 
     Args:
         model: With an adapter attached.
-        tokenizer: Pads the batches, on the right.
-        training: From `to_dataset`.
-        validation: From `to_dataset`; never trained on.
-        plan: Hyperparameters.
-        profile: The machine.
-        folder: Of the run.
-        evaluations: See `trainer_config`, as for `keep_best`.
+        training: From `to_dataset`, as `validation`, which is never trained on.
     """
     from trl import SFTTrainer
 
@@ -183,7 +173,7 @@ def build_trainer(
         train_dataset=training,
         eval_dataset=validation,
         data_collator=DataCollatorForSeq2Seq(padding),  # pads labels with -100
-        callbacks=[_Recorder(plan.facts() | digests(training, validation))],
+        callbacks=[_Recorder(plan.facts(), digests(training, validation))],
     )
 
 
@@ -201,8 +191,9 @@ class StopAfter(TrainerCallback):
 class _Recorder(TrainerCallback):
     """Knows what a run is made from; measures its updates, evaluations left out."""
 
-    def __init__(self, made_from: dict[str, Any]):
-        self.made_from, self.seconds, self.tokens = made_from, 0.0, 0
+    def __init__(self, plan: dict[str, Any], tokens: dict[str, str]):
+        self.plan, self.made_from = plan, plan | tokens
+        self.seconds, self.tokens = 0.0, 0
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.seconds, self._before = 0.0, state.num_input_tokens_seen
@@ -270,8 +261,6 @@ def run_training(
 
     Args:
         trainer: From `build_trainer`.
-        recipe_name: For the record.
-        profile: For the record.
         resume: Go on from the last whole checkpoint in the trainer's folder; the
             history then covers the whole run, times and tokens this part of it.
             Otherwise checkpoints that lie there are removed.
@@ -303,7 +292,7 @@ def run_training(
         training_seconds=recorder.seconds,
         tokens=recorder.tokens,
         history=list(trainer.state.log_history),
-        plan={k: v for k, v in recorder.made_from.items() if k not in digests((), ())},
+        plan=recorder.plan,
         digests=digests(*rows),
         revision=_revision(),
         versions=_versions(),
@@ -320,6 +309,7 @@ def _last_checkpoint(folder: Path, made_from: Mapping[str, Any]) -> Path:
         found = places.read_json(folder / _MADE_FROM, "Use resume=False.")
     except places.BrokenFile as fault:
         raise CannotResume(f"Whose checkpoints lie in {where}? {fault}") from None
+    found = found if isinstance(found, dict) else {}
     if differing := differences(found, made_from):
         raise CannotResume(
             f"The checkpoints in {where} are of another run: {'; '.join(differing)}. "
@@ -387,29 +377,25 @@ def digests(training: Any, validation: Any) -> dict[str, str]:
     def plain(row: Conversation | Dataset) -> Any:
         return row.to_dict() if isinstance(row, Dataset) else [row.id, row.messages]
 
-    sets = {"training rows": training, "validation rows": validation}
+    def digest(rows: Any) -> str:
+        text = json.dumps(rows, sort_keys=True, default=plain)
+        return hashlib.sha256(text.encode()).hexdigest()
+
     return {
-        name: hashlib.sha256(
-            json.dumps(rows, sort_keys=True, default=plain).encode()
-        ).hexdigest()
-        for name, rows in sets.items()
+        "training rows": digest(training),
+        "validation rows": digest(validation),
     }
 
 
 def _versions() -> dict[str, str]:
-    installed = metadata.distributions()
-    return {
-        each.name: each.version for each in installed if each.name in MAIN_LIBRARIES
-    }
+    installed = {each.name: each.version for each in metadata.distributions()}
+    return {name: installed.get(name, "missing") for name in MAIN_LIBRARIES}
 
 
 def _revision() -> str | None:
     """The project's commit, `-dirty` behind it when files differ; None without git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command, cwd=places.PROJECT_ROOT, capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return done.stdout.strip() or None
+    words = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    told = {"cwd": places.PROJECT_ROOT, "capture_output": True, "text": True}
+    with suppress(OSError):  # there is no git
+        return subprocess.run(words, **told).stdout.strip() or None
+    return None
