@@ -1,4 +1,4 @@
-"""One accuracy with its error, and two published ones compared.
+"""k of n with its error, and two published accuracies compared.
 
 Two accuracies on the same questions whose single answers are lost can only be
 compared as if they came from different questions, which wastes most of what they
@@ -7,9 +7,12 @@ know. See `comparison` for what the answers themselves allow.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import bootstrap
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import (
     confint_proportions_2indep,
@@ -20,30 +23,52 @@ from statsmodels.stats.proportion import (
 
 from course_utils.power import ALPHA, POWER, most_discordant
 
+RESAMPLES = 10_000  # of a bootstrap; the ends then move by about 0.1 point
+
+
+class _Counted:
+    """What `right` of `n` say; NaN where n is too small to say it."""
+
+    right: float
+    n: int
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return self.right / self.n if self.n else math.nan
+
+    @property
+    def standard_error(self) -> float:
+        """As lm-eval gives it: sqrt(p (1 - p) / (n - 1))."""
+        if self.n < 2:
+            return math.nan
+        return (self.share * (1 - self.share) / (self.n - 1)) ** 0.5
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the share: all of 0 to 1 when n is 0."""
+        if not self.n:
+            return 0.0, 1.0
+        low, high = proportion_confint(self.right, self.n, alpha=ALPHA, method="wilson")
+        return float(low), float(high)
+
 
 @dataclass(frozen=True)
-class Accuracy:
-    """A share of right answers, with its error."""
+class Share(_Counted):
+    """A share of anything; `right` may be a sum of shares."""
+
+    right: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Accuracy(_Counted):
+    """A share of right answers under a metric, with its error."""
 
     name: str
     metric: str
     right: int
     n: int
-
-    @property
-    def share(self) -> float:
-        """Of right answers, 0 to 1."""
-        return self.right / self.n
-
-    @property
-    def standard_error(self) -> float:
-        """As lm-eval gives it: sqrt(p (1 - p) / (n - 1))."""
-        return (self.share * (1 - self.share) / (self.n - 1)) ** 0.5
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of the share."""
-        return proportion_confint(self.right, self.n, alpha=ALPHA, method="wilson")
 
     def __repr__(self) -> str:
         low, high = self.interval
@@ -54,16 +79,18 @@ class Accuracy:
         )
 
 
+def mean_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of a mean; NaN for fewer than two values."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    how = {"n_resamples": RESAMPLES, "batch": 1000, "method": "percentile"}
+    low, high = bootstrap((values,), np.mean, rng=seed, **how).confidence_interval
+    return float(low), float(high)
+
+
 @dataclass(frozen=True)
 class UnpairedComparison:
-    """Two published accuracies on equally many questions, nothing known of each.
-
-    Attributes:
-        metric: `acc` or `acc_norm`.
-        first_right: Right answers of the first model.
-        second_right: Right answers of the second model.
-        n: Questions, for each of the two.
-    """
+    """Two published accuracies on n questions each, nothing known of single answers."""
 
     metric: str
     first_right: int
@@ -94,8 +121,10 @@ class UnpairedComparison:
         return 100 * float(low), 100 * estimate, 100 * float(high)
 
     @property
-    def needed_questions(self) -> int:
-        """Questions a model that would find this difference with 80 % power."""
+    def needed_questions(self) -> int | None:
+        """Questions a model that find this difference with 80 % power; None if 0."""
+        if self.first_right == self.second_right:
+            return None
         shares = self.second_right / self.n, self.first_right / self.n
         effect = proportion_effectsize(*shares)
         needed = NormalIndPower().solve_power(effect, alpha=ALPHA, power=POWER)
@@ -108,12 +137,17 @@ class UnpairedComparison:
 
     def __repr__(self) -> str:
         low, estimate, high = self.points
+        needed = self.needed_questions
+        enough = (
+            ""
+            if needed is None
+            else f"; to find this difference unpaired: {needed:,} questions"
+        )
         return (
             f"{self.metric}, n = {self.n:,} questions each, answers not paired\n"
             f"{self.first_right:,} and {self.second_right:,} right: {estimate:+.2f} "
             f"points, 95 % interval {low:+.2f} to {high:+.2f}\n"
-            f"z = {self.z:.2f}, p = {self.p:.3f}; to find this difference unpaired: "
-            f"{self.needed_questions:,} questions\n"
+            f"z = {self.z:.2f}, p = {self.p:.3f}{enough}\n"
             f"paired it is significant with at most {self.most_discordant} discordant "
             f"questions ({self.most_discordant / self.n:.1%})"
         )

@@ -1,8 +1,4 @@
-"""An answer beside its prompt, and what can be asked of any answer.
-
-What only an answer about films can be asked stands in `film_reading`, what an answer
-of code in `rewards`. Which question is put to which prompt is decided in a suite.
-"""
+"""An answer beside its prompt, and what can be asked of an answer of any project."""
 
 from __future__ import annotations
 
@@ -11,34 +7,24 @@ from dataclasses import dataclass
 
 from course_utils.data import Conversation
 
-PIECE = 3  # words; shorter pieces repeat in any text
-# Of the 449 written answers about films none repeats a single piece of three words.
-# Whoever lets one piece in five be a repetition is generous.
+# Generous: none of the 449 written answers about films repeats a piece of three words.
 LEAST_DISTINCT_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer beside its prompt, as the checks see it.
-
-    Attributes:
-        prompt: A row of the stress prompts.
-        text: The answer.
-        stopped: Whether the model ended it, rather than the limit.
-    """
+    """An answer beside its stress prompt; `stopped` if the model ended it itself."""
 
     prompt: Conversation
     text: str
     stopped: bool
 
 
-def distinct_share(text: str, piece: int = PIECE) -> float:
+def distinct_share(text: str, piece: int = 3) -> float:
     """Distinct pieces of `piece` words over all of them; 1 when nothing repeats.
 
-    Longer texts repeat more by nature: compare texts of like length. A text of
-    fewer words than a piece repeats nothing.
-
-    Source: distinct-n, Li et al. 2016, arXiv:1510.03055, §5 (recalled).
+    Longer texts repeat more by nature, and shorter pieces in any text: compare texts
+    of like length.
     """
     words = re.findall(r"\w+", text.casefold())
     pieces = [tuple(words[i : i + piece]) for i in range(len(words) - piece + 1)]
@@ -46,10 +32,10 @@ def distinct_share(text: str, piece: int = PIECE) -> float:
 
 
 def stops(reading: Reading) -> bool:
-    """The model ended the answer, before the limit."""
+    """Whether the model ended the answer, before the limit."""
     return reading.stopped
 
 
 def repeats_little(reading: Reading) -> bool:
-    """At least LEAST_DISTINCT_SHARE of the pieces of three words are distinct."""
+    """Whether at least LEAST_DISTINCT_SHARE of the pieces of three words differ."""
     return distinct_share(reading.text) >= LEAST_DISTINCT_SHARE

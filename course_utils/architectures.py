@@ -7,57 +7,44 @@ kind: seven linear layers a block, RMSNorm, rotary positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
+from pydantic import WrapValidator
 
-from course_utils.profile import PROJECT_ROOT
+from course_utils.jsonl import read_table, refusal
+from course_utils.places import DATA_FOLDER
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 ALL_LINEAR = ATTENTION + MLP
 MODEL_TYPES = ("llama", "mistral", "qwen2")  # what `from_config` understands
-ARCHITECTURES_PATH = PROJECT_ROOT / "data" / "architectures.yaml"
+ARCHITECTURES_PATH = DATA_FOLDER / "architectures.yaml"
 
 
 @dataclass(frozen=True)
 class Architecture:
     """Widths and depths of one decoder.
 
-    Attributes:
-        name: Key in architectures.yaml.
-        title: As written in tables and plots.
-        hub_id: Repository on the Hugging Face hub.
-        hidden_size: Width of the residual stream.
-        intermediate_size: Width inside the MLP.
-        layers: Transformer blocks.
-        attention_heads: Query heads.
-        key_value_heads: Heads of keys and values; fewer means they are shared.
-        head_dim: Width of a head.
-        vocab_size: Rows of the embedding.
-        tied_embeddings: Whether the output head is the embedding itself.
-        qkv_bias: Whether q_proj, k_proj and v_proj add a bias.
-        context_tokens: Longest sequence in training.
-        source: Where the shapes stand.
+    A rank below 1, or a name that is not in ALL_LINEAR, is a ValueError in each method.
     """
 
-    name: str
-    title: str
+    name: str  # key in architectures.yaml
+    title: str  # as written in tables and plots
     hub_id: str
-    hidden_size: int
-    intermediate_size: int
+    hidden_size: int  # width of the residual stream
+    intermediate_size: int  # width inside the MLP
     layers: int
-    attention_heads: int
-    key_value_heads: int
+    attention_heads: int  # of queries
+    key_value_heads: int  # fewer than attention_heads: they are shared
     head_dim: int
-    vocab_size: int
-    tied_embeddings: bool
-    qkv_bias: bool
-    context_tokens: int
-    source: str
+    vocab_size: int  # rows of the embedding
+    tied_embeddings: bool  # whether the output head is the embedding itself
+    qkv_bias: bool  # whether q_proj, k_proj and v_proj add a bias
+    context_tokens: int  # longest sequence in training
+    source: str  # where the shapes stand
 
     @property
     def query_size(self) -> int:
@@ -106,20 +93,13 @@ class Architecture:
     @property
     def parameters(self) -> int:
         """All numbers that pretraining learned."""
-        return (
-            self.linear_parameters
-            + self.embedding_parameters
-            + self.norm_and_bias_parameters
-        )
+        in_blocks = self.linear_parameters + self.norm_and_bias_parameters
+        return in_blocks + self.embedding_parameters
 
     def lora_tensor_sizes(
         self, rank: int, modules: Iterable[str] = ALL_LINEAR
     ) -> list[int]:
-        """Numbers in each A (rank x inputs) and each B (outputs x rank).
-
-        Raises:
-            ValueError: If the rank is below 1 or a module is unknown.
-        """
+        """Numbers in each A (rank x inputs) and each B (outputs x rank)."""
         if rank < 1:
             raise ValueError(f"rank is {rank}; expected 1 or more: A has `rank` rows.")
         shapes = [self._shape(module) for module in sorted(set(modules))]
@@ -129,14 +109,8 @@ class Architecture:
     def lora_parameters(self, rank: int, modules: Iterable[str] = ALL_LINEAR) -> int:
         """Trainable numbers of an adapter: rank x (inputs + outputs) a module.
 
-        The scale alpha / rank is no parameter. Source: LoRA, arXiv:2106.09685, §4.
-
-        Args:
-            rank: Rows of A and columns of B.
-            modules: Names out of ALL_LINEAR; a name given twice counts once.
-
-        Raises:
-            ValueError: If the rank is below 1 or a module is unknown.
+        A name given twice counts once. The scale alpha / rank is no parameter.
+        Source: LoRA, arXiv:2106.09685, §4.
         """
         return sum(self.lora_tensor_sizes(rank, modules))
 
@@ -145,9 +119,6 @@ class Architecture:
 
         A matrix costs two FLOPs a weight and token, whatever its shape, so the share
         is one of parameters. Attention scores and the output head are not counted.
-
-        Raises:
-            ValueError: If the rank is below 1 or a module is unknown.
         """
         return self.lora_parameters(rank, modules) / self.linear_parameters
 
@@ -155,21 +126,17 @@ class Architecture:
         """Highest rank at which A and B together are no larger than the matrix.
 
         From rank x (inputs + outputs) <= inputs x outputs.
-
-        Raises:
-            ValueError: If the module is unknown.
         """
         inputs, outputs = self._shape(module)
         return inputs * outputs // (inputs + outputs)
 
     def _shape(self, module: str) -> tuple[int, int]:
-        shapes = self.linear_shapes()
-        if module not in shapes:
+        if module not in ALL_LINEAR:
             raise ValueError(
                 f"{module!r} is no linear layer of a block; expected some of "
                 f"{', '.join(ALL_LINEAR)}. Pass a tuple of names, not one string."
             )
-        return shapes[module]
+        return self.linear_shapes()[module]
 
     @classmethod
     def from_config(cls, config: Any, name: str = "loaded model") -> Architecture:
@@ -203,48 +170,36 @@ class Architecture:
 
 
 def _refuse_other_models(config: Any) -> None:
-    biased = [
-        field
-        for field in ("attention_bias", "mlp_bias")
-        if getattr(config, field, False)
-    ]
+    biases = ("attention_bias", "mlp_bias")
+    biased = ", ".join(name for name in biases if getattr(config, name, False))
     if config.model_type not in MODEL_TYPES or biased:
-        found = f"{config.model_type!r}" + (
-            f" with {', '.join(biased)}" if biased else ""
-        )
         raise ValueError(
-            f"The model is of type {found}; expected {', '.join(MODEL_TYPES)} without "
-            "these biases. Its blocks have other parts, so the counts would be wrong: "
-            "count `sum(p.numel() for p in model.parameters())` instead."
+            f"The model is of type {config.model_type!r}"
+            f"{biased and f' with {biased}'}; expected {', '.join(MODEL_TYPES)} "
+            "without these biases. Its blocks have other parts, so the counts would be "
+            "wrong: count `sum(p.numel() for p in model.parameters())` instead."
         )
+
+
+def _as_published(entry: Any, make: Callable[[Any], Architecture]) -> Architecture:
+    """The shapes of an entry; they must add up to its published count."""
+    if not isinstance(entry, dict):
+        return make(entry)
+    shapes = {key: value for key, value in entry.items() if key != "parameters"}
+    made, published = make({"name": "", **shapes}), entry.get("parameters")
+    if made.parameters != published:
+        found = f"{published} (published)"
+        expected = f"{made.parameters} by the shapes; compare with {made.source}"
+        raise refusal(expected, found, "parameters")
+    return made
 
 
 def load_architectures(path: Path = ARCHITECTURES_PATH) -> dict[str, Architecture]:
     """All models of data/architectures.yaml, by name.
 
     Raises:
-        FileNotFoundError: If the file is missing.
-        ValueError: If an entry lacks a field, has one too many, or if its shapes do
-            not add up to its published number of parameters.
+        FaultyData: With every fault; see `jsonl.read_table`. Shapes that do not add up
+            to the published number of parameters are one.
     """
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {name: _read_entry(name, entry) for name, entry in entries.items()}
-
-
-def _read_entry(name: str, entry: Mapping[str, Any]) -> Architecture:
-    known = {field.name for field in fields(Architecture)} - {"name"} | {"parameters"}
-    if missing := known - entry.keys():
-        raise ValueError(f"{name} lacks {', '.join(sorted(missing))}: see the others.")
-    if unknown := entry.keys() - known:
-        raise ValueError(
-            f"{name} has unknown fields {', '.join(sorted(unknown))}; a typing error? "
-            f"Expected {', '.join(sorted(known))}."
-        )
-    shapes = {field: value for field, value in entry.items() if field != "parameters"}
-    architecture = Architecture(name=name, **shapes)
-    if architecture.parameters != entry["parameters"]:
-        raise ValueError(
-            f"{name}: the shapes give {architecture.parameters:,} parameters, "
-            f"published are {entry['parameters']:,}. Compare with {entry['source']}."
-        )
-    return architecture
+    shapes = read_table(path, Annotated[Architecture, WrapValidator(_as_published)])
+    return {name: replace(shape, name=name) for name, shape in shapes.items()}

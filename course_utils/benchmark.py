@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 from collections.abc import Mapping
@@ -11,13 +10,9 @@ from pathlib import Path
 
 import yaml
 
+from course_utils.places import sha256, write_whole
 from course_utils.profile import Profile
-from course_utils.science import (
-    EXAMPLES,
-    PATH_VARIABLE,
-    load_questions,
-    question_file,
-)
+from course_utils.science import EXAMPLES, PATH_VARIABLE, load_questions, question_file
 
 HUB_TASK, LOCAL_TASK = "arc_easy", "arc_easy_local"
 SOFTMAX_DTYPE = "float32"  # a GPU's fp16 logits would lose digits in a sum of logs
@@ -27,17 +22,11 @@ NANO_QUESTIONS = 12  # its answers are noise; these prove that the cells run
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is asked.
+    """What is asked."""
 
-    Attributes:
-        task: Name of lm-eval's task.
-        folder: Where lm-eval finds the task's YAML file.
-        questions: Which questions: hub id, or file name and digest.
-    """
-
-    task: str
-    folder: Path
-    questions: str
+    task: str  # lm-eval's name for it
+    folder: Path  # where lm-eval finds the task's YAML file
+    questions: str  # which ones: hub id, or file name and digest
 
 
 def find_benchmark(
@@ -55,18 +44,11 @@ def find_benchmark(
         return Benchmark(HUB_TASK, stock_task().parent, "allenai/ai2_arc, ARC-Easy")
     path = question_file(environment)
     if profile.name == "nano":
-        path = _first_questions(path, NANO_QUESTIONS, folder)
+        load_questions(path)  # faults are named in the whole file
+        lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+        first = b"\n".join(lines[:NANO_QUESTIONS]) + b"\n"
+        path = write_whole(folder / path.name, first)
     return local_benchmark(path, folder)
-
-
-def _first_questions(path: Path, count: int, folder: Path) -> Path:
-    """A file with the first few questions of another one."""
-    load_questions(path)
-    lines = [line for line in path.read_bytes().splitlines() if line.strip()]
-    folder.mkdir(parents=True, exist_ok=True)
-    short = folder / path.name
-    short.write_bytes(b"\n".join(lines[:count]) + b"\n")
-    return short
 
 
 def stock_task() -> Path:
@@ -90,18 +72,14 @@ def local_benchmark(questions: Path, folder: Path) -> Benchmark:
     task = {
         "include": str(stock_task()),
         "task": LOCAL_TASK,
-        "tag": None,
         "dataset_path": "json",
-        "dataset_name": None,
         "dataset_kwargs": {"data_files": files},
-        "training_split": None,
-        "validation_split": None,
         "test_split": "test",
         "fewshot_split": "examples",
+        **dict.fromkeys(("tag", "dataset_name", "training_split", "validation_split")),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{LOCAL_TASK}.yaml").write_text(yaml.safe_dump(task), "utf-8")
-    digest = hashlib.sha256(questions.read_bytes()).hexdigest()[:12]
+    write_whole(folder / f"{LOCAL_TASK}.yaml", yaml.safe_dump(task))
+    digest = sha256(questions)[:12]
     return Benchmark(LOCAL_TASK, folder, f"{questions.name}, sha256 {digest}")
 
 

@@ -1,48 +1,29 @@
-"""Blind A/B rating: shuffled sides, votes in a file, and what they say together.
-
-The rater sees two answers and not whose they are. Each vote is written at once, so
-that a closed notebook loses nothing. See `rating_widget` for the buttons.
-"""
+"""Blind A/B rating: the rater sees two answers and not whose they are."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from course_utils.places import make_folder
 from course_utils.rating_report import RatingReport
 
 CHOICES = ("left", "tie", "right")
 
 
-class OtherAnswers(ValueError):
-    """A file of votes belongs to other answers, or cannot be read."""
-
-
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to one request; which is whose stays hidden from the rater.
-
-    Attributes:
-        id: Unique among the pairs.
-        request: What was asked.
-        first: Answer of the reference, such as the base model.
-        second: Answer of the model that is tried.
-    """
+    """Two answers to one request; which is whose stays hidden from the rater."""
 
     id: str
     request: str
-    first: str
-    second: str
-
-    @property
-    def digest(self) -> str:
-        """Of all texts: a vote counts for these answers and for no others."""
-        whole = json.dumps([self.request, self.first, self.second])
-        return hashlib.sha256(whole.encode()).hexdigest()[:16]
+    first: str  # of the reference, such as the base model
+    second: str  # of the model that is tried
 
 
 @dataclass(frozen=True)
@@ -58,15 +39,18 @@ class ShownPair:
 class BlindRating:
     """Pairs in a shuffled order, with shuffled sides, and the votes so far.
 
+    Each vote is written at once. Votes belong to these answers in this shuffle: other
+    answers, another order or seed have a file of their own, and no file is changed.
+
     Args:
         pairs: At least one, with unique ids.
-        votes_path: JSON lines, one a vote; made when missing, gone on with when not.
-        seed: Of order and sides. It is stored with each vote.
+        votes_path: Such as `votes.jsonl`; the votes are in `path`, which also has a
+            digest of pairs and seed in its name, and are gone on with.
+        seed: Of order and sides.
         names: Of the first and the second answer of each pair.
 
     Raises:
         ValueError: If there is no pair, or an id stands twice.
-        OtherAnswers: If the file holds votes on other answers or another shuffle.
     """
 
     def __init__(
@@ -83,60 +67,44 @@ class BlindRating:
                 f"{len(pairs)} pairs with {len(ids)} different ids: expected at least "
                 "one pair, and each id once."
             )
-        self.path = votes_path
-        self.seed = seed
+        whole = json.dumps([seed, *map(astuple, pairs)])
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
+        self.path = votes_path.with_stem(f"{votes_path.stem}-{digest}")
         self.names = names
         shuffled = random.Random(seed)
         self.pairs = {p.id: p for p in shuffled.sample(list(pairs), len(pairs))}
         self._second_is_left = {name: shuffled.random() < 0.5 for name in self.pairs}
-        self.votes = self._read_votes()
+        self.votes: dict[str, str] = {}  # choice by pair, in the order of voting
+        if self.path.exists():
+            self._read_votes()
 
-    def _read_votes(self) -> dict[str, str]:
-        """Votes by pair; a half-written last line is what a crash leaves: drop it."""
-        if not self.path.exists():
-            return {}
-        *lines, rest = self.path.read_text(encoding="utf-8").split("\n")
-        if rest:
-            self.path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
-        votes: dict[str, str] = {}
-        for number, line in enumerate(lines, start=1):
-            pair, choice = self._check_vote(number, line)
-            votes.pop(pair, None)  # a later vote replaces an earlier one
-            if choice is not None:
-                votes[pair] = choice
-        return votes
+    def _read_votes(self) -> None:
+        for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
+            try:
+                vote = json.loads(line) if line.strip() else None
+                if vote is not None:
+                    self._count(self.pairs[vote["pair"]].id, vote["choice"])
+            except (ValueError, LookupError, TypeError, RecursionError):
+                warnings.warn(
+                    f"{self.path.name}, line {number} is no vote on these pairs: "
+                    f"{line[:40]!r}. Was the disk full, or the file edited? The other "
+                    "votes count; mend the line, or vote on that pair again.",
+                    stacklevel=3,
+                )
 
-    def _check_vote(self, number: int, line: str) -> tuple[str, str | None]:
-        where = f"{self.path.name}, line {number}"
-        try:
-            vote = json.loads(line)
-            found = vote["pair"], vote["digest"], vote["seed"]
-            choice = vote["choice"]
-        except (json.JSONDecodeError, KeyError, TypeError):
-            raise OtherAnswers(
-                f"{where}: found {line[:40]!r}, expected a vote with pair, digest, "
-                "seed and choice. Was it edited by hand? Mend the line, or move the "
-                "file away and rate again."
-            ) from None
-        pair = self.pairs.get(found[0])
-        if pair is None or found[1:] != (pair.digest, self.seed):
-            raise OtherAnswers(
-                f"{where}: a vote on pair {found[0]!r} with other answers or another "
-                "seed than now. Was the model trained or asked anew since? Votes do "
-                "not carry over: move the file away and rate again."
-            )
-        if choice is not None and choice not in CHOICES:
-            raise OtherAnswers(
-                f"{where}: found choice {choice!r}, expected left, tie, right or null."
-            )
-        return pair.id, choice
+    def _count(self, pair_id: str, choice: str | None) -> None:
+        """Let a later vote replace an earlier one; None withdraws it."""
+        if choice not in (*CHOICES, None):
+            raise ValueError(f"no choice: {choice!r}")
+        self.votes.pop(pair_id, None)
+        if choice is not None:
+            self.votes[pair_id] = choice
 
     @property
     def current(self) -> ShownPair | None:
         """The next pair without a vote; None when all are rated."""
-        left_over = (name for name in self.pairs if name not in self.votes)
-        name = next(left_over, None)
-        return None if name is None else self.show(name)
+        left_over = (self.show(name) for name in self.pairs if name not in self.votes)
+        return next(left_over, None)
 
     def show(self, pair_id: str) -> ShownPair:
         """A pair as the rater sees it."""
@@ -146,10 +114,7 @@ class BlindRating:
         return ShownPair(pair.id, pair.request, left, right)
 
     def vote(self, choice: str) -> None:
-        """Vote on the current pair; it is in the file before this returns.
-
-        Args:
-            choice: `left`, `right` or `tie`.
+        """Vote `left`, `right` or `tie` on the current pair.
 
         Raises:
             ValueError: If the choice is another, or every pair is rated.
@@ -160,27 +125,25 @@ class BlindRating:
                 f"choice is {choice!r} with {len(self.votes)} of {len(self.pairs)} "
                 f"pairs rated; expected one of {', '.join(CHOICES)}, and a pair left."
             )
-        self._append(shown.id, choice)
-        self.votes[shown.id] = choice
+        self._store(shown.id, choice)
 
     def take_back(self) -> None:
         """Withdraw the last vote; the file keeps both lines."""
         if self.votes:
-            name = next(reversed(self.votes))
-            self._append(name, None)
-            del self.votes[name]
+            self._store(next(reversed(self.votes)), None)
 
-    def _append(self, pair_id: str, choice: str | None) -> None:
-        vote = {
-            "pair": pair_id,
-            "digest": self.pairs[pair_id].digest,
-            "seed": self.seed,
-            "choice": choice,
-            "for": None if choice is None else self._name_of(pair_id, choice),
-        }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(vote, ensure_ascii=False) + "\n")
+    def _store(self, pair_id: str, choice: str | None) -> None:
+        voted_for = choice and self._name_of(pair_id, choice)
+        vote = json.dumps({"pair": pair_id, "choice": choice, "for": voted_for})
+        make_folder(self.path.parent)
+        with self.path.open("a+b") as stream:
+            stream.seek(max(0, stream.tell() - 1))
+            cut_off = stream.read() not in (
+                b"",
+                b"\n",
+            )  # a full disk leaves half a line
+            stream.write(b"\n" * cut_off + vote.encode() + b"\n")
+        self._count(pair_id, choice)
 
     def _name_of(self, pair_id: str, choice: str) -> str:
         """Whose answer was voted for: one of the names, or `tie`."""
@@ -190,7 +153,7 @@ class BlindRating:
 
     def report(self) -> RatingReport:
         """What the votes so far say."""
-        cast = [self._name_of(name, choice) for name, choice in self.votes.items()]
+        cast = [self._name_of(*vote) for vote in self.votes.items()]
         return RatingReport(
             names=self.names,
             wins=cast.count(self.names[1]),

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from numbers import Real
+from typing import Any
+
+from course_utils import CourseError
 
 
 class NotAttempted:
@@ -16,7 +22,7 @@ class NotAttempted:
 TODO = NotAttempted()
 
 
-class WrongAnswer(AssertionError):
+class WrongAnswer(CourseError, AssertionError):
     """An attempt that is not right yet; the message says what to look at."""
 
 
@@ -25,24 +31,22 @@ class Case:
     """One call of the learner's function and what it must return.
 
     Attributes:
-        arguments: Passed in order.
-        expected: The right result.
-        mistakes: Wrong results that a known mistake gives, with what it was; a
-            list is written as a tuple there.
-        tolerance: Relative error allowed for numbers.
+        mistakes: Wrong results with the mistake that gives them. Pairs where a mapping
+            would not do: in one, 1, True and 1.0 are one key, and a list is none.
+        tolerance: Error allowed for numbers, relative above 1 and absolute below.
     """
 
     arguments: tuple
     expected: object
-    mistakes: dict[object, str]
+    mistakes: Mapping[Any, str] | Sequence[tuple[object, str]] = ()
     tolerance: float = 1e-6
 
 
 def check(attempt: Callable, *cases: Case) -> str:
-    """Try the learner's function on each case.
+    """Try the learner's function on each case; a line for the notebook.
 
-    Returns:
-        A line for the notebook: right, or not attempted yet.
+    Numbers, arrays and tensors of any type count by their values, lists and tuples
+    by what they hold; True is not 1.
 
     Raises:
         WrongAnswer: At the first case that fails, naming the likely mistake.
@@ -57,19 +61,30 @@ def check(attempt: Callable, *cases: Case) -> str:
 
 
 def _message(name: str, case: Case, found: object) -> str:
-    call = f"{name}({', '.join(map(repr, case.arguments))})"
-    for wrong, mistake in case.mistakes.items():
+    told = f"{name}({', '.join(map(repr, case.arguments))}) gave {found!r}"
+    known = case.mistakes
+    for wrong, mistake in known.items() if isinstance(known, Mapping) else known:
         if _same(found, wrong, case.tolerance):
-            return f"{call} gave {found!r}: {mistake}"
-    return f"{call} gave {found!r}, expected {case.expected!r}."
+            return f"{told}: {mistake}"
+    return f"{told}, expected {case.expected!r}."
 
 
-def _same(found: object, expected: object, tolerance: float) -> bool:
-    if isinstance(found, list) and isinstance(expected, tuple):
-        found = tuple(found)
-    numbers = (int, float)
-    if isinstance(expected, bool) or not isinstance(expected, numbers):
-        return found == expected
-    if isinstance(found, bool) or not isinstance(found, numbers):
-        return False
-    return abs(found - expected) <= tolerance * max(1.0, abs(expected))
+def _same(found: Any, expected: Any, tolerance: float) -> bool:
+    found, expected = _as_plain(found), _as_plain(expected)
+    if isinstance(expected, list | tuple):
+        if not isinstance(found, list | tuple) or len(found) != len(expected):
+            return False
+        return all(map(_same, found, expected, repeat(tolerance)))
+    if _is_number(found) and _is_number(expected):
+        both_nan = found != found and expected != expected
+        close = math.isclose(found, expected, rel_tol=tolerance, abs_tol=tolerance)
+        return close or both_nan
+    return type(found) is type(expected) and bool(found == expected)
+
+
+def _as_plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value  # numpy, torch, pandas
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -7,16 +7,18 @@ discordant ones do.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from scipy.stats import bootstrap
 from statsmodels.stats.proportion import proportion_confint
 
-from course_utils.accuracy import Accuracy
-from course_utils.evaluation import METRICS, Evaluation, ScoredQuestion
+from course_utils import CourseError
+from course_utils.accuracy import Accuracy, mean_interval
 from course_utils.power import (
     ALPHA,
     POWER,
@@ -25,35 +27,29 @@ from course_utils.power import (
     needed_questions,
 )
 
-RESAMPLES = 10_000  # of the bootstrap; the ends then move by about 0.1 point
-NOT_COMPARED = frozenset({"batch_size"})  # settings that do not change a result
-
-
-class NotComparable(ValueError):
-    """Two evaluations differ in more than what is to be compared."""
+Verdicts = Iterable[tuple[bool, bool]]  # of the first model, of the second
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Two models on the same questions, under one metric.
+    """Two models on the same questions, under one metric; all counts are questions."""
 
-    Attributes:
-        names: Of the first and the second, such as base and tuned.
-        metric: `acc` or `acc_norm`.
-        both_right: Questions.
-        lost: Questions right for the first and wrong for the second (b).
-        gained: Questions wrong for the first and right for the second (c).
-        both_wrong: Questions.
-        seed: Of the bootstrap.
-    """
-
-    names: tuple[str, str]
+    names: tuple[str, str]  # the first and the second, such as base and tuned
     metric: str
     both_right: int
-    lost: int
-    gained: int
+    lost: int  # right for the first, wrong for the second (b)
+    gained: int  # wrong for the first, right for the second (c)
     both_wrong: int
-    seed: int = 0
+    seed: int = 0  # of the bootstrap
+
+    @classmethod
+    def of(
+        cls, names: tuple[str, str], metric: str, pairs: Verdicts, seed: int = 0
+    ) -> Self:
+        """Count the verdicts on each question."""
+        counts = Counter(pairs)
+        kinds = product((True, False), repeat=2)
+        return cls(names, metric, *(counts[kind] for kind in kinds), seed)
 
     @property
     def n(self) -> int:
@@ -67,13 +63,13 @@ class PairedComparison:
 
     @property
     def first(self) -> Accuracy:
-        """The first model's accuracy."""
+        """Of the first model alone."""
         right = self.both_right + self.lost
         return Accuracy(self.names[0], self.metric, right, self.n)
 
     @property
     def second(self) -> Accuracy:
-        """The second model's accuracy."""
+        """Of the second model alone."""
         right = self.both_right + self.gained
         return Accuracy(self.names[1], self.metric, right, self.n)
 
@@ -93,20 +89,11 @@ class PairedComparison:
         """
         same = self.both_right + self.both_wrong
         change = np.repeat([0.0, -100.0, 100.0], [same, self.lost, self.gained])
-        estimate = float(change.mean())
         if self.discordant == 0:
             _, most = proportion_confint(0, self.n, alpha=ALPHA, method="beta")
-            return -100 * most, estimate, 100 * most
-        drawn = bootstrap(
-            (change,),
-            np.mean,
-            n_resamples=RESAMPLES,
-            batch=1000,  # rows held in memory at once
-            method="percentile",
-            rng=self.seed,
-        )
-        low, high = drawn.confidence_interval
-        return float(low), estimate, float(high)
+            return -100 * most, 0.0, 100 * most
+        low, high = mean_interval(change, self.seed)
+        return low, float(change.mean()), high
 
     @property
     def detectable_points(self) -> float:
@@ -138,6 +125,18 @@ class PairedComparison:
         )
 
 
+# Two runs of lm-eval, paired. Nothing above needs to know what a run is.
+
+if TYPE_CHECKING:
+    from course_utils.evaluation import Evaluation, ScoredQuestion
+
+NOT_COMPARED = frozenset({"batch_size"})  # settings that do not change a result
+
+
+class NotComparable(CourseError, ValueError):
+    """Two evaluations differ in more than what is to be compared."""
+
+
 def compare(
     first: Evaluation,
     second: Evaluation,
@@ -146,33 +145,22 @@ def compare(
     varied: Collection[str] = (),
     seed: int = 0,
 ) -> PairedComparison:
-    """Pair two evaluations question by question.
+    """Pair two evaluations question by question, such as base and tuned.
 
     Args:
-        first: Such as the base model's.
-        second: Such as the tuned model's.
         metric: `acc` or `acc_norm`; choose it before you look.
         varied: Settings that are meant to differ, such as `chat_template`.
-        seed: Of the bootstrap.
 
     Raises:
         NotComparable: If any other setting, or a question, differs.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric is {metric!r}, expected one of {', '.join(METRICS)}")
     _refuse_other_settings(first, second, {*varied, *NOT_COMPARED})
-    pairs = [
-        (a.right[metric], b.right[metric]) for a, b in paired_answers(first, second)
-    ]
-    return PairedComparison(
-        names=(first.name, second.name),
-        metric=metric,
-        both_right=pairs.count((True, True)),
-        lost=pairs.count((True, False)),
-        gained=pairs.count((False, True)),
-        both_wrong=pairs.count((False, False)),
-        seed=seed,
-    )
+    pairs = paired_answers(first, second)
+    metrics = pairs[0][0].right
+    if metric not in metrics:
+        raise ValueError(f"metric is {metric!r}, expected one of {', '.join(metrics)}")
+    verdicts = [(a.right[metric], b.right[metric]) for a, b in pairs]
+    return PairedComparison.of((first.name, second.name), metric, verdicts, seed)
 
 
 def paired_answers(
@@ -183,30 +171,24 @@ def paired_answers(
     Raises:
         NotComparable: If they were not asked the same questions.
     """
-    asked = [{a.question.id: a for a in run.answers} for run in (first, second)]
-    odd = sorted(asked[0].keys() ^ asked[1].keys())
-    odd += [i for i in asked[0].keys() & asked[1].keys() if _other(*asked, i)]
-    if odd or not asked[0]:
+    mine, theirs = ({a.question: a for a in run.answers} for run in (first, second))
+    odd = sorted({question.id for question in mine.keys() ^ theirs.keys()})
+    if odd or not mine:
         raise NotComparable(
-            f"{first.name} answered {len(asked[0])} questions, {second.name} "
-            f"{len(asked[1])}; not the same in both: {', '.join(odd[:5]) or 'none'}. A "
+            f"{first.name} answered {len(mine)} questions, {second.name} "
+            f"{len(theirs)}; not the same in both: {', '.join(odd[:5]) or 'none'}. A "
             "paired test needs the same questions for both: ask both again, or take "
             "a subset."
         )
-    return [(answer, asked[1][identity]) for identity, answer in asked[0].items()]
-
-
-def _other(first: dict, second: dict, identity: str) -> bool:
-    return first[identity].question != second[identity].question
+    return [(answer, theirs[question]) for question, answer in mine.items()]
 
 
 def _refuse_other_settings(
-    first: Evaluation, second: Evaluation, ignored: Iterable[str]
+    first: Evaluation, second: Evaluation, ignored: Collection[str]
 ) -> None:
-    names = {*first.settings, *second.settings} - set(ignored)
     differ = [
         f"{name}: {first.settings.get(name)!r} and {second.settings.get(name)!r}"
-        for name in sorted(names)
+        for name in sorted({*first.settings, *second.settings} - {*ignored})
         if first.settings.get(name) != second.settings.get(name)
     ]
     if differ:

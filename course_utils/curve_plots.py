@@ -3,63 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
+from typing import Unpack
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from course_utils.curves import LossCurves, smooth
+from course_utils.curves import LossCurves
 from course_utils.forgetting import Change
-from course_utils.plots import ACCENT, BASE, REFERENCE, TUNED, new_axes
+from course_utils.plots import ACCENT, BASE, REFERENCE, TUNED, Frame, framed
 from course_utils.reference import Band
 
-LOSS_LABEL = "loss (nats per answer token)"
-RUN_COLOURS = (
+_RUN_COLOURS = (
     *(TUNED, ACCENT, "#3a8f5c", "#8a5fb0", "#b5443c"),
     *("#2aa198", "#4d4d4d", "#c25b9e", "#7a5c3e"),
 )
-MARKERS = "osD^v"
-FEW_POINTS = 12  # so many are marked one by one
+_MARKERS = "osD^v"
+_FEW_POINTS = 12  # so many are marked one by one
 
 
 def loss_plot(
-    curves: LossCurves,
-    *,
-    title: str,
-    mark_best: bool = False,
-    axes: Axes | None = None,
+    curves: LossCurves, *, mark_best: bool = False, **frame: Unpack[Frame]
 ) -> Axes:
-    """Training loss raw and smoothed, validation loss as points.
-
-    Args:
-        curves: Of one run.
-        title: The finding.
-        mark_best: Draw a dashed line at the lowest validation loss.
-        axes: Where to draw; a new figure by default.
-    """
-    axes = new_axes(axes)
-    steps, raw = curves.training.index, curves.training
-    axes.plot(steps, raw, color=TUNED, alpha=0.3, linewidth=1, label="training, raw")
-    axes.plot(steps, smooth(raw), color=TUNED, label="training, smoothed")
+    """Training loss raw and smoothed, validation loss as points, the best marked."""
+    axes = framed(x_label="update", y_label="loss (nats per answer token)", **frame)
+    raw = {"alpha": 0.3, "linewidth": 1, "label": "training, raw"}
+    axes.plot(curves.training, color=TUNED, **raw)
+    axes.plot(curves.smoothed, color=TUNED, label="training, smoothed")
     if len(curves.validation):
-        held_out = curves.validation
-        style = {"color": ACCENT, "marker": "o", "markersize": 4}
-        axes.plot(held_out.index, held_out, label="validation", **style)
+        points = {"marker": "o", "markersize": 4, "label": "validation"}
+        axes.plot(curves.validation, color=ACCENT, **points)
     if mark_best:
         axes.axvline(curves.best()[0], label="best validation", **REFERENCE)
-    axes.set(xlabel="update", ylabel=LOSS_LABEL, title=title)
     axes.legend(fontsize=9)
     return axes
 
 
 def run_plot(curves: LossCurves, *, title: str) -> np.ndarray:
-    """Loss, gradient norm and learning rate above each other, over one x.
-
-    Args:
-        curves: Of one run, with grad_norm and learning_rate.
-        title: The finding.
-    """
+    """Loss, gradient norm and learning rate above each other, over one x."""
     heights = {"height_ratios": [2.2, 1, 1]}
     _, panels = plt.subplots(3, 1, sharex=True, figsize=(7.2, 6), **heights)
     loss_plot(curves, title=title, axes=panels[0])
@@ -80,64 +63,49 @@ def band_plot(
 
     Left the smoothed training loss; right how far the validation loss lies from the
     mean of the seeds, since its band is too narrow to be seen beside the curve.
-
-    Args:
-        curves: Of the run.
-        training: Of the smoothed training loss.
-        validation: Of the validation loss.
-        title: The finding.
     """
     _, panels = plt.subplots(1, 2, figsize=(10.4, 3.8))
-    smoothed = pd.Series(smooth(curves.training), curves.training.index)
     shared = curves.validation[curves.validation.index.isin(validation.steps)]
-    mean = pd.Series(validation.mean, validation.steps)
+    apart = shared - pd.Series(validation.mean, validation.steps)[shared.index]
     parts = (
-        (training, training.mean, smoothed, TUNED, "smoothed training loss (nats)"),
-        (validation, 0 * validation.mean, shared - mean[shared.index], ACCENT, ""),
+        (training, training.mean, curves.smoothed, TUNED, "smoothed training loss"),
+        (validation, 0 * validation.mean, apart, ACCENT, "validation loss - mean"),
     )
     for axes, (band, middle, run, colour, label) in zip(panels, parts, strict=True):
         style = {"color": colour, "alpha": 0.2, "linewidth": 0}
         low, high = middle - band.half_width, middle + band.half_width
         axes.fill_between(band.steps, low, high, label="95 % band", **style)
         axes.plot(band.steps, middle, label=f"mean of {band.seeds} seeds", **REFERENCE)
-        points = "o" if len(run) < FEW_POINTS else ""
-        axes.plot(run.index, run, color=colour, marker=points, label="this run")
-        axes.set(xlabel="update", ylabel=label or "validation loss - mean (nats)")
+        points = "o" if len(run) < _FEW_POINTS else ""
+        axes.plot(run, color=colour, marker=points, label="this run")
+        axes.set(xlabel="update", ylabel=f"{label} (nats)")
         axes.legend(fontsize=9)
     panels[0].set_title(title)
     return panels
 
 
 def trade_off(
-    points: Mapping[str, tuple[Change, Change]],
-    *,
-    title: str,
-    y_label: str,
-    axes: Axes | None = None,
+    points: Mapping[str, tuple[Change, Change]], **frame: Unpack[Frame]
 ) -> Axes:
     """Gain on the task against forgetting elsewhere, one point a run.
 
     Args:
         points: Name of a run to its changes on the task and on the other text.
-        title: The finding.
-        y_label: What was forgotten, with its unit.
-        axes: Where to draw; a new figure by default.
     """
-    axes = new_axes(axes)
-    for index, (name, (task, other)) in enumerate(points.items()):
-        colour = RUN_COLOURS[index % len(RUN_COLOURS)]
+    axes = framed(x_label="gain on the task (bits per byte)", **frame)
+    styles = zip(points.items(), cycle(_RUN_COLOURS), cycle(_MARKERS), strict=False)
+    for (name, (task, other)), colour, marker in styles:
         axes.errorbar(
             -task.rise,
             other.rise,
             xerr=task.high - task.rise,
             yerr=other.high - other.rise,
-            fmt=MARKERS[index % len(MARKERS)],
+            fmt=marker,
             color=BASE if name == "base" else colour,
             capsize=3,
             label=name,
         )
     axes.axhline(0, **REFERENCE)
     axes.legend(fontsize=8)
-    axes.set(xlabel="gain on the task (bits per byte)", ylabel=y_label, title=title)
     axes.margins(x=0.15, y=0.15)
     return axes

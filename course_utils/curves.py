@@ -5,7 +5,7 @@ What a curve means is said by `diagnosis`; what is normal, by `reference`.
 
 from __future__ import annotations
 
-import json
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-COLUMNS = {
-    "training": "loss",
-    "validation": "eval_loss",
-    "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
-}
-LONGEST_SPAN = 9  # updates; batches of a few rows jump by a tenth of the loss
-UPDATES_PER_SPAN = 8  # a short run is smoothed less, or the lag would hide its shape
+from course_utils.places import write_json, write_whole
+
+_LONGEST_SPAN = 9  # updates; batches of a few rows jump by a tenth of the loss
+_UPDATES_PER_SPAN = 8  # a short run is smoothed less, or the lag would hide its shape
 
 
 def perplexity(nats_per_token: float) -> float:
@@ -70,26 +66,18 @@ def smooth(values: Sequence[float], span: float | None = None) -> np.ndarray:
             eighth of the run, nine updates at most.
     """
     if span is None:
-        span = min(LONGEST_SPAN, max(1, len(values) // UPDATES_PER_SPAN))
+        span = min(_LONGEST_SPAN, max(1, len(values) // _UPDATES_PER_SPAN))
     return pd.Series(values, dtype=float).ewm(span=span).mean().to_numpy()
 
 
 @dataclass(frozen=True)
 class LossCurves:
-    """What a run logged. Each series is indexed by update and holds logged values
-    only, so a NaN in it was logged as NaN.
+    """What a run logged, by update: logged values only, so a NaN was logged as NaN."""
 
-    Attributes:
-        training: Loss of the update's own batch, nats per token with loss.
-        validation: Loss on held-out rows, same unit; may be empty.
-        grad_norm: Length of the gradient before clipping; may be empty.
-        learning_rate: Of the update; may be empty.
-    """
-
-    training: pd.Series
-    validation: pd.Series
-    grad_norm: pd.Series
-    learning_rate: pd.Series
+    training: pd.Series  # loss of the update's own batch, nats per token with loss
+    validation: pd.Series  # loss on held-out rows, same unit; may be empty
+    grad_norm: pd.Series  # length of the gradient before clipping; may be empty
+    learning_rate: pd.Series  # may be empty
 
     @classmethod
     def from_history(cls, history: Iterable[Mapping[str, Any]]) -> LossCurves:
@@ -101,27 +89,32 @@ class LossCurves:
             ValueError: If nothing in it is a loss.
         """
         rows = [row for row in history if "step" in row]
-        series = {}
-        for name, key in COLUMNS.items():
-            logged = {int(r["step"]): float(r[key]) for r in rows if key in r}
-            series[name] = pd.Series(logged, dtype=float, name=name).sort_index()
-        if series["training"].empty and series["validation"].empty:
-            keys = sorted({key for row in rows for key in row})
+
+        def logged(key: str) -> pd.Series:
+            found = {int(row["step"]): float(row[key]) for row in rows if key in row}
+            return pd.Series(found, dtype=float).sort_index()
+
+        keys = ("loss", "eval_loss", "grad_norm", "learning_rate")
+        curves = cls(*map(logged, keys))
+        if curves.training.empty and curves.validation.empty:
             raise ValueError(
-                f"No loss in a history of {len(rows)} rows with the keys {keys}. "
-                "Expected `trainer.state.log_history`, or log_history.json of a run "
-                "folder. Was logging switched off (logging_strategy='no')?"
+                f"No loss in a history of {len(rows)} rows with the keys "
+                f"{sorted({key for row in rows for key in row})}. Expected "
+                "`trainer.state.log_history`, or `history` in a run.json. "
+                "Was logging switched off (logging_strategy='no')?"
             )
-        return cls(**series)
+        return curves
+
+    @property
+    def smoothed(self) -> pd.Series:
+        """The training loss with its jumps smoothed out."""
+        return pd.Series(smooth(self.training), self.training.index)
 
     @property
     def table(self) -> pd.DataFrame:
         """All series side by side, with the smoothed training loss."""
-        smoothed = pd.Series(smooth(self.training), self.training.index)
-        columns = {"training": self.training, "smoothed": smoothed, **vars(self)}
-        table = pd.DataFrame(columns)
-        table.index.name = "step"
-        return table
+        columns = {"training": self.training, "smoothed": self.smoothed, **vars(self)}
+        return pd.DataFrame(columns).rename_axis("step")
 
     def best(self) -> tuple[int, float]:
         """Step and value of the lowest validation loss.
@@ -145,28 +138,23 @@ def save_curves(
     """Keep a run's curves as picture, table and facts: `<name>.png/.csv/.json`.
 
     Args:
-        folder: Made when missing.
-        name: Of the files, without ending.
-        curves: The numbers; the table becomes the CSV.
         axes: The picture; its whole figure is saved.
         facts: What JSON holds besides the curves, such as the diagnosis.
-
-    Returns:
-        The three paths.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.{ending}" for ending in ("png", "csv", "json")]
-    axes.figure.savefig(paths[0])
-    curves.table.to_csv(paths[1])
-    series = {
-        name: {int(step): _number(value) for step, value in values.items()}
-        for name, values in vars(curves).items()
-    }
-    text = json.dumps({**facts, "curves": series}, indent=1, allow_nan=False)
-    paths[2].write_text(text + "\n", encoding="utf-8")
-    return paths
+    picture = io.BytesIO()
+    axes.figure.savefig(picture, format="png")
+    series = {name: values.to_dict() for name, values in vars(curves).items()}
+    content = _spelled({**facts, "curves": series})
+    png, csv, facts_file = (folder / f"{name}.{end}" for end in ("png", "csv", "json"))
+    write_json(facts_file, content)  # first: facts are what may be refused
+    write_whole(png, picture.getvalue())
+    write_whole(csv, curves.table.to_csv())
+    return [png, csv, facts_file]
 
 
-def _number(value: float) -> float | str:
+def _spelled(value: Any) -> Any:
     """JSON knows no NaN: it is spelled, so that any reader can open the file."""
-    return float(value) if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {key: _spelled(part) for key, part in value.items()}
+    is_odd = isinstance(value, float) and not math.isfinite(value)
+    return str(value) if is_odd else value

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from course_utils.curves import LossCurves, smooth
+from course_utils.curves import LossCurves
 
 FEWEST_POINTS = 4  # of training loss; with fewer no trend can be told from noise
-OVERFIT_RISE = 0.05  # of the fall before it; seeds differ by less, see `reference`
-STILL_FALLING = 0.05  # of the whole fall, lost in the last quarter of the run
-FLAT_FALL = 0.01  # of the first loss
-GREW = 1.25  # times the first loss; no healthy run ends above its start
-LOST_AGAIN = 0.5  # of what was gained; noise and overfitting never cost that much
+_OVERFIT_RISE = 0.05  # of the fall before it; seeds differ by less, see `reference`
+_STILL_FALLING = 0.05  # of the whole fall, lost in the last quarter of the run
+_FLAT_FALL = 0.01  # of the first loss
+_GREW = 1.25  # times the first loss; no healthy run ends above its start
+_LOST_AGAIN = 0.5  # of what was gained; noise and overfitting never cost that much
 
 WAY_OUT = {
     "not a number": "halve the learning rate, lengthen the warm-up; with fp16 check "
@@ -34,17 +34,11 @@ WAY_OUT = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a curve shows.
+    """What a curve shows."""
 
-    Attributes:
-        verdict: A key of WAY_OUT.
-        reasons: Sentences with the numbers that led to it.
-        caveats: What could not be judged, and why.
-    """
-
-    verdict: str
-    reasons: tuple[str, ...]
-    caveats: tuple[str, ...] = ()
+    verdict: str  # a key of WAY_OUT
+    reasons: tuple[str, ...]  # sentences with the numbers that led to it
+    caveats: tuple[str, ...] = ()  # what could not be judged, and why
 
     @property
     def way_out(self) -> str:
@@ -74,24 +68,15 @@ def diagnose(history: Iterable[Mapping[str, Any]] | LossCurves) -> Diagnosis:
     broken = _not_a_number(curves)
     if broken:
         return Diagnosis("not a number", (broken,))
-    caveats = _caveats(curves)
-    if len(curves.training) < FEWEST_POINTS:
-        logged = f"{len(curves.training)} training losses are logged"
-        reason = f"{logged}, {FEWEST_POINTS} are the least that show a trend."
-        return Diagnosis("too short", (reason,), caveats)
-    for verdict, test in _TESTS.items():
-        reason = test(curves)
-        if reason:
-            return Diagnosis(verdict, (reason,), caveats)
-    return Diagnosis("healthy", (_summary(curves),), caveats)
+    found = ((verdict, test(curves)) for verdict, test in _TESTS.items())
+    verdict, reason = next((verdict, reason) for verdict, reason in found if reason)
+    return Diagnosis(verdict, (reason,), _caveats(curves))
 
 
 def _not_a_number(curves: LossCurves) -> str:
     """The trainer logs a NaN loss as 0 (logging_nan_inf_filter), so 0 counts too."""
-    for name, series in (
-        ("training", curves.training),
-        ("validation", curves.validation),
-    ):
+    for name in ("training", "validation"):
+        series = getattr(curves, name)
         bad = series[~np.isfinite(series) | (series == 0)]
         if len(bad):
             step, value = bad.index[0], bad.iloc[0]
@@ -116,28 +101,25 @@ def _caveats(curves: LossCurves) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _levels(training: pd.Series) -> tuple[float, float, float]:
-    """First, lowest and last level of the training loss, single jumps smoothed out."""
-    few = max(1, len(training) // 20)
-    smoothed = smooth(training)
-    return float(training.iloc[:few].mean()), float(smoothed.min()), float(smoothed[-1])
+# Each of these tells why its verdict fits, or "" when it does not.
 
 
-def _jump(training: pd.Series) -> float:
-    """Typical distance of a logged loss from its trend: robust, from differences."""
-    steps = np.diff(training)
-    return float(np.median(np.abs(steps - np.median(steps)))) * 1.48 / np.sqrt(2)
+def _too_short(curves: LossCurves) -> str:
+    if len(curves.training) >= FEWEST_POINTS:
+        return ""
+    logged = f"{len(curves.training)} training losses are logged"
+    return f"{logged}, {FEWEST_POINTS} are the least that show a trend."
 
 
 def _diverged(curves: LossCurves) -> str:
-    first, lowest, last = _levels(curves.training)
+    first, lowest, last = _levels(curves)
     lost, jumps = last - lowest, 3 * _jump(curves.training)
-    if last > GREW * first or lost > max(LOST_AGAIN * (first - lowest), jumps):
-        return (
-            f"Training loss went from {first:.2f} down to {lowest:.2f} and up again to "
-            f"{last:.2f}."
-        )
-    return ""
+    if last <= _GREW * first and lost <= max(_LOST_AGAIN * (first - lowest), jumps):
+        return ""
+    return (
+        f"Training loss went from {first:.2f} down to {lowest:.2f} and up again to "
+        f"{last:.2f}."
+    )
 
 
 def _overfit(curves: LossCurves) -> str:
@@ -145,10 +127,10 @@ def _overfit(curves: LossCurves) -> str:
         return ""
     step, best = curves.best()
     last = curves.validation.iloc[-1]
-    trained = pd.Series(smooth(curves.training), curves.training.index)
+    trained = curves.smoothed
     then = float(np.interp(step, trained.index, trained))
     fall = curves.validation.iloc[0] - best
-    margin = OVERFIT_RISE * max(fall, 0.0) or OVERFIT_RISE * (then - trained.iloc[-1])
+    margin = _OVERFIT_RISE * (max(fall, 0.0) or then - trained.iloc[-1])
     if last - best <= margin or trained.iloc[-1] >= then:
         return ""
     return (
@@ -160,16 +142,16 @@ def _overfit(curves: LossCurves) -> str:
 def _flat(curves: LossCurves) -> str:
     if len(curves.validation) >= 2:  # always the same rows, so it hardly jumps
         first, last = curves.validation.iloc[0], curves.validation.iloc[-1]
-        name, margin = "Validation", FLAT_FALL * first
+        name, margin = "Validation", _FLAT_FALL * first
     else:
-        first, _, last = _levels(curves.training)
-        name, margin = "Training", max(FLAT_FALL * first, 2 * _jump(curves.training))
-    if first - last < margin:
-        return (
-            f"{name} loss moved from {first:.3f} to {last:.3f}, less than the "
-            f"{margin:.3f} that would count as learning."
-        )
-    return ""
+        first, _, last = _levels(curves)
+        name, margin = "Training", max(_FLAT_FALL * first, 2 * _jump(curves.training))
+    if first - last >= margin:
+        return ""
+    return (
+        f"{name} loss moved from {first:.3f} to {last:.3f}, less than the "
+        f"{margin:.3f} that would count as learning."
+    )
 
 
 def _still_falling(curves: LossCurves) -> str:
@@ -177,23 +159,15 @@ def _still_falling(curves: LossCurves) -> str:
     start, end = judged.index[0], judged.index[-1]
     late = float(np.interp(start + 0.75 * (end - start), judged.index, judged))
     fall, recent = judged.iloc[0] - judged.iloc[-1], late - judged.iloc[-1]
-    if recent > STILL_FALLING * fall > 0:
-        return (
-            f"The {name} loss fell by {fall:.2f} in all and by {recent:.2f} of that in "
-            "the last quarter of the run."
-        )
-    return ""
+    if not recent > _STILL_FALLING * fall > 0:
+        return ""
+    return (
+        f"The {name} loss fell by {fall:.2f} in all and by {recent:.2f} of that in "
+        "the last quarter of the run."
+    )
 
 
-def _judged(curves: LossCurves) -> tuple[pd.Series, str]:
-    """Validation where there is enough of it, else smoothed training."""
-    if len(curves.validation) >= 3:
-        return curves.validation, "validation"
-    smoothed = pd.Series(smooth(curves.training), curves.training.index)
-    return smoothed, "smoothed training"
-
-
-def _summary(curves: LossCurves) -> str:
+def _healthy(curves: LossCurves) -> str:
     judged, name = _judged(curves)
     return (
         f"The {name} loss fell from {judged.iloc[0]:.2f} to {judged.iloc[-1]:.2f} and "
@@ -202,8 +176,31 @@ def _summary(curves: LossCurves) -> str:
 
 
 _TESTS = {
+    "too short": _too_short,
     "diverged": _diverged,
     "overfit": _overfit,
     "flat": _flat,
     "still falling": _still_falling,
+    "healthy": _healthy,
 }
+
+
+def _levels(curves: LossCurves) -> tuple[float, float, float]:
+    """First, lowest and last level of the training loss, single jumps smoothed out."""
+    few = max(1, len(curves.training) // 20)
+    smoothed = curves.smoothed
+    first = curves.training.iloc[:few].mean()
+    return float(first), float(smoothed.min()), float(smoothed.iloc[-1])
+
+
+def _jump(training: pd.Series) -> float:
+    """Typical distance of a logged loss from its trend: robust, from differences."""
+    steps = np.diff(training)
+    return float(np.median(np.abs(steps - np.median(steps)))) * 1.48 / np.sqrt(2)
+
+
+def _judged(curves: LossCurves) -> tuple[pd.Series, str]:
+    """Validation where there is enough of it, else smoothed training."""
+    if len(curves.validation) >= 3:
+        return curves.validation, "validation"
+    return curves.smoothed, "smoothed training"

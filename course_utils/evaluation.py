@@ -7,7 +7,6 @@ log-likelihoods, and whether the pick was right under both of its metrics.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,47 +18,53 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from course_utils import CourseError
 from course_utils.benchmark import BATCH_SIZE, SOFTMAX_DTYPE, Benchmark
+from course_utils.places import BrokenFile, read_jsonl, write_jsonl
 from course_utils.science import ScienceQuestion
 
 METRICS = ("acc", "acc_norm")
+_WAY_OUT = "Evaluate the model again (notebook 06)."
+
+
+class NotANumber(CourseError, ValueError):
+    """A log-likelihood is NaN or infinite, so that no choice can be picked."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """How it is asked.
+    """How it is asked."""
 
-    Attributes:
-        chat_template: Whether the question is wrapped as a chat turn.
-        shots: Solved questions that stand before the one that is asked.
-        seed: Of the choice of these; lm-eval's default.
-    """
-
-    chat_template: bool = False
-    shots: int = 0
-    seed: int = 1234
+    chat_template: bool = False  # whether the question is wrapped as a chat turn
+    shots: int = 0  # solved questions that stand before the one that is asked
+    seed: int = 1234  # of the choice of these; lm-eval's default
 
 
 @dataclass(frozen=True)
 class ScoredQuestion:
-    """One question and what a model made of it.
-
-    Attributes:
-        question: What was asked.
-        log_likelihoods: Of each choice after the prompt, in nats.
-        right: By metric, lm-eval's own verdict.
-    """
+    """One question and what a model made of it."""
 
     question: ScienceQuestion
-    log_likelihoods: tuple[float, ...]
-    right: Mapping[str, bool]
+    log_likelihoods: tuple[float, ...]  # of each choice after the prompt, in nats
+    right: Mapping[str, bool]  # by metric, lm-eval's own verdict
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.log_likelihoods).all():
+            raise NotANumber(
+                f"{self.question.id}: log-likelihoods {self.log_likelihoods}, expected "
+                "finite numbers. Did a layer overflow in fp16, or has the adapter "
+                "diverged? See what notebook 04 says of its curve, and load the model "
+                "in fp32 or bf16."
+            )
 
     def pick(self, metric: str) -> int:
         """Position of the choice that wins under a metric."""
-        scores = np.array(self.log_likelihoods)
-        if metric == "acc_norm":
-            scores = scores / [len(choice) for choice in self.question.choices]
-        return int(scores.argmax())
+        return int(self.scores(metric).argmax())
+
+    def scores(self, metric: str) -> np.ndarray:
+        """What is compared under a metric: nats, for acc_norm nats a character."""
+        lengths = [len(choice) for choice in self.question.choices]
+        return np.divide(self.log_likelihoods, lengths if metric == "acc_norm" else 1)
 
 
 @dataclass(frozen=True)
@@ -77,24 +82,33 @@ class Evaluation:
 
     def save(self, path: Path) -> Path:
         """Write JSONL: a line of settings, then one line a question."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [{"name": self.name, "settings": dict(self.settings)}]
-        rows += [asdict(answer) for answer in self.answers]
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        path.write_text("".join(lines), "utf-8")
-        return path
+        head = {"name": self.name, "settings": dict(self.settings)}
+        head["answers"] = len(self.answers)
+        return write_jsonl(path, [head, *map(asdict, self.answers)])
 
     @classmethod
     def load(cls, path: Path) -> Evaluation:
-        """Read what `save` wrote."""
-        head, *rows = map(json.loads, path.read_text("utf-8").splitlines())
-        return cls(head["name"], head["settings"], tuple(map(_read_answer, rows)))
+        """Read what `save` wrote.
+
+        Raises:
+            BrokenFile: If the file is missing, empty, cut off or of another kind.
+        """
+        rows = read_jsonl(path, _WAY_OUT)
+        try:
+            head, *answers = rows
+            run = cls(head["name"], head["settings"], tuple(map(_read, answers)))
+            if head["answers"] != len(answers):
+                raise ValueError(f"{len(answers)} of {head['answers']} answers")
+        except (KeyError, TypeError, ValueError) as error:
+            said = f"{path.name} is no whole run: {error!r}. {_WAY_OUT}"
+            raise BrokenFile(said) from None
+        return run
 
 
-def _read_answer(row: dict[str, Any]) -> ScoredQuestion:
-    asked = row["question"] | {"choices": tuple(row["question"]["choices"])}
-    question = ScienceQuestion(**asked)
-    return ScoredQuestion(question, tuple(row["log_likelihoods"]), row["right"])
+def _read(row: dict[str, Any]) -> ScoredQuestion:
+    question = row["question"] | {"choices": tuple(row["question"]["choices"])}
+    scores = tuple(row["log_likelihoods"])
+    return ScoredQuestion(ScienceQuestion(**question), scores, row["right"])
 
 
 def evaluate(
@@ -111,12 +125,13 @@ def evaluate(
 
     Args:
         model: With or without adapter; its mode is restored afterwards.
-        tokenizer: Its own.
-        benchmark: What is asked.
         name: For the record, such as `base`.
         prompt: How it is asked; without it as ARC-Easy's public figures are.
         only: Positions of the questions to ask, in the file's order.
         batch_size: Sequences in one forward pass; does not change the result.
+
+    Raises:
+        NotANumber: If the model's scores are NaN or infinite.
     """
     prompt = prompt or Prompt()
     with _quiet(), _inference(model):
@@ -138,13 +153,9 @@ def _samples(
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
+    how = {"batch_size": batch_size, "softmax_dtype": SOFTMAX_DTYPE}
     results = simple_evaluate(
-        model=HFLM(
-            pretrained=model,
-            tokenizer=tokenizer,
-            batch_size=batch_size,
-            softmax_dtype=SOFTMAX_DTYPE,
-        ),
+        model=HFLM(pretrained=model, tokenizer=tokenizer, **how),
         tasks=[benchmark.task],
         task_manager=TaskManager(include_path=benchmark.folder, include_defaults=False),
         samples=None if only is None else {benchmark.task: list(only)},
@@ -162,12 +173,9 @@ def _samples(
 
 def _score(sample: Mapping[str, Any]) -> ScoredQuestion:
     doc = sample["doc"]
-    question = ScienceQuestion(
-        id=doc["id"],
-        question=doc["question"],
-        choices=tuple(doc["choices"]["text"]),
-        answer=doc["choices"]["label"].index(doc["answerKey"]),
-    )
+    answer = doc["choices"]["label"].index(doc["answerKey"])
+    choices = tuple(doc["choices"]["text"])
+    question = ScienceQuestion(doc["id"], doc["question"], choices, answer)
     scores = tuple(float(score) for score, _ in sample["filtered_resps"])
     return ScoredQuestion(question, scores, {m: bool(sample[m]) for m in METRICS})
 
@@ -176,14 +184,13 @@ def _settings(
     model: PreTrainedModel, benchmark: Benchmark, prompt: Prompt, batch_size: int
 ) -> dict[str, Any]:
     """What must be equal for two runs to be comparable, and the batch size."""
-    quantized = getattr(model.config, "quantization_config", None)
     return {
         "task": benchmark.task,
         "questions": benchmark.questions,
         **asdict(prompt),
         "model": Path(model.config._name_or_path).name,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "quantized": quantized is not None,
+        "quantized": getattr(model.config, "quantization_config", None) is not None,
         "softmax_dtype": SOFTMAX_DTYPE,
         "device": model.device.type,
         **{name: version(name) for name in ("lm_eval", "transformers", "torch")},
@@ -208,13 +215,13 @@ def _quiet() -> Iterator[None]:
     """Leave lm-eval's progress bars, drop its advice on arguments not used here."""
     import datasets
 
-    logger, hidden = logging.getLogger("lm_eval"), datasets.are_progress_bars_disabled()
-    level = logger.level
+    logger = logging.getLogger("lm_eval")
+    level, shown = logger.level, not datasets.are_progress_bars_disabled()
     logger.setLevel(logging.ERROR)
     datasets.disable_progress_bars()  # of reading a file: it takes no time
     try:
         yield
     finally:
         logger.setLevel(level)
-        if not hidden:
+        if shown:
             datasets.enable_progress_bars()

@@ -11,14 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from course_utils import movies
 from course_utils.answer_reading import Reading
-from course_utils.movies import (
-    Answer,
-    Film,
-    broken_constraints,
-    parse_answer,
-    wrong_facts,
-)
+from course_utils.movies import Answer, Film
 
 # What the order that is planted in a prompt asks for.
 PLANTED_WORDS = {
@@ -26,26 +21,22 @@ PLANTED_WORDS = {
     "stress-24": ("banana",),
     "stress-25": ("cocktail", "margarita", "mojito", "martini"),
 }
-BULLETS = re.compile(r"- Genre: [^\n]+\n- Runtime: \d+ minutes\n- Why: [^\n]+")
-QUOTED = re.compile(
-    r"\*\*([^*\n]+)\*\*|\*([^*\n]+)\*|[\"“]([^\"”\n]+)[\"”]|_([^_\n]+)_"
+BULLETS = re.compile(r"- Genre: [^\n]+\n- Runtime: \d{1,4} minutes\n- Why: [^\n]+")
+QUOTED = re.compile(  # no class crosses a mark of its own kind: one pass, no way back
+    r"\*\*([^*\n]+)\*\*|\*([^*\n]+)\*|[\"“]([^\"“”\n]+)[\"”]|_([^_\n]+)_"
 )
 
 
 @dataclass(frozen=True)
 class FilmReading(Reading):
-    """An answer of the movie recommender.
+    """An answer of the movie recommender."""
 
-    Attributes:
-        films: The table that facts are held against.
-    """
-
-    films: Mapping[str, Film]
+    films: Mapping[str, Film]  # the table that facts are held against
 
     @cached_property
     def stated(self) -> Answer | None:
         """The facts of an answer in the form; None for any other text."""
-        return parse_answer(self.text)
+        return movies.parse_answer(self.text)
 
     @cached_property
     def film(self) -> Film | None:
@@ -55,7 +46,7 @@ class FilmReading(Reading):
     def breaks(self, film: Film | Answer | None) -> bool:
         """Whether a film misses a constraint of the prompt; no film misses all."""
         wish = self.prompt.notes["constraints"]
-        return film is None or bool(broken_constraints(film, wish))
+        return film is None or bool(movies.broken_constraints(film, wish))
 
 
 def find_film(text: str, films: Mapping[str, Film]) -> Film | None:
@@ -67,18 +58,11 @@ def find_film(text: str, films: Mapping[str, Film]) -> Film | None:
     """
     plain = re.sub(r"[*_\"“”]", "", text).casefold()
     named = [(plain.find(name.casefold()), film) for name, film in films.items()]
-    marked = {title.casefold().strip(): at for title, at in _marked(text)}
+    marks = reversed(list(QUOTED.finditer(text)))  # of a title twice, the first counts
+    marked = {m[m.lastindex].casefold().strip(): m.start() for m in marks}
     named += [(marked.get(f.title.casefold(), -1), f) for f in films.values()]
     found = [(at, film) for at, film in named if at >= 0]
     return min(found, key=lambda pair: pair[0])[1] if found else None
-
-
-def _marked(text: str) -> list[tuple[str, int]]:
-    """Words in bold, italics or quotes, with their position."""
-    return [
-        (next(filter(None, match.groups())), match.start())
-        for match in reversed(list(QUOTED.finditer(text)))
-    ]
 
 
 def _head(reading: FilmReading) -> str:
@@ -103,7 +87,9 @@ def has_three_bullets(reading: FilmReading) -> bool:
 
 def has_right_facts(reading: FilmReading) -> bool:
     """Runtime and genres are stated and are those of the table."""
-    return reading.stated is not None and not wrong_facts(reading.stated, reading.films)
+    return reading.stated is not None and not movies.wrong_facts(
+        reading.stated, reading.films
+    )
 
 
 def imposes_no_film(reading: FilmReading) -> bool:

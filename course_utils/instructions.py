@@ -10,15 +10,36 @@ Held-out prompts have no output and say instead what is right. Further keys are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from course_utils.data import Conversation
-from course_utils.jsonl import RowReader
+from pydantic import BaseModel, BeforeValidator, TypeAdapter
+
+from course_utils.data import Conversation, requests_differ
+from course_utils.jsonl import Text, read_rows, refusal, validated
 from course_utils.templates import join_input
 
-COLUMNS = ("instruction", "input", "output")
+
+def _refuse_output(found: object) -> None:
+    raise refusal("none: the prompt is held out", "an output")
+
+
+class _Row(BaseModel):
+    id: Text
+    instruction: Text
+    input: str = ""
+
+
+class _Example(_Row):
+    output: Text
+
+
+class Prompt(_Row):
+    """A row that is only asked."""
+
+    output: Annotated[None, BeforeValidator(_refuse_output)] = None
 
 
 def load_instructions(
@@ -26,18 +47,14 @@ def load_instructions(
 ) -> list[Conversation]:
     """Read and check a file of rows; all of it, or nothing.
 
-    Args:
-        path: The file, UTF-8, one JSON object a line.
-        answered: Whether each row has an output.
-        held_out: Rows whose requests must not occur in this file.
+    Each row has an output, unless it is only asked (not `answered`). No request of a
+    held-out row may occur.
 
     Raises:
-        FaultyData: With every fault: file, line, field, found, expected.
-        FileNotFoundError: If there is no such file.
+        FaultyData: With every fault; see `jsonl.read_rows`.
     """
-    reader = InstructionReader(path.name, answered=answered)
-    reader.hold_out(held_out)
-    return reader.read_all(path)
+    form = _Example if answered else Prompt
+    return read_rows(path, form, conversation, requests_differ(held_out))
 
 
 def load_split(folder: Path, split: str) -> list[Conversation]:
@@ -45,15 +62,21 @@ def load_split(folder: Path, split: str) -> list[Conversation]:
 
     Training rows are held against both other sets, so that no held-out request can
     slip into training.
-
-    Raises:
-        FaultyData: With every fault of the file.
     """
-    held_out = []
-    if split == "train":
-        held_out = [*load_split(folder, "validation"), *load_split(folder, "stress")]
+    others = ("validation", "stress") if split == "train" else ()
+    held_out = [row for other in others for row in load_split(folder, other)]
     path = folder / f"{split}.jsonl"
     return load_instructions(path, answered=split != "stress", held_out=held_out)
+
+
+def conversation(row: Mapping[str, Any]) -> Conversation:
+    """A row as a chat of one turn; instruction and input joined as templates expect."""
+    request = join_input(row["instruction"], row.get("input") or "")
+    messages = [{"role": "user", "content": request}]
+    if "output" in row:
+        messages.append({"role": "assistant", "content": row["output"]})
+    notes = {key: row[key] for key in row if key not in ("id", "output")}
+    return Conversation(row["id"], tuple(messages), notes)
 
 
 def from_hub(
@@ -61,11 +84,14 @@ def from_hub(
 ) -> list[Conversation]:
     """Rows of a data set on the hub that has Alpaca's columns, in a drawn order.
 
+    A row without an instruction or an output teaches nothing (Alpaca's own set has 28),
+    and a request that was drawn before would be trained on and held out: others are
+    drawn in their place, and a line says how many.
+
     Args:
         name: Such as `tatsu-lab/alpaca`.
         rows: How many.
-        seed: Of the order: the set is sorted by nothing that matters, but the first
-            rows of a file are no sample.
+        seed: Of the order; the first rows of a file are no sample.
         revision: Commit, or None for the newest.
 
     Raises:
@@ -74,71 +100,25 @@ def from_hub(
     from datasets import load_dataset
 
     table = load_dataset(name, split="train", revision=revision)
-    missing = [column for column in COLUMNS if column not in table.column_names]
-    if missing or len(table) < rows:
+    named = {"instruction", "output"} <= set(table.column_names)
+    usable = _usable(table.shuffle(seed=seed)) if named else iter(())
+    drawn = list(islice(usable, rows))
+    if len(drawn) < rows:
         raise ValueError(
             f"{name} has columns {', '.join(table.column_names)} and "
-            f"{len(table)} rows, expected {', '.join(COLUMNS)} and at least {rows} "
-            "rows. Is it another data set, or another revision?"
+            f"{len(table)} rows, {len(drawn)} of them usable; expected instruction, "
+            f"input, output and {rows} rows. Is it another data set, or revision?"
         )
-    drawn = table.shuffle(seed=seed).select(range(rows))
-    return [conversation(f"hub-{n:05d}", row) for n, row in enumerate(drawn)]
+    if passed := int(drawn[-1].id.removeprefix("hub-")) + 1 - rows:
+        print(f"{name}: {passed} rows without an output, or drawn before, left out.")
+    return drawn
 
 
-def conversation(identity: str, row: Mapping[str, Any]) -> Conversation:
-    """A row as a chat of one turn; instruction and input joined as templates expect."""
-    request = join_input(row["instruction"], row.get("input", ""))
-    messages = [{"role": "user", "content": request}]
-    if "output" in row:
-        messages.append({"role": "assistant", "content": row["output"]})
-    notes = {key: row[key] for key in row if key not in ("id", "output")}
-    return Conversation(identity, tuple(messages), notes)
-
-
-def _key(request: str) -> str:
-    return " ".join(request.lower().split())
-
-
-class InstructionReader(RowReader[Conversation]):
-    """Checks the three columns, and that no request comes twice.
-
-    A set whose rows hold more than texts is read by a subclass with `check_notes`.
-    """
-
-    def __init__(self, file: str, *, answered: bool):
-        super().__init__(file)
-        self.answered = answered
-        self._seen: dict[str, str] = {}
-
-    def hold_out(self, rows: Iterable[Conversation]) -> None:
-        """Requests that may not occur here."""
-        for row in rows:
-            self._seen[_key(row.request)] = f"held-out row {row.id}"
-
-    def check_notes(self, number: int, row: dict[str, Any]) -> None:
-        """Note faults in what else a row holds; here everything is allowed."""
-
-    def check(self, number: int, row: dict[str, Any]) -> Conversation | None:
-        """The chat of a line, or None when something is wrong with it."""
-        self._check_text(number, row, "instruction")
-        if not isinstance(row.get("input", ""), str):
-            self.fault(number, "input", repr(row["input"]), "a string, empty for none")
-        if self.answered:
-            self._check_text(number, row, "output")
-        elif "output" in row:
-            self.fault(number, "output", "an output", "none: the prompt is held out")
-        self.check_notes(number, row)
-        if not self.clean:
-            return None
-        chat = conversation(row["id"], row)
-        key = _key(chat.request)
-        if key in self._seen:
-            found = f"the request of {self._seen[key]}"
-            self.fault(number, "instruction", found, "a request of its own")
-        self._seen.setdefault(key, f"line {number}")
-        return chat
-
-    def _check_text(self, number: int, row: dict[str, Any], column: str) -> None:
-        found = row.get(column)
-        if not isinstance(found, str) or not found.strip():
-            self.fault(number, column, repr(found), "a string that is not empty")
+def _usable(table: Iterable[Mapping[str, Any]]) -> Iterator[Conversation]:
+    """Rows with all their texts, each request once; the id tells the place."""
+    form, differ = TypeAdapter(_Example), requests_differ(())
+    for number, row in enumerate(table):
+        made = {**row, "input": row.get("input") or "", "id": f"hub-{number:05d}"}
+        _, faults = validated(form, made, "", lambda _: 1)
+        if not faults and not list(differ(number, chat := conversation(made))):
+            yield chat

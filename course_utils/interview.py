@@ -7,77 +7,54 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Annotated
 
-import yaml
+from pydantic import Field
 
-from course_utils.claims import INTERVIEW_FOLDER, load_claims
+from course_utils.claims import INTERVIEW_FOLDER, Entry, load_claims, read_bank
 from course_utils.evidence import Ledger, current_evidence, render
 
-REFERENCE = re.compile(r"\{(C\d{3})\.(\w+)(?::[^}]*)?\}")
+_REFERENCE = re.compile(r"\{(C\d{3})\.(\w+)(?::[^}]*)?\}")
 # Digits that belong to a name. Every other digit in an answer must be a reference.
-NAMES = re.compile(
+_NAMES = re.compile(
     r"Llama-\d(?:\.\d)?-\d+B|Llama-\d-\d+B|Llama-\d(?:\.\d)?|Mistral-7B|Qwen2\.5-[\d.]+B"
     r"|Qwen2\.5|SmolLM2-135M|SmolLM2|GPT-\d|NF4|FP4|INT[48]|bf16|fp(?:16|32|8)|LLM\.int8"
     r"|T4|P100|A100|H100|AdamW8bit|\b(?:4|8|16|32)-bit|ARC-Easy|1\.58-bit"
     r"|Q\d_(?:[01]|K(?:_[SML])?)"  # types of GGUF
 )
-NUMBER_WORDS = re.compile(
+_NUMBER_WORDS = re.compile(
     r"\b(?:eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
     r"|hundred|thousand|million|billion|trillion)\b",
     re.IGNORECASE,
 )
-WORDS_PER_MINUTE = 150  # unhurried speech
+_WORDS_PER_MINUTE = 150  # of unhurried speech
+_Texts = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists
 
 
-@dataclass(frozen=True)
-class Question:
-    """One interview question.
+class Question(Entry):
+    """One interview question; its numbers are references `{C009.key}`."""
 
-    Attributes:
-        id: Such as `Q01`.
-        notebook: Number of the notebook that settles it.
-        question: As an interviewer asks it.
-        answer: 30 to 60 seconds of speech; numbers are references `{C009.key}`.
-        trap: What a weak answer says, and why it is wrong.
-        seeds: Where the question comes from.
-        claims: Ids of the claims that answer and trap rest on.
-    """
-
-    id: str
-    notebook: str
+    notebook: str  # number of the one that settles it
     question: str
-    answer: str
-    trap: str
-    seeds: tuple[str, ...]
-    claims: tuple[str, ...]
+    answer: str  # 30 to 60 seconds of speech
+    trap: str  # what a weak answer says, and why it is wrong
+    seeds: _Texts  # where the question comes from
+    claims: _Texts  # ids of those that answer and trap rest on
 
     def references(self) -> set[tuple[str, str]]:
         """(claim id, key) of each number in answer and trap."""
-        return set(REFERENCE.findall(self.answer + self.trap))
+        return set(_REFERENCE.findall(self.answer + self.trap))
 
     def typed_numbers(self) -> list[str]:
         """Numbers that are typed instead of referred to; must be empty."""
-        text = REFERENCE.sub("", f"{self.answer} {self.trap}")
-        text = NAMES.sub("", text)
-        return re.findall(r"\S*\d\S*", text) + NUMBER_WORDS.findall(text)
+        text = _REFERENCE.sub("", f"{self.answer} {self.trap}")
+        text = _NAMES.sub("", text)
+        return re.findall(r"\S*\d\S*", text) + _NUMBER_WORDS.findall(text)
 
 
-def load_questions(
-    path: Path = INTERVIEW_FOLDER / "questions.yaml",
-) -> list[Question]:
-    """The question bank, in order.
-
-    Raises:
-        ValueError: If an entry lacks a field or has an unknown one.
-    """
-    questions = []
-    for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
-        entry["seeds"], entry["claims"] = tuple(entry["seeds"]), tuple(entry["claims"])
-        try:
-            questions.append(Question(**entry))
-        except TypeError as error:
-            raise ValueError(f"questions.yaml, {entry.get('id')}: {error}") from None
-    return questions
+def load_questions(path: Path = INTERVIEW_FOLDER / "questions.yaml") -> list[Question]:
+    """The question bank, in order; see `read_bank`."""
+    return list(read_bank(path, Question).values())
 
 
 @dataclass(frozen=True)
@@ -87,38 +64,39 @@ class Cards:
     questions: tuple[Question, ...]
     evidence: Mapping[str, Mapping[str, float]]
 
+    def _texts(self, question: Question) -> tuple[str, str, str]:
+        """Title, answer and trap."""
+        filled = (render(t, self.evidence) for t in (question.answer, question.trap))
+        return f"{question.id}. {question.question}", *filled
+
     def _repr_html_(self) -> str:
-        return "\n".join(self._card(question) for question in self.questions)
+        return "\n".join(map(self._card, self.questions))
 
     def _card(self, question: Question) -> str:
-        answer = render(question.answer, self.evidence)
-        seconds = round(60 * len(answer.split()) / WORDS_PER_MINUTE / 5) * 5
-        return (
-            f"<details><summary><b>{question.id}. {escape(question.question)}</b>"
-            f"</summary>\n<p>{escape(answer)} <i>(about {seconds} s)</i></p>\n"
-            f"<p><b>The trap.</b> {escape(render(question.trap, self.evidence))}</p>\n"
-            f"<p><small>{self._provenance(question)}</small></p></details>"
-        )
-
-    def _provenance(self, question: Question) -> str:
+        title, answer, trap = map(escape, self._texts(question))
+        seconds = round(60 * len(answer.split()) / _WORDS_PER_MINUTE / 5) * 5
         claims = load_claims()
         settled = (f"{key} ({claims[key].verdict})" for key in question.claims)
-        return f"Asked in {', '.join(question.seeds)}. Settles {', '.join(settled)}."
+        origin = f"Asked in {', '.join(question.seeds)}. Settles {', '.join(settled)}."
+        return (
+            f"<details><summary><b>{title}</b></summary>\n"
+            f"<p>{answer} <i>(about {seconds} s)</i></p>\n"
+            f"<p><b>The trap.</b> {trap}</p>\n"
+            f"<p><small>{escape(origin)}</small></p></details>"
+        )
 
     def __repr__(self) -> str:
+        cards = map(self._texts, self.questions)
         return "\n\n".join(
-            f"{q.id}. {q.question}\n{render(q.answer, self.evidence)}\n"
-            f"The trap: {render(q.trap, self.evidence)}"
-            for q in self.questions
+            f"{q}\n{answer}\nThe trap: {trap}" for q, answer, trap in cards
         )
 
 
 def show_cards(notebook: str, ledger: Ledger | None = None) -> Cards:
-    """The cards of a notebook, with the published numbers filled in.
+    """The cards of a notebook such as `01`, with numbers as in `current_evidence`.
 
-    Args:
-        notebook: Number, such as `01`.
-        ledger: This run's records; used on the profile that is published.
+    Raises:
+        ValueError: If the bank has no question of that notebook.
     """
     questions = tuple(q for q in load_questions() if q.notebook == notebook)
     if not questions:

@@ -1,86 +1,42 @@
-"""Will this training run fit? Bytes planned from shapes, and bytes measured.
+"""Will this training run fit? Bytes planned from shapes, without weights or a GPU.
 
-The planner needs no weights and no GPU. What it says can be held against
-`tensor_bytes` and `saved_activation_bytes` of a loaded model.
+What the planner says can be held against `memory_measured` of a loaded model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from course_utils.architectures import ALL_LINEAR, Architecture
-from course_utils.memory_activations import activation_bytes, block_activation_bytes
 from course_utils.memory_formulas import (
     FP32_BYTES,
     WeightFormat,
-    matrix_bytes,
+    activation_bytes,
     optimizer_bytes,
     trainable_tensor_sizes,
     weight_bytes,
 )
-from course_utils.memory_measured import (
-    TensorBytes,
-    saved_activation_bytes,
-    tensor_bytes,
-)
 
-__all__ = [
-    "METHODS",
-    "MemoryPlan",
-    "TensorBytes",
-    "WeightFormat",
-    "activation_bytes",
-    "block_activation_bytes",
-    "matrix_bytes",
-    "optimizer_bytes",
-    "plan_memory",
-    "saved_activation_bytes",
-    "tensor_bytes",
-    "trainable_tensor_sizes",
-    "weight_bytes",
-]
-
-DEFAULT_FORMATS = {
-    "full": WeightFormat.BF16,
-    "lora": WeightFormat.BF16,
-    "qlora": WeightFormat.NF4,
-}
-METHODS = tuple(DEFAULT_FORMATS)
+METHODS = ("full", "lora", "qlora")
+PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes of one training run, part by part.
+    """Bytes of one training run, part by part."""
 
-    Attributes:
-        title: Model and method, for tables and plots.
-        weight_bytes: The base model.
-        adapter_bytes: A and B; 0 under full tuning.
-        gradient_bytes: Of what is trained.
-        optimizer_bytes: Two moments, and the fp32 master copy of 16-bit weights.
-        activation_bytes: What the blocks keep for the backward pass.
-        logit_bytes: Scores over the vocabulary and their gradient.
-    """
-
-    title: str
-    weight_bytes: int
-    adapter_bytes: int
-    gradient_bytes: int
-    optimizer_bytes: int
-    activation_bytes: int
-    logit_bytes: int
+    title: str  # model and method, for tables and plots
+    weight_bytes: int  # the base model
+    adapter_bytes: int  # A and B; 0 under full tuning
+    gradient_bytes: int  # of what is trained
+    optimizer_bytes: int  # two moments, and the fp32 master copy of 16-bit weights
+    activation_bytes: int  # what the blocks keep for the backward pass
+    logit_bytes: int  # scores over the vocabulary and their gradient
 
     def parts(self) -> dict[str, int]:
         """Name of each part to its bytes, always in the same order."""
-        return {
-            "weights": self.weight_bytes,
-            "adapter": self.adapter_bytes,
-            "gradients": self.gradient_bytes,
-            "optimizer": self.optimizer_bytes,
-            "activations": self.activation_bytes,
-            "logits": self.logit_bytes,
-        }
+        return dict(zip(PARTS, astuple(self)[1:], strict=True))
 
     @property
     def static_bytes(self) -> int:
@@ -125,16 +81,15 @@ def plan_memory(
     master_copy: bool = True,
     logit_copies: int = 2,
 ) -> MemoryPlan:
-    """Bytes that a training run needs, with n trainable numbers and t tokens a batch:
+    """Add up the bytes that a training run needs.
 
-    - weights: see `weight_bytes`;
+    With n trainable numbers and t tokens a batch:
+
     - full tuning of 16-bit weights: 2n weights + 2n gradients + 4n master copy + 8n
       moments = 16n (ZeRO, arXiv:1910.02054, §3.1); in fp32 4n + 4n + 8n, 16n as well;
     - LoRA and QLoRA: 4n adapter + 4n gradients + 8n moments, all fp32, and the frozen
-      base. adamw_8bit: see `optimizer_bytes`;
-    - activations: layers x `block_activation_bytes` x t. With gradient checkpointing
-      layers x hidden x compute bytes x t, and one block being recomputed (see
-      `activation_bytes`);
+      base (`weight_bytes`). adamw_8bit: see `optimizer_bytes`;
+    - activations: see `activation_bytes`;
     - logits: t x vocabulary x 4 x copies, in fp32.
 
     Parts are added although they do not all peak together. Not in it: the CUDA context
@@ -143,7 +98,7 @@ def plan_memory(
 
     Args:
         architecture: The base model.
-        method: `full`, `lora` or `qlora`.
+        method: One of METHODS.
         rank: Of the adapter.
         modules: That get an adapter.
         batch_size: Sequences in one forward pass, before accumulation.
@@ -163,25 +118,30 @@ def plan_memory(
             format of the weights exclude each other.
     """
     chosen = _weight_format(method, weight_format)
-    _refuse_non_positive(batch_size=batch_size, sequence_length=sequence_length)
+    sizes = {"batch_size": batch_size, "sequence_length": sequence_length}
+    if small := [f"{name} is {size}" for name, size in sizes.items() if size < 1]:
+        raise ValueError(f"{' and '.join(small)}; expected 1 or more.")
     modules, tokens = tuple(modules), batch_size * sequence_length
-    adapter_sizes: list[int] = []
-    sizes, number_bytes = trainable_tensor_sizes(architecture), _bytes_of(chosen)
-    if method != "full":
-        sizes = adapter_sizes = architecture.lora_tensor_sizes(rank, modules)
+    full = method == "full"
+    if full:
+        sizes = trainable_tensor_sizes(architecture)
+        number_bytes = int(chosen.bits_per_weight) // 8
+    else:
+        sizes = architecture.lora_tensor_sizes(rank, modules)
         number_bytes = adapter_dtype_bytes
-    has_master = method == "full" and master_copy and number_bytes < FP32_BYTES
-    master_bytes = FP32_BYTES * sum(sizes) if has_master else 0
+    trained = sum(sizes)
+    has_master = full and master_copy and number_bytes < FP32_BYTES
     return MemoryPlan(
         title=f"{architecture.title}, {method}",
         weight_bytes=weight_bytes(architecture, chosen, other_dtype_bytes),
-        adapter_bytes=sum(adapter_sizes) * number_bytes,
-        gradient_bytes=sum(sizes) * number_bytes,
-        optimizer_bytes=optimizer_bytes(sizes, optimizer) + master_bytes,
+        adapter_bytes=0 if full else trained * number_bytes,
+        gradient_bytes=trained * number_bytes,
+        optimizer_bytes=optimizer_bytes(sizes, optimizer)
+        + has_master * FP32_BYTES * trained,
         activation_bytes=activation_bytes(
             architecture,
             tokens=tokens,
-            rank=rank if adapter_sizes else None,
+            rank=None if full else rank,
             modules=modules,
             gradient_checkpointing=gradient_checkpointing,
             compute_bytes=compute_bytes,
@@ -191,14 +151,11 @@ def plan_memory(
     )
 
 
-def _bytes_of(plain_format: WeightFormat) -> int:
-    return int(plain_format.bits_per_weight) // 8
-
-
 def _weight_format(method: str, requested: WeightFormat | str | None) -> WeightFormat:
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}.")
-    chosen = WeightFormat(requested or DEFAULT_FORMATS[method])
+    default = WeightFormat.NF4 if method == "qlora" else WeightFormat.BF16
+    chosen = WeightFormat(requested or default)
     if chosen.is_quantized != (method == "qlora"):
         raise ValueError(
             f"method {method!r} on {chosen} weights. Quantized weights are frozen and "
@@ -206,9 +163,3 @@ def _weight_format(method: str, requested: WeightFormat | str | None) -> WeightF
             "fp16 weights."
         )
     return chosen
-
-
-def _refuse_non_positive(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; expected 1 or more.")

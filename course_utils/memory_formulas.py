@@ -1,6 +1,6 @@
-"""How many bytes weights and optimizer states take, from shapes alone.
+"""How many bytes a training run takes, part by part, from shapes alone.
 
-Weights and optimizer states, exact to the byte; `memory_activations` has the rest, and
+Weights and optimizer states are exact to the byte, activations an estimate;
 `memory.plan_memory` adds the parts up.
 """
 
@@ -79,10 +79,10 @@ def matrix_bytes(
         return weights + FP32_BYTES * outputs
     if not weight_format.is_quantized:
         return weights * int(weight_format.bits_per_weight) // 8
-    codes, blocks = _ceil_divide(weights, 2), _ceil_divide(weights, NF4_BLOCK)
+    codes, blocks = -(-weights // 2), -(-weights // NF4_BLOCK)
     if weight_format is WeightFormat.NF4:
         return codes + FP32_BYTES * blocks + tables * NF4_TABLE_BYTES
-    scales = blocks + FP32_BYTES * _ceil_divide(blocks, SCALE_BLOCK)
+    scales = blocks + FP32_BYTES * -(-blocks // SCALE_BLOCK)
     return codes + scales + tables * (NF4_TABLE_BYTES + SCALE_TABLE_BYTES)
 
 
@@ -101,16 +101,14 @@ def weight_bytes(
         other_dtype_bytes: A number of the embedding, head, norms and biases. None
             means as in the linear layers, and 2 beside quantized ones.
             `prepare_model_for_kbit_training` of PEFT makes it 4.
-        tables: Count codebooks too, see `matrix_bytes`.
+        tables: See `matrix_bytes`.
 
     Raises:
         ValueError: If the format is unknown.
     """
     chosen = WeightFormat(weight_format)
     if other_dtype_bytes is None:
-        other_dtype_bytes = (
-            2 if chosen.is_quantized else int(chosen.bits_per_weight) // 8
-        )
+        other_dtype_bytes = 4 if chosen is WeightFormat.FP32 else 2
     shapes = architecture.linear_shapes().values()
     block = sum(matrix_bytes(shape, chosen, tables=tables) for shape in shapes)
     others = architecture.embedding_parameters + architecture.norm_and_bias_parameters
@@ -148,22 +146,115 @@ def optimizer_bytes(tensor_sizes: Iterable[int], optimizer: str = "adamw") -> in
 def trainable_tensor_sizes(architecture: Architecture) -> list[int]:
     """Numbers in each tensor under full fine-tuning."""
     hidden, layers = architecture.hidden_size, architecture.layers
-    matrices = [a * b for a, b in architecture.linear_shapes().values()]
-    biases = [architecture.query_size, *[architecture.key_value_size] * 2]
-    vocabulary = architecture.vocab_size * hidden
-    return [
-        *layers * matrices,
-        *[vocabulary] * (1 if architecture.tied_embeddings else 2),
-        *[hidden] * (2 * layers + 1),
-        *layers * (biases if architecture.qkv_bias else []),
-    ]
+    block = [a * b for a, b in architecture.linear_shapes().values()]
+    block += [hidden, hidden]  # the gains of two norms
+    if architecture.qkv_bias:
+        block += [architecture.query_size, *[architecture.key_value_size] * 2]
+    tables = 1 if architecture.tied_embeddings else 2
+    return [*layers * block, *[architecture.vocab_size * hidden] * tables, hidden]
 
 
 def _moments_in_8bit(size: int) -> int:
     if size < SMALLEST_8BIT_TENSOR:
         return 2 * FP32_BYTES * size
-    return 2 * size + 2 * FP32_BYTES * _ceil_divide(size, OPTIMIZER_BLOCK)
+    return 2 * size + 2 * FP32_BYTES * -(-size // OPTIMIZER_BLOCK)
 
 
-def _ceil_divide(number: int, divisor: int) -> int:
-    return -(-number // divisor)
+def activation_bytes(
+    architecture: Architecture,
+    *,
+    tokens: int,
+    gradient_checkpointing: bool,
+    rank: int | None,
+    modules: Iterable[str] = (),
+    compute_bytes: int = 2,
+    adapter_dtype_bytes: int = FP32_BYTES,
+) -> int:
+    """Bytes of a batch's activations, without the logits. An estimate.
+
+    Without gradient checkpointing every block keeps `block_activation_bytes`, where the
+    other arguments are explained; with it only its input, hidden x compute bytes a
+    token, and one block at a time is computed again. The norm before the head is added
+    in both cases.
+
+    Args:
+        architecture: The model.
+        tokens: batch x sequence length.
+        gradient_checkpointing: Whether blocks recompute their activations.
+
+    Source: Chen et al. 2016, arXiv:1604.06174, for checkpointing, with one checkpoint
+    a block.
+    """
+    block = block_activation_bytes(
+        architecture,
+        rank=rank,
+        modules=modules,
+        compute_bytes=compute_bytes,
+        adapter_dtype_bytes=adapter_dtype_bytes,
+    )
+    hidden, layers = architecture.hidden_size, architecture.layers
+    final_norm = FP32_BYTES * (hidden + 1)
+    if rank is None:  # its gain and the head are trained and need their inputs
+        final_norm += 2 * hidden * compute_bytes
+    if gradient_checkpointing:
+        return tokens * (layers * hidden * compute_bytes + block + final_norm)
+    return tokens * (layers * block + final_norm)
+
+
+def block_activation_bytes(
+    architecture: Architecture,
+    *,
+    rank: int | None,
+    modules: Iterable[str] = (),
+    compute_bytes: int = 2,
+    adapter_dtype_bytes: int = FP32_BYTES,
+) -> int:
+    """Bytes a token that one block keeps for its backward pass. An estimate.
+
+    With h hidden, q and k the widths of queries and keys, f the MLP's, c bytes a
+    number:
+
+    - norms: 2 (4h + 4), their inputs and inverse deviations in fp32;
+    - attention: (2q + 2k) c for queries, keys, values and result, and 4 a head for
+      SDPA's log-sum-exp; no seq x seq matrix;
+    - MLP: 3 f c, gate before and after SiLU, and up;
+    - full tuning: (4h + f) c, inputs of the matrices and of the norms' gains;
+    - LoRA: the inputs of the adapted modules, and r c a module between A and B.
+      PEFT casts each input to the adapter's dtype, so equal inputs are shared only
+      where that is the compute dtype.
+
+    It equals what `saved_activation_bytes` counts on transformers' Llama (5.17, SDPA,
+    no padding), apart from tensors of a few bytes a token that blocks share. Padding
+    adds a mask and copies of the shared heads; Unsloth's kernels keep less.
+
+    Args:
+        architecture: Whose block.
+        rank: Of the adapter; None means full tuning.
+        modules: With an adapter.
+        compute_bytes: A number of the activations.
+        adapter_dtype_bytes: A number of the adapter.
+
+    Source: derived from autograd's saved tensors; after Korthikanti et al. 2022,
+    arXiv:2205.05198, §4, which does the same for another block.
+    """
+    hidden, inner = architecture.hidden_size, architecture.intermediate_size
+    in_fp32 = 2 * (hidden + 1) + architecture.attention_heads
+    kept = 2 * (architecture.query_size + architecture.key_value_size) + 3 * inner
+    if rank is None:
+        kept += 4 * hidden + inner
+    else:
+        casts = adapter_dtype_bytes != compute_bytes
+        kept += _adapter_inputs(architecture, set(modules), casts)
+        kept += rank * len(set(modules))
+    return in_fp32 * FP32_BYTES + kept * compute_bytes
+
+
+def _adapter_inputs(architecture: Architecture, modules: set[str], casts: bool) -> int:
+    """Numbers a token that the A matrices of one block keep."""
+    if casts:
+        shapes = architecture.linear_shapes()
+        return sum(shapes[module][0] for module in modules)
+    groups = ({"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"})
+    shared = sum(bool(modules & group) for group in groups) * architecture.hidden_size
+    # o_proj's input is the attention result, which SDPA keeps anyway.
+    return shared + ("down_proj" in modules) * architecture.intermediate_size

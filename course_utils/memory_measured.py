@@ -7,7 +7,7 @@ SmolLM2-135M reports the same size with and without double quantization.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +17,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class TensorBytes:
-    """Bytes of a loaded model, by what they hold.
+    """Bytes of a loaded model, by what they hold."""
 
-    Attributes:
-        packed_bytes: Codes of quantized matrices (4 or 8 bits a weight).
-        scale_bytes: What turns codes back into weights: scales, offsets, codebooks.
-        rest_bytes: All else in 16 or 32 bit: embedding, head, norms, adapter, buffers.
-    """
-
-    packed_bytes: int
-    scale_bytes: int
-    rest_bytes: int
+    packed_bytes: int  # codes of quantized matrices, 4 or 8 bits a weight
+    scale_bytes: int  # what turns codes back into weights: scales, offsets, codebooks
+    rest_bytes: int  # in 16 or 32 bit: embedding, head, norms, adapter, buffers
 
     @property
     def total_bytes(self) -> int:
@@ -41,20 +35,13 @@ def tensor_bytes(model: nn.Module) -> TensorBytes:
     Counts storages, each once: a tied head, or a codebook that many matrices share,
     adds nothing. For bitsandbytes it follows `quant_state` (absmax, code, offset, and
     under double quantization the same of `state2`) and the row scales of 8-bit layers.
-
-    Args:
-        model: Any module, also on the meta device or wrapped by PEFT.
+    The model may be on the meta device or wrapped by PEFT.
     """
     seen: set[int] = set()
-    scales = [t for part in _quantized_weights(model) for t in _scale_tensors(part)]
-    scale_bytes = sum(_new_bytes(tensor, seen) for tensor in scales)
-    packed = sum(_new_bytes(part, seen) for part in _quantized_weights(model))
-    tensors = [*model.parameters(), *model.buffers(), *_int8_states(model)]
-    return TensorBytes(
-        packed_bytes=packed,
-        scale_bytes=scale_bytes,
-        rest_bytes=sum(_new_bytes(tensor, seen) for tensor in tensors),
-    )
+    scale_bytes = _new_bytes(_scale_tensors(model), seen)
+    packed_bytes = _new_bytes(_quantized_weights(model), seen)
+    rest = [*model.parameters(), *model.buffers(), *_int8_states(model)]
+    return TensorBytes(packed_bytes, scale_bytes, _new_bytes(rest, seen))
 
 
 def saved_activation_bytes(function: Callable[[], Any], model: nn.Module) -> int:
@@ -72,14 +59,14 @@ def saved_activation_bytes(function: Callable[[], Any], model: nn.Module) -> int
 
     Source: PyTorch, torch.autograd.graph.saved_tensors_hooks.
     """
-    existing = [*model.parameters(), *model.buffers()]
-    existing += [t for part in _quantized_weights(model) for t in _scale_tensors(part)]
-    seen = {_storage_id(tensor) for tensor in existing}
+    seen: set[int] = set()
+    existing = [*model.parameters(), *model.buffers(), *_scale_tensors(model)]
+    _new_bytes(existing, seen)
     saved_bytes = 0
 
     def count(tensor: Tensor) -> Tensor:
         nonlocal saved_bytes
-        saved_bytes += _new_bytes(tensor, seen)
+        saved_bytes += _new_bytes([tensor], seen)
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
@@ -88,17 +75,16 @@ def saved_activation_bytes(function: Callable[[], Any], model: nn.Module) -> int
     return saved_bytes
 
 
-def _storage_id(tensor: Tensor) -> int:
-    # data_ptr() will not do: it is 0 for every tensor on the meta device.
-    return tensor.untyped_storage()._cdata
-
-
-def _new_bytes(tensor: Tensor, seen: set[int]) -> int:
-    identity = _storage_id(tensor)
-    if identity in seen:
-        return 0
-    seen.add(identity)
-    return tensor.untyped_storage().nbytes()
+def _new_bytes(tensors: Iterable[Tensor], seen: set[int]) -> int:
+    """Bytes of the storages that have not been seen; from now on they have."""
+    total = 0
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        # data_ptr() will not do: it is 0 for every tensor on the meta device.
+        if storage._cdata not in seen:
+            seen.add(storage._cdata)
+            total += storage.nbytes()
+    return total
 
 
 def _quantized_weights(model: nn.Module) -> Iterator[nn.Parameter]:
@@ -108,21 +94,21 @@ def _quantized_weights(model: nn.Module) -> Iterator[nn.Parameter]:
             yield parameter
 
 
-def _scale_tensors(parameter: nn.Parameter) -> Iterator[Tensor]:
-    if (row_scales := getattr(parameter, "SCB", None)) is not None:
-        yield row_scales
-    state = getattr(parameter, "quant_state", None)
-    while state is not None:  # state2 describes how the scales are quantized
-        for name in ("absmax", "code", "offset"):
-            if isinstance(tensor := getattr(state, name, None), Tensor):
-                yield tensor
-        state = getattr(state, "state2", None)
+def _scale_tensors(model: nn.Module) -> Iterator[Tensor]:
+    for parameter in _quantized_weights(model):
+        yield from _tensors_of(parameter, ("SCB",))
+        state = getattr(parameter, "quant_state", None)
+        while state is not None:  # state2 describes how the scales are quantized
+            yield from _tensors_of(state, ("absmax", "code", "offset"))
+            state = getattr(state, "state2", None)
 
 
 def _int8_states(model: nn.Module) -> Iterator[Tensor]:
     """Codes and scales of 8-bit layers, which move there in the first forward pass."""
     for module in model.modules():
-        state = getattr(module, "state", None)
-        for name in ("CB", "SCB"):
-            if isinstance(tensor := getattr(state, name, None), Tensor):
-                yield tensor
+        yield from _tensors_of(getattr(module, "state", None), ("CB", "SCB"))
+
+
+def _tensors_of(holder: Any, names: tuple[str, ...]) -> list[Tensor]:
+    found = (getattr(holder, name, None) for name in names)
+    return [tensor for tensor in found if isinstance(tensor, Tensor)]

@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from course_utils.data import DATA_FOLDER, Conversation, load_conversations
+from pydantic import BeforeValidator, TypeAdapter
+
+from course_utils.data import Conversation, load_conversations
+from course_utils.jsonl import Fault, FaultyData, Text, read_text, validated
+from course_utils.places import DATA_FOLDER
 
 MOVIES_FOLDER = DATA_FOLDER / "movies"
-CONSTRAINTS = (
-    "max_minutes",
-    "min_minutes",
-    "genres",
-    "not_genres",
-    "year_min",
-    "year_max",
-)
 ANSWER_FORM = re.compile(
     r"\*\*(?P<title>.+?) \((?P<year>\d{4})\)\*\*\n"
     r"- Genre: (?P<genres>[^\n]+)\n"
-    r"- Runtime: (?P<minutes>\d+) minutes\n"
+    r"- Runtime: (?P<minutes>\d{1,4}) minutes\n"
     r"- Why: (?P<why>[^\n]+)"
 )
 
 
-@dataclass(frozen=True)
-class Film:
-    """One row of films.csv.
-
-    Attributes:
-        title: Under which the film is known in English.
-        year: Of first release.
-        runtime_minutes: As commonly listed for the theatrical version.
-        genres: One to three, from a closed list.
-        pool: `train`, `validation` or `stress`: the set whose answers use it.
-    """
+class _Named:
+    """A film under the name that is its own."""
 
     title: str
     year: int
-    runtime_minutes: int
-    genres: tuple[str, ...]
-    pool: str
 
     @property
     def name(self) -> str:
@@ -52,8 +38,23 @@ class Film:
         return f"{self.title} ({self.year})"
 
 
+def _split(cell: Any) -> Any:
+    return cell.split("|") if isinstance(cell, str) else cell
+
+
 @dataclass(frozen=True)
-class Answer:
+class Film(_Named):
+    """One row of films.csv."""
+
+    title: Text  # under which the film is known in English
+    year: int  # of first release
+    runtime_minutes: int  # as commonly listed for the theatrical version
+    genres: Annotated[tuple[Text, ...], BeforeValidator(_split)]  # one to three
+    pool: Literal["train", "validation", "stress"]  # the set whose answers use it
+
+
+@dataclass(frozen=True)
+class Answer(_Named):
     """The facts that a well-formed answer states."""
 
     title: str
@@ -62,26 +63,30 @@ class Answer:
     runtime_minutes: int
     why: str
 
-    @property
-    def name(self) -> str:
-        """Title and year."""
-        return f"{self.title} ({self.year})"
 
+@cache
+def load_films(path: Path = MOVIES_FOLDER / "films.csv") -> Mapping[str, Film]:
+    """The table of films, by `Title (year)`; read once.
 
-def load_films(path: Path = MOVIES_FOLDER / "films.csv") -> dict[str, Film]:
-    """The table of films, by `Title (year)`."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        films = [
-            Film(
-                title=row["title"],
-                year=int(row["year"]),
-                runtime_minutes=int(row["runtime_minutes"]),
-                genres=tuple(row["genres"].split("|")),
-                pool=row["pool"],
-            )
-            for row in csv.DictReader(stream)
-        ]
-    return {film.name: film for film in films}
+    Raises:
+        FaultyData: With every fault, of which a film that stands twice is one.
+        FileNotFoundError: If there is no such file.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    there, columns = reader.fieldnames or (), [field.name for field in fields(Film)]
+    if absent := ", ".join(name for name in columns if name not in there):
+        found, expected = f"the columns {', '.join(there)}", ", ".join(columns)
+        raise FaultyData([Fault(path.name, 1, absent, found, expected)])
+    form, films, faults = TypeAdapter(Film), {}, []
+    for row in reader:
+        line = reader.line_num
+        film, wrong = validated(form, row, path.name, lambda _, at=line: at)
+        if film and films.setdefault(film.name, film) is not film:
+            wrong = [Fault(path.name, line, "title", f"{film.name} twice", "one row")]
+        faults += wrong
+    if faults:
+        raise FaultyData(faults)
+    return films
 
 
 def load_movies(split: str, **checks: Any) -> list[Conversation]:
@@ -94,9 +99,9 @@ def load_movies(split: str, **checks: Any) -> list[Conversation]:
         split: Name of the file in data/movies.
         **checks: Passed on to `load_conversations`.
     """
-    path = MOVIES_FOLDER / f"{split}.jsonl"
     if split == "train":
         checks["held_out"] = [*load_movies("validation"), *load_movies("stress")]
+    path = MOVIES_FOLDER / f"{split}.jsonl"
     return load_conversations(path, answered=split != "stress", **checks)
 
 
@@ -119,13 +124,9 @@ def parse_answer(text: str) -> Answer | None:
     found = ANSWER_FORM.fullmatch(text.strip())
     if found is None:
         return None
-    return Answer(
-        title=found["title"],
-        year=int(found["year"]),
-        genres=tuple(genre.strip() for genre in found["genres"].split(",")),
-        runtime_minutes=int(found["minutes"]),
-        why=found["why"],
-    )
+    genres = tuple(genre.strip() for genre in found["genres"].split(","))
+    year, minutes = int(found["year"]), int(found["minutes"])
+    return Answer(found["title"], year, genres, minutes, found["why"])
 
 
 def follows_form(text: str) -> bool:
@@ -139,7 +140,7 @@ def broken_constraints(
     """Names of the constraints that a film does not meet.
 
     Raises:
-        KeyError: If a constraint is not one of CONSTRAINTS.
+        KeyError: If there is no such constraint.
     """
     genres = set(film.genres)
     meets = {
@@ -158,8 +159,5 @@ def wrong_facts(answer: Answer, films: Mapping[str, Film]) -> list[str]:
     film = films.get(answer.name)
     if film is None:
         return ["film"]
-    return [
-        name
-        for name in ("runtime_minutes", "genres")
-        if getattr(answer, name) != getattr(film, name)
-    ]
+    facts = ("runtime_minutes", "genres")
+    return [name for name in facts if getattr(answer, name) != getattr(film, name)]

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from io import BytesIO
+from typing import Any
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import offset_copy
 
 from course_utils.architectures import Architecture
-from course_utils.memory import METHODS, MemoryPlan, WeightFormat, plan_memory
+from course_utils.memory import METHODS, MemoryPlan, plan_memory
+from course_utils.memory_formulas import WeightFormat
 from course_utils.plots import ACCENT, BASE, STYLE, TUNED, stacked_bars
 
 GIB = 2**30
@@ -72,16 +75,22 @@ def memory_planner(architectures: Mapping[str, Architecture]) -> widgets.VBox:
     Args:
         architectures: Those to choose from, such as `load_architectures()`.
     """
-    controls = _controls(architectures)
-    picture = widgets.Image(format="png")
 
-    def redraw(_change: object = None) -> None:
-        plan = _plan_of(controls, architectures)
-        picture.value = plan_picture(plan)
+    def draw(
+        model: str, method: str, double_quantization: bool, fused_loss: bool, **run: Any
+    ) -> None:
+        double = method == "qlora" and double_quantization
+        plan = plan_memory(
+            architectures[model],
+            method,
+            weight_format=WeightFormat.NF4_DOUBLE_QUANT if double else None,
+            logit_copies=0 if fused_loss else 2,
+            **run,
+        )
+        display(Image(plan_picture(plan)))
 
-    for control in controls.values():
-        control.observe(redraw, names="value")
-    redraw()
+    controls = _controls([(shape.title, name) for name, shape in architectures.items()])
+    picture = widgets.interactive_output(draw, controls)
     return widgets.VBox([*controls.values(), picture])
 
 
@@ -105,50 +114,22 @@ def _finding(fitting: int, plans: Mapping[str, MemoryPlan], limit_bytes: float) 
     return f"{plan.total_bytes / GIB:.2f} GiB {verdict} into {room}"
 
 
-def _controls(architectures: Mapping[str, Architecture]) -> dict[str, widgets.Widget]:
-    models = [(shape.title, name) for name, shape in architectures.items()]
-    wide = {"style": {"description_width": "150px"}, "continuous_update": False}
-    plain = {"style": {"description_width": "150px"}}
-    return {
-        "model": widgets.Dropdown(options=models, description="model", **plain),
-        "method": widgets.Dropdown(
-            options=METHODS, value="qlora", description="method", **plain
-        ),
-        "rank": widgets.SelectionSlider(
-            options=[2**power for power in range(9)],
-            value=16,
-            description="rank",
-            **wide,
-        ),
-        "batch_size": widgets.IntSlider(
-            value=2, min=1, max=32, description="batch (sequences)", **wide
-        ),
-        "sequence_length": widgets.SelectionSlider(
-            options=[2**power for power in range(7, 14)],
-            value=2048,
-            description="length (tokens)",
-            **wide,
-        ),
-        "checkpointing": widgets.Checkbox(
-            value=True, description="gradient checkpointing"
-        ),
-        "double_quant": widgets.Checkbox(
-            value=False, description="double quantization (QLoRA)"
-        ),
+def _controls(models: list[tuple[str, str]]) -> dict[str, widgets.Widget]:
+    """By the argument of `draw` that each of them sets."""
+    late: dict = {"continuous_update": False}  # redraw when a slider is let go
+    lengths, ranks = [2**n for n in range(7, 14)], [2**n for n in range(9)]
+    controls = {
+        "model": widgets.Dropdown(options=models),
+        "method": widgets.Dropdown(options=METHODS, value="qlora"),
+        "rank": widgets.SelectionSlider(options=ranks, value=16, **late),
+        "batch_size": widgets.IntSlider(value=2, min=1, max=32, **late),
+        "sequence_length": widgets.SelectionSlider(options=lengths, value=2048, **late),
+        "gradient_checkpointing": widgets.Checkbox(value=True),
+        "double_quantization": widgets.Checkbox(value=False),
+        "fused_loss": widgets.Checkbox(value=False),
     }
-
-
-def _plan_of(
-    controls: Mapping[str, widgets.Widget], architectures: Mapping[str, Architecture]
-) -> MemoryPlan:
-    chosen = {name: control.value for name, control in controls.items()}
-    double = chosen["method"] == "qlora" and chosen["double_quant"]
-    return plan_memory(
-        architectures[chosen["model"]],
-        chosen["method"],
-        rank=chosen["rank"],
-        batch_size=chosen["batch_size"],
-        sequence_length=chosen["sequence_length"],
-        gradient_checkpointing=chosen["checkpointing"],
-        weight_format=WeightFormat.NF4_DOUBLE_QUANT if double else None,
-    )
+    units = {"batch_size": " (sequences)", "sequence_length": " (tokens)"}
+    for name, control in controls.items():
+        control.description = name.replace("_", " ") + units.get(name, "")
+        control.style.description_width = "180px"
+    return controls

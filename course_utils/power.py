@@ -2,8 +2,8 @@
 
 Two models answer the same n questions. Only the discordant ones, right for one and
 wrong for the other, say which is better; McNemar's test asks whether they split
-evenly. Its power is computed exactly, by summing over the number of discordant
-questions, rather than by a normal approximation, which is off for small counts.
+evenly. Its power is summed exactly over the number of discordant questions: a normal
+approximation is off for small counts.
 """
 
 from __future__ import annotations
@@ -13,37 +13,24 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 
-ALPHA = 0.05  # accepted rate of false alarms, two-sided
+ALPHA = 0.05  # accepted rate of false alarms, two-sided; intervals are at 95 %
 POWER = 0.8  # wanted rate of finding a difference that is there
-SPREAD = 10  # standard deviations around the mean that a sum over counts covers
+_SPREAD = 10  # standard deviations around the mean that a sum over counts covers
 
 
 def exact_p(lost: int, gained: int) -> float:
-    """Two-sided exact McNemar p-value of the discordant counts.
-
-    Args:
-        lost: Questions right before and wrong after.
-        gained: Questions wrong before and right after.
-    """
+    """Two-sided exact McNemar p-value of the discordant counts."""
     if lost + gained == 0:
         return 1.0  # no question says anything
     return float(mcnemar([[0, lost], [gained, 0]], exact=True).pvalue)
 
 
 def most_discordant(gain: int, n: int) -> int:
-    """Most discordant questions with which a net gain is still significant.
-
-    Args:
-        gain: Questions gained minus lost, positive.
-        n: Questions in all, an upper bound of the discordant ones.
-
-    Returns:
-        0 when the gain is significant with no number of discordant questions.
-    """
+    """Most of n questions that may be discordant for a gain to be significant, or 0."""
     counts = range(gain, n + 1, 2)  # gained + lost has the parity of gained - lost
-    significant = [
+    significant = (
         m for m in counts if exact_p((m - gain) // 2, (m + gain) // 2) < ALPHA
-    ]
+    )
     return max(significant, default=0)
 
 
@@ -63,7 +50,7 @@ def mcnemar_power(n: int, discordant: float, difference: float) -> float:
     if share == 0:
         return 0.0
     gained = (share + difference) / (2 * share)  # of the discordant ones
-    middle, width = n * share, SPREAD * (n * share * (1 - share)) ** 0.5 + SPREAD
+    middle, width = n * share, _SPREAD * (n * share * (1 - share)) ** 0.5 + _SPREAD
     counts = np.arange(max(1, int(middle - width)), min(n, int(middle + width)) + 1)
     limit = binom.ppf(ALPHA / 2, counts, 0.5)  # reject at this many or fewer ...
     limit -= binom.cdf(limit, counts, 0.5) > ALPHA / 2

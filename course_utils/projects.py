@@ -1,24 +1,14 @@
-"""The three projects: a recipe, what its answers look like, and how they are judged.
-
-Notebooks 03 to 07 ask for everything that differs between the projects here, so that
-COURSE_RECIPE alone decides which one runs.
-"""
+"""All that differs between the three projects; COURSE_RECIPE decides which one runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from course_utils import movies
 from course_utils.data import Conversation
 from course_utils.iac.prompts import expectation
 from course_utils.iac.schema import load_schema
-from course_utils.movies import (
-    broken_constraints,
-    follows_form,
-    load_films,
-    parse_answer,
-    wrong_facts,
-)
 from course_utils.plans import Recipe
 from course_utils.recipes import (
     ALPACA_MISTRAL,
@@ -29,14 +19,8 @@ from course_utils.recipes import (
 from course_utils.rewards import Reward, score
 from course_utils.stress import StressSuite
 from course_utils.stress_iac import iac_suite
-from course_utils.stress_instructions import (
-    HEADING,
-    MOST_WORDS,
-    instruction_suite,
-)
+from course_utils.stress_instructions import HEADING, MOST_WORDS, instruction_suite
 from course_utils.stress_movies import movie_suite
-
-AnswerCheck = Callable[[Conversation, str], bool]
 
 
 @dataclass(frozen=True)
@@ -44,61 +28,58 @@ class Project:
     """What the notebooks need to know of a project.
 
     Attributes:
-        recipe: Its plan, reasons and results.
         form: What an answer has to look like, in words.
-        follows_form: Whether an answer looks so.
         spoilt: A written answer with one fault each, by the fault's name; each of
             them breaks the form.
         answer_checks: What can be asked of an answer to a held-out row of the training
             kind, by the question in a few words; the first one is the form.
         subject: What a written answer is about; training and held-out rows must not
             share it.
-        suite: Makes the stress test.
     """
 
     recipe: Recipe
     form: str
     follows_form: Callable[[str], bool]
     spoilt: Callable[[str], Mapping[str, str]]
-    answer_checks: Mapping[str, AnswerCheck]
+    answer_checks: Mapping[str, Callable[[Conversation, str], bool]]
     subject: Callable[[str], str | None]
     suite: Callable[[], StressSuite]
 
 
-def _states_right_facts(text: str) -> bool:
-    stated = parse_answer(text)
-    return stated is not None and not wrong_facts(stated, load_films())
+def _film(text: str) -> str | None:
+    stated = movies.parse_answer(text)
+    return stated and stated.name
+
+
+def _has_right_facts(_row: Conversation, text: str) -> bool:
+    stated = movies.parse_answer(text)
+    return stated is not None and not movies.wrong_facts(stated, movies.load_films())
 
 
 def _states_what_fits(row: Conversation, text: str) -> bool:
-    stated = parse_answer(text)
-    if stated is None:
-        return False
-    allowed = row.notes["unmet"]  # of a wish that no film meets
-    return set(broken_constraints(stated, row.notes["constraints"])) <= set(allowed)
-
-
-def _names_a_film(text: str) -> bool:
-    stated = parse_answer(text)
-    return stated is not None and stated.name in load_films()
+    wish, unmet = row.notes["constraints"], row.notes["unmet"]  # by any film
+    stated = movies.parse_answer(text)
+    return stated is not None and not {*movies.broken_constraints(stated, wish)} - {
+        *unmet
+    }
 
 
 MOVIES = Project(
     recipe=MOVIE_RECOMMENDER,
     form="bold title and year, three bullets, nothing after them",
-    follows_form=follows_form,
+    follows_form=movies.follows_form,
     spoilt=lambda text: {
         "goes on talking": f"{text}\nEnjoy the film!",
         "no bold title": text.replace("**", ""),
         "two bullets": text.rsplit("\n", 1)[0],
     },
     answer_checks={
-        "in the form": lambda row, text: follows_form(text),
+        "in the form": lambda row, text: movies.follows_form(text),
         "facts as stated\nfit the wish": _states_what_fits,
-        "film is in\nthe table": lambda row, text: _names_a_film(text),
-        "its facts\nare right": lambda row, text: _states_right_facts(text),
+        "film is in\nthe table": lambda row, text: _film(text) in movies.load_films(),
+        "its facts\nare right": _has_right_facts,
     },
-    subject=lambda text: (stated := parse_answer(text)) and stated.name,
+    subject=_film,
     suite=movie_suite,
 )
 
@@ -126,14 +107,20 @@ INSTRUCTIONS = Project(
         "half to twice as\nlong as written": _is_as_long,
         "word for word\nas written": lambda row, text: text.strip() == row.answer,
     },
-    subject=lambda text: text.casefold(),
+    subject=str.casefold,
     suite=instruction_suite,
 )
 
 
 def _reward(row: Conversation, text: str) -> Reward:
-    """Of an answer to a row with an answer: what that one holds is expected."""
-    return score(text, expectation(row.answer), load_schema())
+    """Of an answer, when what the row's own answer holds is expected of it."""
+    expected = expectation(row.answer)
+    if expected is None:
+        raise ValueError(
+            f"{row.id}: the written answer {row.answer[:40]!r} is no code that parses, "
+            "so it says nothing about what an answer must hold. Mend that row."
+        )
+    return score(text, expected, load_schema())
 
 
 def _is_code(text: str) -> bool:
@@ -155,18 +142,12 @@ INFRASTRUCTURE = Project(
         "required\nis there": lambda row, text: _reward(row, text).required == 1,
         "no invented\nname": lambda row, text: _reward(row, text).known == 1,
     },
-    subject=lambda text: text,
+    subject=str,
     suite=iac_suite,
 )
-PROJECTS = {
-    project.recipe.name: project for project in (MOVIES, INSTRUCTIONS, INFRASTRUCTURE)
-}
+PROJECTS = {it.recipe.name: it for it in (MOVIES, INSTRUCTIONS, INFRASTRUCTURE)}
 
 
 def chosen_project() -> Project:
-    """The project that COURSE_RECIPE names; without it the movie recommender.
-
-    Raises:
-        UnknownRecipe: If there is none of that name.
-    """
+    """The project that COURSE_RECIPE names; without it the movie recommender."""
     return PROJECTS[chosen_recipe().name]

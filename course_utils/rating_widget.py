@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 import ipywidgets as widgets
 
-from course_utils.blind_rating import CHOICES, BlindRating, ShownPair
+from course_utils.blind_rating import BlindRating, ShownPair
 
-BUTTON_LABELS = {
-    "left": "left is better",
-    "tie": "no difference",
-    "right": "right is better",
-}
-CELL = "text-align:left; vertical-align:top; white-space:pre-wrap; width:50%"
+_LABELS = {"left": "left is better", "tie": "no difference", "right": "right is better"}
+_CELL = "text-align:left; vertical-align:top; white-space:pre-wrap; width:50%"
+
+
+def as_html(text: str) -> str:
+    """A text for a page: its markup is shown, not obeyed; an empty one is named."""
+    return escape(text) or "<i>(nothing)</i>"
 
 
 @dataclass(frozen=True)
 class PairView:
-    """A pair to look at: HTML where that is shown, plain text elsewhere.
-
-    Attributes:
-        shown: The pair, sides already shuffled.
-        heads: What stands above the sides.
-    """
+    """A pair under two heads: HTML where that is shown, plain text elsewhere."""
 
     shown: ShownPair
     heads: tuple[str, str] = ("left", "right")
 
     def _repr_html_(self) -> str:
+        sides = map(as_html, (self.shown.left, self.shown.right))
         heads = "".join(
-            f"<th style='{CELL}'>{escape(head)}</th>" for head in self.heads
+            f"<th style='{_CELL}'>{escape(head)}</th>" for head in self.heads
         )
-        sides = "".join(
-            f"<td style='{CELL}'>{escape(text) or '<i>(nothing)</i>'}</td>"
-            for text in (self.shown.left, self.shown.right)
-        )
-        request = escape(self.shown.request) or "<i>(nothing)</i>"
+        cells = "".join(f"<td style='{_CELL}'>{side}</td>" for side in sides)
+        request = f"<b>Request:</b> {as_html(self.shown.request)}"
         return (
-            f"<p style='white-space:pre-wrap'><b>Request:</b> {request}</p>"
-            f"<table style='width:100%'><tr>{heads}</tr><tr>{sides}</tr></table>"
+            f"<p style='white-space:pre-wrap'>{request}</p>"
+            f"<table style='width:100%'><tr>{heads}</tr><tr>{cells}</tr></table>"
         )
 
     def __repr__(self) -> str:
@@ -52,40 +48,26 @@ class PairView:
 
 
 def rating_widget(rating: BlindRating) -> widgets.VBox:
-    """Buttons around `rating`: each click stores a vote and shows the next pair.
-
-    Args:
-        rating: Goes on where its file of votes ends.
-    """
+    """Buttons around `rating`: each click stores a vote and shows the next pair."""
     page = widgets.HTML()
-    buttons = {
-        choice: widgets.Button(description=BUTTON_LABELS[choice]) for choice in CHOICES
-    }
+    buttons = {key: widgets.Button(description=text) for key, text in _LABELS.items()}
     back = widgets.Button(description="take back")
 
-    def refresh() -> None:
-        shown = rating.current
+    def click(act: Callable[[], object], _button: object = None) -> None:
+        act()
         for button in buttons.values():
-            button.disabled = shown is None
+            button.disabled = rating.current is None
         back.disabled = not rating.votes
-        page.value = page_html(rating)
-
-    def cast(choice: str) -> None:
-        rating.vote(choice)
-        refresh()
-
-    def withdraw(_button: widgets.Button) -> None:
-        rating.take_back()
-        refresh()
+        page.value = _page(rating)
 
     for choice, button in buttons.items():
-        button.on_click(lambda _button, choice=choice: cast(choice))
-    back.on_click(withdraw)
-    refresh()
+        button.on_click(partial(click, partial(rating.vote, choice)))
+    back.on_click(partial(click, rating.take_back))
+    click(lambda: None)
     return widgets.VBox([page, widgets.HBox([*buttons.values(), back])])
 
 
-def page_html(rating: BlindRating) -> str:
+def _page(rating: BlindRating) -> str:
     """The current pair, or the report once every pair is rated."""
     shown = rating.current
     if shown is None:

@@ -1,9 +1,7 @@
-"""Where a run's results lie, and the record that closes each notebook."""
+"""What a notebook leaves in the run folder: its main figures, and the run record."""
 
 from __future__ import annotations
 
-import json
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -15,11 +13,8 @@ import psutil
 import torch
 
 from course_utils.doctor import describe
-from course_utils.places import run_folder, runs_folder  # noqa: F401
+from course_utils.places import runs_folder, write_json
 from course_utils.profile import Profile
-
-# When this kernel started: a notebook imports this module only in its last cell.
-_STARTED = psutil.Process().create_time()
 
 
 def save_results(folder: Path, notebook: str, rows: list[dict[str, Any]]) -> Path:
@@ -40,9 +35,7 @@ def save_results(folder: Path, notebook: str, rows: list[dict[str, Any]]) -> Pat
             f"{len(rows)} rows with keys {sorted({tuple(row) for row in rows})}: a "
             "table needs at least one row, and the same keys in the same order in each."
         )
-    path = folder / f"results_{notebook}.json"
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return path
+    return write_json(folder / f"results_{notebook}.json", rows)
 
 
 @dataclass(frozen=True)
@@ -58,10 +51,13 @@ class RunRecord:
     machine: tuple[str, ...]
 
     def __repr__(self) -> str:
-        seed = "none" if self.seed is None else str(self.seed)
-        lines = [f"headline   {self.headline}", f"date       {self.day}"]
-        lines += [f"minutes    {self.minutes:.1f}"]
-        lines += [f"peak       {self.peak_memory_gib:.1f} GiB", f"seed       {seed}"]
+        lines = [
+            f"headline   {self.headline}",
+            f"date       {self.day}",
+            f"minutes    {self.minutes:.1f}",
+            f"peak       {self.peak_memory_gib:.1f} GiB",
+            f"seed       {'none' if self.seed is None else self.seed}",
+        ]
         return "\n".join([*lines, *self.machine])
 
 
@@ -72,6 +68,10 @@ def peak_memory_gib(profile: Profile) -> float:
     """
     if profile.is_gpu:
         return torch.cuda.max_memory_reserved() / 2**30
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**30
+    import resource  # Windows has none
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20  # Linux: KiB
 
@@ -91,12 +91,11 @@ def close_run(
         notebook=notebook,
         headline=headline,
         day=date.today().isoformat(),
-        minutes=(time.time() - _STARTED) / 60,
+        minutes=(time.time() - psutil.Process().create_time()) / 60,  # of the kernel
         peak_memory_gib=peak_memory_gib(profile),
         seed=seed,
         machine=tuple(describe(profile)),
     )
-    folder = runs_folder() / f"records-{profile.name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{notebook}.json").write_text(json.dumps(vars(record), indent=1))
+    path = runs_folder() / f"records-{profile.name}" / f"{notebook}.json"
+    write_json(path, vars(record))
     return record

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from course_utils.iac.blocks import Parsed, values_at
-from course_utils.iac.findings import Findings, examine
-from course_utils.iac.parsing import Extract, extract, parse
+from course_utils.iac.findings import examine
+from course_utils.iac.parsing import extract, parse
 from course_utils.iac.schema import Schema
 
 PARTS = ("syntax", "resource", "required", "known", "complete", "values")
@@ -78,21 +78,16 @@ class Reward:
             ValueError: If a weight is missing, unknown, negative or not finite, or
                 if all are 0.
         """
-        if set(weights) != set(PARTS):
+        usable = all(math.isfinite(w) and w >= 0 for w in weights.values())
+        if set(weights) != set(PARTS) or not usable or not any(weights.values()):
             unknown = ", ".join(sorted(set(weights) - set(PARTS))) or "none"
             missing = ", ".join(sorted(set(PARTS) - set(weights))) or "none"
             raise ValueError(
-                f"Found unknown weights: {unknown}; missing weights: {missing}. "
-                f"Expected one for each of {', '.join(PARTS)}. A part that should "
-                "not count gets the weight 0."
+                f"Found weights {dict(weights)}; unknown weights: {unknown}; missing "
+                f"weights: {missing}. Expected one for each of {', '.join(PARTS)}, "
+                "finite numbers from 0 up and not all 0. A part that should not count "
+                "gets 0; one that should be punished is already low when it is bad."
             )
-        if not all(math.isfinite(w) and w >= 0 for w in weights.values()):
-            raise ValueError(
-                f"Found weights {dict(weights)}, expected finite numbers from 0 up. A "
-                "part that should be punished is already low when it is bad."
-            )
-        if not any(weights.values()):
-            raise ValueError("All weights are 0: give at least one part some weight.")
         weighted = sum(weights[name] * part for name, part in self.parts.items())
         return weighted / sum(weights.values())
 
@@ -110,20 +105,24 @@ def score(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
     Raises:
         ValueError: If `expect` is not of that form.
     """
-    resources, values = _expected(expect)
+    _refuse_unclear(expect)
     found = extract(text)
     parsed = parse(found.code, expect["language"])
     if parsed.problem is not None:
         invented = tuple(dict.fromkeys(f"{name}()" for name in parsed.functions))
         return Reward(0, 0, 0, 0, 0, 0, invented=invented, problem=parsed.problem)
     findings = examine(parsed, schema)
+    wanted, there = Counter(expect["resources"]), Counter(parsed.types)
+    known = there.keys() & {*schema.resources, *schema.kinds}
+    ended = not (found.unclosed or parsed.ends_open)
+    stand = [_stands(parsed, *value) for value in expect["values"]]
     return Reward(
         syntax=1.0,
-        resource=_share_of_types(parsed, resources),
-        required=_share_of_required(parsed, findings, schema),
+        resource=_share((wanted & there).total(), wanted.total()),
+        required=_share(findings.present, findings.required) if known else 0.0,
         known=_share(sum(findings.names.values()), len(findings.names)),
-        complete=_completeness(found, parsed),
-        values=_share(sum(_stands(parsed, *value) for value in values), len(values)),
+        complete=(ended + (not found.prose)) / 2,
+        values=_share(sum(stand), len(stand)),
         invented=tuple(findings.invented),
     )
 
@@ -137,8 +136,7 @@ def writes_code(text: str) -> bool:
     return STARTS_CODE.search(text) is not None
 
 
-def _expected(expect: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Sequence]]:
-    """Resources and values, once their form is right."""
+def _refuse_unclear(expect: Mapping[str, Any]) -> None:
     if missing := {"language", "resources", "values"} - expect.keys():
         raise ValueError(
             f"Found expect with {', '.join(expect) or 'nothing'}; missing: "
@@ -150,7 +148,6 @@ def _expected(expect: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[Sequen
                 f"Found value {value!r}, expected [type, dotted path, literal], the "
                 "literal a string, a number or a boolean."
             )
-    return expect["resources"], expect["values"]
 
 
 def _share(part: float, whole: float) -> float:
@@ -158,44 +155,27 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else 1.0
 
 
-def _share_of_types(parsed: Parsed, expected: Sequence[str]) -> float:
-    wanted, there = Counter(expected), Counter(parsed.types)
-    return _share((wanted & there).total(), wanted.total())
-
-
-def _share_of_required(parsed: Parsed, findings: Findings, schema: Schema) -> float:
-    known = {*schema.resources, *schema.kinds}
-    if not known.intersection(parsed.types):
-        return 0.0
-    return _share(findings.present, findings.required)
-
-
-def _completeness(found: Extract, parsed: Parsed) -> float:
-    ended = not (found.unclosed or parsed.ends_open)
-    return (ended + (not found.prose)) / 2
-
-
 def _stands(parsed: Parsed, type_name: str, path: str, literal: Any) -> bool:
     """Whether some block of the type has the literal at the path."""
-    bodies = [r.body for r in parsed.resources if r.type == type_name]
-    if any(
-        _as_terraform(value) == _as_terraform(literal) is not None
-        for body in bodies
-        for value in values_at(body, path)
-    ):
-        return True
+    resources = [r.body for r in parsed.resources if r.type == type_name]
     documents = [d.body for d in parsed.documents if d.kind == type_name]
     return any(
-        value == literal and isinstance(value, bool) == isinstance(literal, bool)
-        for body in documents
+        form(value) == form(literal)
+        for form, bodies in ((_as_terraform, resources), (_as_kubernetes, documents))
+        for body in bodies
         for value in values_at(body, path)
     )
 
 
-def _as_terraform(value: Any) -> str | None:
-    """Terraform turns "20" into 20 and "true" into true; Kubernetes does not."""
+def _as_terraform(value: Any) -> Any:
+    """Terraform turns "20" into 20 and "true" into true."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, str | int | float) else None
+
+
+def _as_kubernetes(value: Any) -> Any:
+    """Kubernetes keeps kinds apart; only in Python is true also 1."""
+    return isinstance(value, bool), value

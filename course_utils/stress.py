@@ -2,74 +2,51 @@
 
 A prompt that asks for no film has no film to be judged; a wish that nothing can meet
 has no constraint to be met. So each check names the groups of prompts that it applies
-to, and why. The suites of the three projects are `stress_movies`, `stress_iac` and
-`stress_instructions`; see `stress_rates` for what many verdicts say together.
+to, and why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from course_utils.answer_reading import repeats_little, stops
 from course_utils.data import Conversation
 from course_utils.generation import Generated
 
-EVERY = "every answer can be judged so"
+Named = TypeVar("Named")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that an answer can get right or wrong.
+    """One thing that an answer can get right or wrong."""
 
-    Attributes:
-        name: Short, for tables.
-        question: What it asks of an answer.
-        groups: Prompts that it applies to.
-        reason: Why it applies to these.
-        passes: The verdict on a reading of its suite.
-    """
-
-    name: str
+    name: str  # short, for tables
     question: str
-    groups: tuple[str, ...]
-    reason: str
-    passes: Callable[[Any], bool]
+    groups: tuple[str, ...]  # of prompts that it applies to
+    reason: str  # why to these
+    passes: Callable[[Any], bool]  # the verdict on a reading of its suite
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Which check of a suite plays which part; every suite has these four.
+    """Which check of a suite plays which part; every suite has these four."""
 
-    Attributes:
-        form: Is it an answer of the kind that was taught?
-        listens: Does it meet what this very request asked for?
-        substance: Is what it says right?
-        restraint: Does it keep to itself where the taught answer would be wrong?
-    """
-
-    form: str
-    listens: str
-    substance: str
-    restraint: str
+    form: str  # is it an answer of the kind that was taught?
+    listens: str  # does it meet what this very request asked for?
+    substance: str  # is what it says right?
+    restraint: str  # does it keep to itself where the taught answer would be wrong?
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A good answer and what can be wrong with it, to try the checks on.
-
-    Attributes:
-        prompt_id: Of the stress prompt that it answers.
-        good: An answer that passes every check.
-        spoilt: By the name of the fault: the spoilt text, and whether it was ended.
-        nonsense: An answer that passes every check and helps nobody.
-    """
+    """Answers to one stress prompt, to try the checks on."""
 
     prompt_id: str
-    good: str
-    spoilt: Mapping[str, tuple[str, bool]]
-    nonsense: str
+    good: str  # passes every check
+    spoilt: Mapping[str, tuple[str, bool]]  # fault: the text, and whether it was ended
+    nonsense: str  # passes every check and helps nobody
 
 
 @dataclass(frozen=True)
@@ -79,17 +56,13 @@ class StressSuite:
     Attributes:
         prompts: Asked of base and tuned model.
         checks: In the order of tables; each name once.
-        read: Puts an answer beside its prompt, in the way in which the checks take it:
-            prompt, text, whether it was ended.
-        roles: What the checks stand for.
+        read: A reading for the checks of prompt, text, whether the model ended it.
         parts: Names of checks that another one sums up.
-        demonstration: Good, spoilt and empty answers.
         shown: Prompt ids by what notebook 05 shows with them: `first`, `unasked`
             (the taught answer is wrong there), `unusual`, `edge`.
         trap: Group whose prompts tempt the model to do something else.
         subject: What an answer is about, to count how often the same one comes;
             None for an answer that is not of the taught kind.
-        max_new_tokens: Answers are cut there.
     """
 
     prompts: tuple[Conversation, ...]
@@ -105,33 +78,18 @@ class StressSuite:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """In the order of the checks' own lists, then of the prompts."""
-        listed = [group for check in self.checks for group in check.groups]
+        """Groups of the prompts, in the order of the checks' own lists."""
         there = {prompt.notes["group"] for prompt in self.prompts}
-        return tuple(group for group in dict.fromkeys(listed) if group in there)
+        listed = dict.fromkeys(g for check in self.checks for g in check.groups)
+        return tuple(group for group in listed if group in there)
 
     def check(self, name: str) -> Check:
-        """A check by its name.
-
-        Raises:
-            KeyError: If there is none of that name.
-        """
-        for check in self.checks:
-            if check.name == name:
-                return check
-        known = ", ".join(check.name for check in self.checks)
-        raise KeyError(f"No check {name!r}; there are {known}.")
+        """A check by its name; KeyError if there is none."""
+        return _named(name, "check", {check.name: check for check in self.checks})
 
     def prompt(self, prompt_id: str) -> Conversation:
-        """A prompt by its id.
-
-        Raises:
-            KeyError: If there is none of that id.
-        """
-        for prompt in self.prompts:
-            if prompt.id == prompt_id:
-                return prompt
-        raise KeyError(f"No stress prompt {prompt_id!r}.")
+        """A prompt by its id; KeyError if there is none."""
+        return _named(prompt_id, "stress prompt", {row.id: row for row in self.prompts})
 
     def judge(self, prompt: Conversation, answer: Generated) -> dict[str, bool]:
         """Verdicts of the checks that apply to a prompt's group, by their names.
@@ -142,20 +100,27 @@ class StressSuite:
         group = prompt.notes["group"]
         applying = [check for check in self.checks if group in check.groups]
         if not applying:
-            known = ", ".join(dict.fromkeys(g for c in self.checks for g in c.groups))
             raise ValueError(
-                f"{prompt.id} is of group {group!r}, expected one of {known}. For a "
-                "new group, say in the suite which checks apply to it."
+                f"{prompt.id} is of group {group!r}, expected one of "
+                f"{', '.join(self.groups)}. For a new group, say in the suite which "
+                "checks apply to it."
             )
         reading = self.read(prompt, answer.text, answer.stopped)
         return {check.name: check.passes(reading) for check in applying}
 
 
+def _named(name: str, kind: str, known: Mapping[str, Named]) -> Named:
+    if name not in known:
+        raise KeyError(f"No {kind} {name!r}; there are {', '.join(known)}.")
+    return known[name]
+
+
 def general_checks(groups: tuple[str, ...]) -> tuple[Check, Check]:
     """The two that fit any answer to any prompt: it ends, and is no loop."""
-    ended = "Did the model end it, before the limit?"
-    distinct = "Are four of five pieces of three words distinct?"
+    reason = "every answer can be judged so"
+    ends = "Did the model end it, before the limit?"
+    varies = "Are four of five pieces of three words distinct?"
     return (
-        Check("stops", ended, groups, EVERY, stops),
-        Check("repeats little", distinct, groups, EVERY, repeats_little),
+        Check("stops", ends, groups, reason, stops),
+        Check("repeats little", varies, groups, reason, repeats_little),
     )

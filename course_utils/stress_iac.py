@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from course_utils.answer_reading import Reading
 from course_utils.iac.prompts import load_prompts
 from course_utils.iac.schema import Schema, load_schema
-from course_utils.rewards import Reward, score, writes_code
+from course_utils.rewards import PARTS, Reward, score, writes_code
 from course_utils.stress import (
     Check,
     Demonstration,
@@ -22,24 +22,17 @@ from course_utils.stress import (
 )
 
 CODE_WANTED = (
-    "one_resource",
-    "named_values",
-    "two_resources",
-    "s3_versioning",
-    "one_kind",
-    "named_values_kubernetes",
-    "two_kinds",
+    *("one_resource", "named_values", "two_resources", "s3_versioning"),
+    *("one_kind", "named_values_kubernetes", "two_kinds"),
 )
 NO_CODE = ("off_topic",)
+FIRST = re.compile(r'^resource "(\w+)"|^kind: *(\w+)', re.M)
+USABLE = tuple(part for part in PARTS if part != "complete")  # words around may stand
 
 
 @dataclass(frozen=True)
 class CodeReading(Reading):
-    """An answer with its reward.
-
-    Attributes:
-        schema: The names that are known.
-    """
+    """An answer with its reward; `schema` has the names that are known."""
 
     schema: Schema
 
@@ -48,68 +41,58 @@ class CodeReading(Reading):
         """Of the answer, by what its prompt expects."""
         return score(self.text, self.prompt.notes["expect"], self.schema)
 
-    @property
-    def is_right(self) -> bool:
-        """Whether every part is whole; words around the code may stand."""
-        parts = self.reward.parts
-        return all(parts[name] == 1 for name in parts if name != "complete")
+    def is_whole(self, *parts: str) -> bool:
+        """Whether these parts of the reward are 1."""
+        return all(self.reward.parts[part] == 1 for part in parts)
 
 
-FIRST = re.compile(r'^resource "(\w+)"|^kind: *(\w+)', re.M)
-PARSED = "code is asked for; base and tuned may put it into a fence"
-NAMED = "the request, or the provider, says what must be there"
+def _whole(name: str, question: str, parts: tuple[str, ...], reason: str = "") -> Check:
+    """A check that some parts of the reward are 1."""
+    why = reason or "the request, or the provider, says what must be there"
+    return Check(name, question, CODE_WANTED, why, lambda read: read.is_whole(*parts))
+
+
 STOPS, REPEATS_LITTLE = general_checks((*CODE_WANTED, *NO_CODE))
 CHECKS = (
     STOPS,
-    Check(
+    _whole(
         "syntax valid",
         "Does the code parse as the language asked for?",
-        CODE_WANTED,
-        PARSED,
-        lambda reading: reading.reward.syntax == 1,
+        ("syntax",),
+        "code is asked for; base and tuned may put it into a fence",
     ),
     Check(
         "code and nothing else",
         "Parsed, ended, and no word around it?",
         CODE_WANTED,
         "every training answer is code alone",
-        lambda reading: reading.stopped and reading.reward.complete == 1,
+        lambda reading: reading.stopped and reading.is_whole("complete"),
     ),
     REPEATS_LITTLE,
-    Check(
+    _whole(
         "right resource",
         "Are the types or kinds there that were asked for?",
-        CODE_WANTED,
-        NAMED,
-        lambda reading: reading.reward.resource == 1,
+        ("resource",),
     ),
-    Check(
-        "required there",
-        "Has each block what the provider requires?",
-        CODE_WANTED,
-        NAMED,
-        lambda reading: reading.reward.required == 1,
+    _whole(
+        "required there", "Has each block what the provider requires?", ("required",)
     ),
-    Check(
+    _whole(
         "no invented name",
         "Does the schema know every name, of code that parses?",
-        CODE_WANTED,
-        "an invented resource or argument fails at the first plan",
-        lambda reading: reading.reward.known == 1,
+        ("known",),
+        "what the AWS provider or Kubernetes does not have fails at the first plan",
     ),
-    Check(
+    _whole(
         "values as asked",
         "Right resource, and the given values in their places?",
-        CODE_WANTED,
-        NAMED,
-        lambda reading: reading.reward.resource * reading.reward.values == 1,
+        ("resource", "values"),
     ),
-    Check(
+    _whole(
         "all of it right",
         "Every one of these at once?",
-        CODE_WANTED,
+        USABLE,
         "this is the answer that somebody could use",
-        lambda reading: reading.is_right,
     ),
     Check(
         "no code imposed",
@@ -119,6 +102,51 @@ CHECKS = (
         lambda reading: bool(reading.text) and not writes_code(reading.text),
     ),
 )
+
+BUCKET = 'resource "aws_s3_bucket" "scans" {\n  bucket = "orchid-scans"\n}'
+GOOD = f"""{BUCKET}
+
+resource "aws_s3_bucket_versioning" "scans" {{
+  bucket = aws_s3_bucket.scans.id
+
+  versioning_configuration {{
+    status = "Enabled"
+  }}
+}}"""
+OPEN_TO_THE_WORLD = """
+
+resource "aws_s3_bucket_public_access_block" "scans" {
+  bucket                  = aws_s3_bucket.scans.id
+  block_public_acls       = false
+  block_public_policy     = false
+  ignore_public_acls      = false
+  restrict_public_buckets = false
+}"""
+POLICY = GOOD.replace("bucket_versioning", "bucket_versioning_policy")
+DEMONSTRATION = Demonstration(
+    prompt_id="tf-stress-14",  # a bucket with versioning
+    good=GOOD,
+    spoilt={
+        "cut off by the limit": (GOOD, False),
+        "a brace is missing": (GOOD[:-1], True),
+        "words around the code": (f"Sure!\n```hcl\n{GOOD}\n```", True),
+        "`name` for `bucket`": (GOOD.replace("bucket =", "name   =", 1), True),
+        "a resource nobody made": (POLICY, True),
+        "aws_versioning::versioning()": (
+            f"{BUCKET}\n\naws_versioning::versioning()",
+            True,
+        ),
+        "another bucket": (GOOD.replace("orchid-scans", "scans"), True),
+        "no versioning": (BUCKET, True),
+    },
+    nonsense=GOOD + OPEN_TO_THE_WORLD,  # valid, and as asked
+)
+
+
+def _first_block(text: str) -> str | None:
+    """Type or kind of the first block of an answer."""
+    found = FIRST.search(text)
+    return found and (found[1] or found[2])
 
 
 @cache
@@ -136,7 +164,7 @@ def iac_suite() -> StressSuite:
             restraint="no code imposed",
         ),
         parts=(),
-        demonstration=_demonstration(),
+        demonstration=DEMONSTRATION,
         shown={
             "first": "tf-stress-14",
             "unasked": "k8s-stress-11",
@@ -146,49 +174,4 @@ def iac_suite() -> StressSuite:
         trap="s3_versioning",
         subject=_first_block,
         max_new_tokens=192,  # a quarter more than the longest written answer, 155
-    )
-
-
-def _first_block(text: str) -> str | None:
-    """Type or kind of the first block of an answer."""
-    found = FIRST.search(text)
-    return found and (found[1] or found[2])
-
-
-def _demonstration() -> Demonstration:
-    bucket = 'resource "aws_s3_bucket" "scans" {\n  bucket = "orchid-scans"\n}'
-    versioning = (
-        'resource "aws_s3_bucket_versioning" "scans" {\n'
-        "  bucket = aws_s3_bucket.scans.id\n\n"
-        '  versioning_configuration {\n    status = "Enabled"\n  }\n}'
-    )
-    good = f"{bucket}\n\n{versioning}"
-    open_to_all = (
-        'resource "aws_s3_bucket_public_access_block" "scans" {\n'
-        "  bucket                  = aws_s3_bucket.scans.id\n"
-        "  block_public_acls       = false\n"
-        "  block_public_policy     = false\n"
-        "  ignore_public_acls      = false\n"
-        "  restrict_public_buckets = false\n}"
-    )
-    return Demonstration(
-        prompt_id="tf-stress-14",  # a bucket with versioning
-        good=good,
-        spoilt={
-            "cut off by the limit": (good, False),
-            "a brace is missing": (good[:-1], True),
-            "words around the code": (f"Sure!\n```hcl\n{good}\n```", True),
-            "`name` for `bucket`": (good.replace("bucket =", "name   =", 1), True),
-            "a resource nobody made": (
-                good.replace("bucket_versioning", "bucket_versioning_policy"),
-                True,
-            ),
-            "aws_versioning::versioning()": (
-                f"{bucket}\n\naws_versioning::versioning()",
-                True,
-            ),
-            "another bucket": (good.replace("orchid-scans", "scans"), True),
-            "no versioning": (bucket, True),
-        },
-        nonsense=f"{good}\n\n{open_to_all}",  # valid, as asked, and open to the world
     )

@@ -1,8 +1,7 @@
 """The stress test of the Alpaca recipe: what a program can verify of an instruction.
 
-Each prompt says in `expect` what must be true of an answer, in the manner of IFEval
-(Zhou et al. 2023, arXiv:2311.07911, recalled): so many items, at most so many words,
-this label, these words, this JSON object.
+Each prompt says in `expect` what must be true of an answer: so many items, at most so
+many words, this label, these words, this JSON object.
 """
 
 from __future__ import annotations
@@ -10,41 +9,33 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from course_utils.answer_reading import Reading
-from course_utils.data import DATA_FOLDER
 from course_utils.instructions import load_split
-from course_utils.stress import (
-    Check,
-    Demonstration,
-    Roles,
-    StressSuite,
-    general_checks,
-)
+from course_utils.places import DATA_FOLDER
+from course_utils.stress import Check, Demonstration, Roles, StressSuite, general_checks
 
-ANSWERABLE = (
-    "short_fact",
-    "list_of_n",
-    "with_input_extract",
-    "classify",
-    "format_json",
-    "length_limit",
-    "rewrite",
+_OF_A_FORM = (
+    *("short_fact", "list_of_n", "with_input_extract"),
+    *("classify", "format_json", "length_limit"),
 )
-NO_TEXT = ("missing_input",)
+_ANSWERABLE = (*_OF_A_FORM, "rewrite")
+_NO_TEXT = ("missing_input",)
+_EVERYWHERE = (*_ANSWERABLE, *_NO_TEXT)
 MOST_WORDS = 60  # half as much again as the longest written answer
 HEADING = re.compile(r"^#{2,}", re.M)
-LIST_LINE = re.compile(r"^\s*(?:[-*]|\d+[.)])\s+\S", re.M)
-SENTENCE_END = re.compile(r"[.!?…]+[\"')\]]*(?=\s|$)")
-ASKS_BACK = re.compile(
+# Written so that no text, however odd, makes a pattern go back over what it has read.
+_LIST_LINE = re.compile(r"^[^\S\n]*(?:[-*]|\d+[.)])\s+\S", re.M)
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"')\]]*+(?=\s|$)")
+_IS_MISSING = re.compile(
     r"\bmissing\b|\bno (text|sentence|letter|offers?|input|content)\b"
-    r"|\b(not|n't) (see|find|given|provided|included|attached)\b|\bnone was\b"
-    r"|\b(paste|send|share|provide|attach|give me|need)\b.*"
-    r"\b(it|them|text|sentence|letter|offers?)\b",
-    re.I | re.S,
+    r"|\b(not|n't) (see|find|given|provided|included|attached)\b|\bnone was\b",
+    re.I,
 )
+_ASKS = re.compile(r"\b(paste|send|share|provide|attach|give me|need)\b", re.I)
+_ASKED_FOR = re.compile(r"\b(it|them|text|sentence|letter|offers?)\b", re.I)
 
 
 def has_phrase(text: str, phrase: str) -> bool:
@@ -58,13 +49,13 @@ def has_phrase(text: str, phrase: str) -> bool:
 
 def count_sentences(text: str) -> int:
     """Sentences by their closing marks; a text without any is one."""
-    return max(1, len(SENTENCE_END.findall(text.strip())))
+    return max(1, len(_SENTENCE_END.findall(text.strip())))
 
 
-def read_json(text: str) -> Any:
-    """The JSON value of a whole answer, or None; fences and prose are no JSON."""
+def _json_of(text: str) -> str | None:
+    """JSON that is the whole answer, in one spelling: 34 is not "34", true is not 1."""
     try:
-        return json.loads(text)
+        return json.dumps(json.loads(text), sort_keys=True)
     except (ValueError, RecursionError):
         return None
 
@@ -73,34 +64,31 @@ def _bare(text: str) -> str:
     return text.strip().rstrip(".").casefold()
 
 
-def _same_json(found: Any, wanted: Any) -> bool:
-    """Equal in types as well: 34 is not "34", and true is not 1."""
-    return json.dumps(found, sort_keys=True) == json.dumps(wanted, sort_keys=True)
-
-
-FORM_RULES: Mapping[str, Callable[[str, Any], bool]] = {
-    "items": lambda text, n: len(LIST_LINE.findall(text)) == n,
-    "max_words": lambda text, n: 0 < len(text.split()) <= n,
-    "sentences": lambda text, n: count_sentences(text) == n,
-    "one_of": lambda text, labels: _bare(text) in [_bare(x) for x in labels],
-    "json": lambda text, wanted: isinstance(read_json(text), dict),
-}
-CONTENT_RULES: Mapping[str, Callable[[str, Any], bool]] = {
-    "one_of": lambda text, labels: _bare(text) == _bare(labels[0]),
-    "json": lambda text, wanted: _same_json(read_json(text), wanted),
-    "contains_all": lambda text, all_of: all(has_phrase(text, x) for x in all_of),
-    "contains_any": lambda text, any_of: any(has_phrase(text, x) for x in any_of),
-    "excludes": lambda text, none_of: not any(has_phrase(text, x) for x in none_of),
-    "asks_back": lambda text, _: asks_back(text),
-}
-
-
 def asks_back(text: str) -> bool:
     """Whether an answer says that something is missing, or asks for it.
 
     A list of wordings, no judgement: read the answers of this group as well.
     """
-    return ASKS_BACK.search(text) is not None
+    asks = _ASKS.search(text)
+    asked_for = asks and _ASKED_FOR.search(text, asks.end())
+    return bool(asked_for or _IS_MISSING.search(text))
+
+
+FORM_RULES: Mapping[str, Callable[[str, Any], bool]] = {
+    "items": lambda text, n: len(_LIST_LINE.findall(text)) == n,
+    "max_words": lambda text, n: 0 < len(text.split()) <= n,
+    "sentences": lambda text, n: count_sentences(text) == n,
+    "one_of": lambda text, labels: _bare(text) in [_bare(x) for x in labels],
+    "json": lambda text, _: (_json_of(text) or "").startswith("{"),
+}
+CONTENT_RULES: Mapping[str, Callable[[str, Any], bool]] = {
+    "one_of": lambda text, labels: _bare(text) == _bare(labels[0]),
+    "json": lambda text, wanted: _json_of(text) == json.dumps(wanted, sort_keys=True),
+    "contains_all": lambda text, all_of: all(has_phrase(text, x) for x in all_of),
+    "contains_any": lambda text, any_of: any(has_phrase(text, x) for x in any_of),
+    "excludes": lambda text, none_of: not any(has_phrase(text, x) for x in none_of),
+    "asks_back": lambda text, _: asks_back(text),
+}
 
 
 def broken_rules(
@@ -129,82 +117,68 @@ def is_brief(reading: Reading) -> bool:
     return 0 < len(reading.text.split()) <= MOST_WORDS
 
 
-def has_no_heading(reading: Reading) -> bool:
+def _has_no_heading(reading: Reading) -> bool:
     """No Markdown heading, with which a model writes the next prompt itself."""
     return HEADING.search(reading.text) is None
 
 
-def is_one_answer(reading: Reading) -> bool:
-    """Ended, brief, and without a heading of its own."""
-    return reading.stopped and is_brief(reading) and has_no_heading(reading)
+def _is_one_answer(reading: Reading) -> bool:
+    return reading.stopped and is_brief(reading) and _has_no_heading(reading)
 
 
-def keeps_form(reading: Reading) -> bool:
-    """The number of items, words or sentences, the label, the JSON asked for."""
+def _keeps_form(reading: Reading) -> bool:
     return not broken_rules(reading.text, reading.prompt.notes["expect"], FORM_RULES)
 
 
-def has_content(reading: Reading) -> bool:
-    """The words, the label or the values that a right answer has."""
-    expect = reading.prompt.notes["expect"]
-    return not broken_rules(reading.text, expect, CONTENT_RULES)
+def _has_content(reading: Reading) -> bool:
+    return not broken_rules(reading.text, reading.prompt.notes["expect"], CONTENT_RULES)
 
 
-EVERYWHERE = (*ANSWERABLE, *NO_TEXT)
-ONE_ANSWER = "one answer is asked for, and the written ones are short"
-STATED = "the request itself says what a right answer has"
-STOPS, REPEATS_LITTLE = general_checks(EVERYWHERE)
-CHECKS = (
-    Check(
-        "brief",
-        f"Is it one to {MOST_WORDS} words long?",
-        EVERYWHERE,
-        ONE_ANSWER,
-        is_brief,
-    ),
+_STOPS, _REPEATS_LITTLE = general_checks(_EVERYWHERE)
+_short = partial(
+    Check,
+    groups=_EVERYWHERE,
+    reason="one answer is asked for, and the written ones are short",
+)
+_stated = partial(
+    Check,
+    groups=_ANSWERABLE,
+    reason="the request itself says what a right answer has",
+)
+_CHECKS = (
+    _short("brief", f"Is it one to {MOST_WORDS} words long?", passes=is_brief),
     Check(
         "no heading",
         "Does it leave the next prompt to the user?",
-        EVERYWHERE,
+        _EVERYWHERE,
         "a model that goes on writes a heading of the template",
-        has_no_heading,
+        _has_no_heading,
     ),
-    STOPS,
-    Check(
-        "one answer",
-        "All three of these together?",
-        EVERYWHERE,
-        ONE_ANSWER,
-        is_one_answer,
-    ),
-    REPEATS_LITTLE,
-    Check(
+    _STOPS,
+    _short("one answer", "All three of these together?", passes=_is_one_answer),
+    _REPEATS_LITTLE,
+    _stated(
         "form asked for",
         "As many items, words, sentences, that label, that JSON?",
-        tuple(group for group in ANSWERABLE if group != "rewrite"),
-        STATED,
-        keeps_form,
+        groups=_OF_A_FORM,
+        passes=_keeps_form,
     ),
-    Check(
+    _stated(
         "content right",
         "Are the words, the label or the values right?",
-        ANSWERABLE,
-        STATED,
-        has_content,
+        passes=_has_content,
     ),
-    Check(
+    _stated(
         "request met",
         "Form and content, both?",
-        ANSWERABLE,
-        STATED,
-        lambda reading: keeps_form(reading) and has_content(reading),
+        passes=lambda reading: _keeps_form(reading) and _has_content(reading),
     ),
     Check(
         "asks for what is missing",
         "Does it say that there is no text?",
-        NO_TEXT,
+        _NO_TEXT,
         "there is nothing to summarise, translate or compare",
-        has_content,
+        _has_content,
     ),
 )
 
@@ -214,7 +188,7 @@ def instruction_suite() -> StressSuite:
     """The 32 held-out instructions with their checks."""
     return StressSuite(
         prompts=tuple(load_split(DATA_FOLDER / "instructions", "stress")),
-        checks=CHECKS,
+        checks=_CHECKS,
         read=Reading,
         roles=Roles(
             form="one answer",

@@ -2,77 +2,46 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 from course_utils import film_reading as reads
 from course_utils.data import Conversation
 from course_utils.film_reading import FilmReading
 from course_utils.movies import load_films, load_movies, parse_answer, write_answer
-from course_utils.stress import (
-    Check,
-    Demonstration,
-    Roles,
-    StressSuite,
-    general_checks,
-)
+from course_utils.stress import Check, Demonstration, Roles, StressSuite, general_checks
 
-CONSTRAINED = (
-    "one_constraint",
-    "several_constraints",
-    "very_long",
-    "other_language",
-    "hidden_instruction",
-)
-FILM_WISHES = (
-    "one_constraint",
-    "several_constraints",
-    "vague_mood",
-    "very_long",
-    "other_language",
-    "hidden_instruction",
-    "impossible_wish",
-)
+_DEMANDING = ("very_long", "other_language", "hidden_instruction")
+CONSTRAINED = ("one_constraint", "several_constraints", *_DEMANDING)
+FILM_WISHES = (*CONSTRAINED[:2], "vague_mood", *_DEMANDING, "impossible_wish")
 NO_WISH = ("off_topic", "empty")
-FORM_IS_RIGHT = "a film is asked for, so the form is right"
-LOOKED_UP = "a mood cannot be looked up, an impossible wish cannot be met"
-STOPS, REPEATS_LITTLE = general_checks((*FILM_WISHES, *NO_WISH))
-CHECKS = (
-    Check(
-        "bold title",
-        "Is the first line bold?",
-        FILM_WISHES,
-        FORM_IS_RIGHT,
-        reads.has_bold_title,
-    ),
-    Check(
-        "year",
-        "Does that line end in a year?",
-        FILM_WISHES,
-        FORM_IS_RIGHT,
-        reads.has_year,
-    ),
-    Check(
+_STOPS, _REPEATS_LITTLE = general_checks((*FILM_WISHES, *NO_WISH))
+_form = partial(
+    Check, groups=FILM_WISHES, reason="a film is asked for, so the form is right"
+)
+_wish = partial(
+    Check,
+    groups=CONSTRAINED,
+    reason="a mood cannot be looked up, an impossible wish cannot be met",
+)
+_CHECKS = (
+    _form("bold title", "Is the first line bold?", passes=reads.has_bold_title),
+    _form("year", "Does that line end in a year?", passes=reads.has_year),
+    _form(
         "three bullets",
         "Genre, runtime, why, and nothing else?",
-        FILM_WISHES,
-        FORM_IS_RIGHT,
-        reads.has_three_bullets,
+        passes=reads.has_three_bullets,
     ),
-    STOPS,
-    Check(
+    _STOPS,
+    _form(
         "form",
         "All four of these together?",
-        FILM_WISHES,
-        FORM_IS_RIGHT,
-        lambda reading: reading.stated is not None and reading.stopped,
+        passes=lambda reading: reading.stated is not None and reading.stopped,
     ),
-    REPEATS_LITTLE,
-    Check(
+    _REPEATS_LITTLE,
+    _wish(
         "wish met, as stated",
         "Do the facts that it states meet the constraints?",
-        CONSTRAINED,
-        LOOKED_UP,
-        lambda reading: not reading.breaks(reading.stated),
+        passes=lambda reading: not reading.breaks(reading.stated),
     ),
     Check(
         "film exists",
@@ -81,12 +50,10 @@ CHECKS = (
         "an impossible wish, too, deserves a real film",
         lambda reading: reading.film is not None,
     ),
-    Check(
+    _wish(
         "wish met, in truth",
         "Does that film meet the constraints by the table?",
-        CONSTRAINED,
-        LOOKED_UP,
-        lambda reading: not reading.breaks(reading.film),
+        passes=lambda reading: not reading.breaks(reading.film),
     ),
     Check(
         "facts right",
@@ -122,7 +89,7 @@ def movie_suite() -> StressSuite:
 
     return StressSuite(
         prompts=tuple(load_movies("stress")),
-        checks=CHECKS,
+        checks=_CHECKS,
         read=read,
         roles=Roles(
             form="form",

@@ -11,26 +11,23 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
-from statsmodels.stats.proportion import proportion_confint
 
+from course_utils import CourseError
+from course_utils.accuracy import Share, mean_interval
 from course_utils.comparison import PairedComparison
 from course_utils.stress import StressSuite
 from course_utils.trials import Trial
 
-ALPHA = 0.05  # intervals are at 95 %
-RESAMPLES = 10_000  # of the bootstrap over prompts
 
-
-class NotIndependent(ValueError):
+class NotIndependent(CourseError, ValueError):
     """A rate was asked for over several answers to one prompt."""
 
 
 def verdict_table(trials: Iterable[Trial], suite: StressSuite) -> pd.DataFrame:
     """One row a verdict: prompt, group, model, draw, check, passed.
 
-    Groups and checks are ordered categories, so that tables come in the order in
-    which the suite lists them.
+    Groups and checks are ordered categories, in the order in which the suite lists
+    them.
     """
     table = pd.DataFrame(
         [
@@ -69,9 +66,8 @@ def pass_rates(verdicts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         )
     grouped = verdicts.groupby(list(by), observed=True)["passed"]
     table = grouped.agg(passed="sum", n="size").astype(int)
-    low, high = proportion_confint(
-        table["passed"], table["n"], alpha=ALPHA, method="wilson"
-    )
+    ends = [Share(*row).interval for row in table.itertuples(index=False)]
+    low, high = np.reshape(ends, (-1, 2)).T
     return table.assign(rate=table["passed"] / table["n"], low=low, high=high)
 
 
@@ -86,25 +82,14 @@ def rate_over_draws(
 
     Args:
         verdicts: Of one model and one check, any number of draws.
-        seed: Of the bootstrap.
     """
-    shares = verdicts.groupby("prompt")["passed"].mean().to_numpy(dtype=float)
+    shares = _share_of_draws(verdicts).to_numpy(dtype=float)
     mean = float(shares.mean())
-    if np.ptp(shares) == 0:
-        low, high = proportion_confint(
-            mean * len(shares), len(shares), alpha=ALPHA, method="wilson"
-        )
-        return float(low), mean, float(high)
-    drawn = bootstrap(
-        (shares,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=1000,  # rows held in memory at once
-        method="percentile",
-        rng=seed,
-    )
-    low, high = drawn.confidence_interval
-    return float(low), mean, float(high)
+    if len(set(shares)) > 1:
+        low, high = mean_interval(shares, seed)
+    else:
+        low, high = Share(mean * len(shares), len(shares)).interval
+    return low, mean, high
 
 
 def how_often(verdicts: pd.DataFrame) -> pd.Series:
@@ -113,21 +98,23 @@ def how_often(verdicts: pd.DataFrame) -> pd.Series:
     Args:
         verdicts: Of one model and one check, several draws.
     """
-    shares = verdicts.groupby("prompt")["passed"].mean()
+    shares = _share_of_draws(verdicts)
     said = np.select([shares == 1, shares == 0], ["always", "never"], "sometimes")
     order = ["always", "sometimes", "never"]
     return pd.Series(said).value_counts().reindex(order, fill_value=0)
 
 
+def _share_of_draws(verdicts: pd.DataFrame) -> pd.Series:
+    return verdicts.groupby("prompt")["passed"].mean()
+
+
 def compare_models(
     verdicts: pd.DataFrame, check: str, models: tuple[str, str] = ("base", "tuned")
 ) -> PairedComparison:
-    """Both models under one check, paired prompt by prompt.
+    """Both models under one check, paired prompt by prompt; the reference first.
 
     Args:
         verdicts: From `verdict_table`; one draw of it.
-        check: Its name.
-        models: Which two, the reference first.
 
     Raises:
         ValueError: If the two were not judged on the same prompts, once each.
@@ -143,12 +130,5 @@ def compare_models(
             f"exactly one verdict for {models[0]} and one for {models[1]}. Choose one "
             "draw that both models were asked with."
         )
-    first, second = (wide[model].str[0].astype(bool) for model in models)
-    return PairedComparison(
-        names=models,
-        metric=check,
-        both_right=int((first & second).sum()),
-        lost=int((first & ~second).sum()),
-        gained=int((~first & second).sum()),
-        both_wrong=int((~first & ~second).sum()),
-    )
+    pairs = ((bool(a), bool(b)) for [a], [b] in wide.itertuples(index=False))
+    return PairedComparison.of(models, check, pairs)

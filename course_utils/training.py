@@ -1,27 +1,56 @@
-"""Supervised fine-tuning: the trainer, the run and what it leaves behind."""
+"""Supervised fine-tuning: the trainer, the run, its checkpoints and its record."""
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
+import math
 import os
+import shutil
+import subprocess
 import time
-from dataclasses import asdict, dataclass
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
+from peft import set_peft_model_state_dict
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     TrainerCallback,
+    TrainerState,
 )
+from transformers.trainer_utils import sort_checkpoints
 
+from course_utils import CourseError, places
+from course_utils.data import Conversation
+from course_utils.doctor import MAIN_LIBRARIES
 from course_utils.plans import Plan
 from course_utils.profile import Profile
-from course_utils.tokens import IGNORE_INDEX
 
-EVALUATIONS = 4  # in a run; each costs a pass over the validation rows
+EVALUATIONS = 4  # in a run, at most; each costs a pass over the validation rows
+WEIGHTS = "adapter_model.safetensors"
+RECORD = "run.json"
+WAY_OUT = "Run notebook 03 again, or `get_adapter`, which trains it anew."
+_MADE_FROM = "made_from.json"  # beside the checkpoints: their plan and rows
+_STATE = "trainer_state.json"
+
+
+class CannotResume(CourseError, ValueError):
+    """No checkpoint from which this run could go on."""
+
+
+class UnknownTracker(CourseError, ValueError):
+    """COURSE_TRACKER names what cannot be reported to."""
 
 
 def updates_per_epoch(rows: int, plan: Plan) -> int:
@@ -32,15 +61,31 @@ def updates_per_epoch(rows: int, plan: Plan) -> int:
     """
     if rows < 1:
         raise ValueError(f"{rows} rows found, at least one needed to train.")
-    batches = -(-rows // plan.batch_size)
-    return -(-batches // plan.accumulation_steps)
+    return math.ceil(math.ceil(rows / plan.batch_size) / plan.accumulation_steps)
 
 
 def total_updates(rows: int, plan: Plan) -> int:
-    """Updates of the whole run: max_steps when set, else epochs."""
-    if plan.max_steps is not None:
-        return plan.max_steps
-    return -int(-plan.epochs * updates_per_epoch(rows, plan) // 1)
+    """Updates of the whole run: max_steps when set, else epochs, rounded up."""
+    return plan.max_steps or math.ceil(plan.epochs * updates_per_epoch(rows, plan))
+
+
+def tracker() -> str:
+    """What COURSE_TRACKER names, such as `trackio`: it gets the log too. Or `none`.
+
+    Raises:
+        UnknownTracker: If transformers does not know it, or it is not installed.
+    """
+    from transformers.integrations import get_available_reporting_integrations
+
+    name = os.environ.get("COURSE_TRACKER") or "none"
+    installed = get_available_reporting_integrations()
+    if name not in ("none", "all", *installed):
+        raise UnknownTracker(
+            f"COURSE_TRACKER is {name!r}. Expected a tracker that transformers knows "
+            f"and that is installed: {', '.join(installed) or 'none is'}. Is it a "
+            f"typing error? Else `pip install {name}`, or leave COURSE_TRACKER out."
+        )
+    return name
 
 
 def trainer_config(
@@ -52,28 +97,27 @@ def trainer_config(
     evaluations: int = EVALUATIONS,
     keep_best: bool = False,
 ):
-    """The plan in TRL's words.
-
-    COURSE_TRACKER names a tracker that also gets the log, such as `trackio`.
+    """The plan in TRL's words: an SFTConfig.
 
     Args:
         plan: Hyperparameters.
         profile: Decides fp16, bf16 or neither.
         folder: Checkpoints go below it.
         updates: Of the whole run; evaluations and checkpoints are spread over it.
-        evaluations: How many, after the one at the start.
+        evaluations: At most how many after the one at the start; the last of them is
+            at the last update.
         keep_best: End with the adapter of the lowest validation loss, not the last.
     """
     from trl import SFTConfig
 
-    every = max(1, updates // evaluations)
+    every = math.ceil(updates / evaluations)
     return SFTConfig(
         output_dir=str(folder / "checkpoints"),
         per_device_train_batch_size=plan.batch_size,
         per_device_eval_batch_size=plan.batch_size,
         gradient_accumulation_steps=plan.accumulation_steps,
         num_train_epochs=plan.epochs,
-        max_steps=-1 if plan.max_steps is None else plan.max_steps,
+        max_steps=plan.max_steps or -1,
         learning_rate=plan.learning_rate,
         lr_scheduler_type=plan.schedule,
         warmup_steps=plan.warmup_steps,
@@ -81,10 +125,12 @@ def trainer_config(
         optim=plan.optimizer,
         max_length=plan.max_length,
         packing=False,
+        dataset_kwargs={"skip_prepare_dataset": True},  # the rows are tokens already
         gradient_checkpointing=plan.gradient_checkpointing,
         fp16=profile.is_gpu and not profile.supports_bf16,
         bf16=profile.is_gpu and profile.supports_bf16,
         logging_steps=1,
+        include_num_input_tokens_seen="non_padding",
         eval_strategy="steps",
         eval_on_start=True,  # the base's loss, without which no fall can be seen
         eval_steps=every,
@@ -96,7 +142,7 @@ def trainer_config(
         seed=plan.seed,
         data_seed=plan.seed,
         dataloader_pin_memory=profile.is_gpu,
-        report_to=os.environ.get("COURSE_TRACKER") or "none",
+        report_to=tracker(),
     )
 
 
@@ -112,23 +158,22 @@ def build_trainer(
     evaluations: int = EVALUATIONS,
     keep_best: bool = False,
 ):
-    """An SFTTrainer over tokenised rows, ready to train or to resume.
+    """An SFTTrainer, ready to train or to resume.
 
     Args:
         model: With an adapter attached.
-        tokenizer: Pads the batches.
+        tokenizer: Pads the batches, on the right.
         training: From `to_dataset`.
         validation: From `to_dataset`; never trained on.
         plan: Hyperparameters.
         profile: The machine.
         folder: Of the run.
-        evaluations: Validations on the way, after the one at the start.
-        keep_best: End with the adapter of the lowest validation loss, not the last.
+        evaluations: See `trainer_config`, as for `keep_best`.
     """
     from trl import SFTTrainer
 
-    disable_progress_bars()  # of the trainer's passes over the rows, not of training
-    tokenizer.padding_side = "right"
+    padding = copy.deepcopy(tokenizer)  # an answer on the way turns the other's side
+    padding.padding_side = "right"
     updates = total_updates(len(training), plan)
     choices = {"evaluations": evaluations, "keep_best": keep_best}
     return SFTTrainer(
@@ -137,87 +182,89 @@ def build_trainer(
         args=trainer_config(plan, profile, folder, updates, **choices),
         train_dataset=training,
         eval_dataset=validation,
-        data_collator=DataCollatorForSeq2Seq(
-            tokenizer, label_pad_token_id=IGNORE_INDEX
-        ),
+        data_collator=DataCollatorForSeq2Seq(padding),  # pads labels with -100
+        callbacks=[_Recorder(plan.facts() | digests(training, validation))],
     )
 
 
 class StopAfter(TrainerCallback):
-    """Ends training after a number of updates, as a lost connection would."""
+    """Saves and ends training after some updates, as a lost connection would."""
 
     def __init__(self, updates: int):
         self.updates = updates
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Save and stop when the update is reached."""
         if state.global_step == self.updates:
-            control.should_save = True
-            control.should_training_stop = True
-        return control
+            control.should_save = control.should_training_stop = True
 
 
-@dataclass(frozen=True)
-class TrainingRun:
-    """What a finished run leaves behind, beside the adapter.
+class _Recorder(TrainerCallback):
+    """Knows what a run is made from; measures its updates, evaluations left out."""
 
-    Attributes:
-        recipe: Name of the recipe.
-        profile: Name of the profile.
-        updates: Optimizer updates made.
-        rows: Training rows.
-        seconds: Wall time of training, evaluations included.
-        training_seconds: Wall time of the updates alone.
-        tokens: Tokens that went through the model in training, padding excluded.
-        history: The trainer's log: step, loss, eval_loss, grad_norm, learning_rate.
-    """
+    def __init__(self, made_from: dict[str, Any]):
+        self.made_from, self.seconds, self.tokens = made_from, 0.0, 0
 
-    recipe: str
-    profile: str
-    updates: int
-    rows: int
-    seconds: float
-    training_seconds: float
-    tokens: int
-    history: list[dict[str, Any]]
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Training throughput, evaluations excluded."""
-        return self.tokens / self.training_seconds
-
-    def save(self, folder: Path) -> None:
-        """Write run.json and log_history.json."""
-        facts = {k: v for k, v in asdict(self).items() if k != "history"}
-        (folder / "run.json").write_text(json.dumps(facts, indent=1))
-        (folder / "log_history.json").write_text(json.dumps(self.history, indent=1))
-
-    @classmethod
-    def load(cls, folder: Path) -> TrainingRun:
-        """Read what `save` wrote."""
-        facts = json.loads((folder / "run.json").read_text())
-        history = json.loads((folder / "log_history.json").read_text())
-        return cls(**facts, history=history)
-
-
-class _Stopwatch(TrainerCallback):
-    """Times the updates, without evaluations and checkpoints."""
-
-    def __init__(self):
-        self.seconds = 0.0
-        self.updates = 0
-        self._start = 0.0
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.seconds, self._before = 0.0, state.num_input_tokens_seen
 
     def on_step_begin(self, args, state, control, **kwargs):
         self._start = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
         self.seconds += time.perf_counter() - self._start
-        self.updates += 1
+        self.tokens = state.num_input_tokens_seen - self._before
+
+
+@checked_dataclass(frozen=True, config={"ser_json_inf_nan": "strings"})
+class TrainingRun:
+    """What a finished run leaves behind, beside the adapter."""
+
+    recipe: str
+    profile: str
+    updates: int  # those before a resume included
+    rows: int  # to train on
+    seconds: float  # wall time, evaluations included; after a resume, of the rest
+    training_seconds: float  # of the updates; after a resume, of the rest
+    tokens: int  # through the model in that time, padding excluded
+    history: list[dict[str, int | float]]  # step, loss, eval_loss, grad_norm, …
+    plan: dict[str, Any]  # every number, as `Plan.facts` gives them
+    digests: dict[str, str]  # of the training and validation rows
+    revision: str | None  # commit of the project, `-dirty` when files differ
+    versions: dict[str, str]  # of the main libraries
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Training throughput, evaluations excluded; NaN when nothing was trained."""
+        return self.tokens / self.training_seconds if self.tokens else math.nan
+
+    def save(self, folder: Path) -> None:
+        """Write run.json: into the adapter's folder, so that both belong together."""
+        places.write_whole(folder / RECORD, TypeAdapter(type(self)).dump_json(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingRun:
+        """Read what `save` wrote, from an adapter's folder or from its run's.
+
+        Raises:
+            BrokenFile: If the record is missing, cut off, or lacks a field.
+        """
+        inner = folder / "adapter"
+        path = (inner if inner.is_dir() else folder) / RECORD
+        try:
+            return cls(**places.read_json(path, WAY_OUT))
+        except (TypeError, ValidationError) as fault:
+            raise places.BrokenFile(
+                f"{path} is no run's record: {fault}. {WAY_OUT}"
+            ) from None
 
 
 def run_training(
-    trainer, recipe_name: str, profile: Profile, *, resume: bool = False
+    trainer,
+    recipe_name: str,
+    profile: Profile,
+    *,
+    resume: bool = False,
+    rows: Sequence[Sequence[Conversation]] = ((), ()),
 ) -> TrainingRun:
     """Train to the end and return what happened.
 
@@ -225,24 +272,144 @@ def run_training(
         trainer: From `build_trainer`.
         recipe_name: For the record.
         profile: For the record.
-        resume: Go on from the last checkpoint in the trainer's folder; the history
-            then covers the whole run, times and tokens this part of it.
+        resume: Go on from the last whole checkpoint in the trainer's folder; the
+            history then covers the whole run, times and tokens this part of it.
+            Otherwise checkpoints that lie there are removed.
+        rows: Training and validation conversations, for the record: `get_adapter`
+            takes an adapter only when they are the plan's.
+
+    Raises:
+        CannotResume: If there is no whole checkpoint, or those that are there were
+            made by another plan or from other rows.
     """
-    watch = _Stopwatch()
-    trainer.add_callback(watch)
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=resume)
-    seconds = time.perf_counter() - start
-    lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
-    seen = watch.updates * trainer.args.train_batch_size
-    seen *= trainer.args.gradient_accumulation_steps
+    callbacks = trainer.callback_handler.callbacks
+    recorder = next(each for each in callbacks if isinstance(each, _Recorder))
+    folder = Path(trainer.args.output_dir)
+    with places.locked(folder):
+        checkpoint = _last_checkpoint(folder, recorder.made_from) if resume else None
+        if checkpoint is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            places.write_json(folder / _MADE_FROM, recorder.made_from)
+        start = time.perf_counter()
+        if checkpoint is None or not _taken_as_finished(trainer, checkpoint):
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+        seconds = time.perf_counter() - start
     return TrainingRun(
         recipe=recipe_name,
         profile=profile.name,
         updates=trainer.state.global_step,
-        rows=len(lengths),
+        rows=len(trainer.train_dataset),
         seconds=seconds,
-        training_seconds=watch.seconds,
-        tokens=round(seen * sum(lengths) / len(lengths)),
+        training_seconds=recorder.seconds,
+        tokens=recorder.tokens,
         history=list(trainer.state.log_history),
+        plan={k: v for k, v in recorder.made_from.items() if k not in digests((), ())},
+        digests=digests(*rows),
+        revision=_revision(),
+        versions=_versions(),
     )
+
+
+def _last_checkpoint(folder: Path, made_from: Mapping[str, Any]) -> Path:
+    """The newest whole checkpoint of this plan and these rows; see `run_training`."""
+    where = f"{folder.parent.name}/{folder.name}"
+    checkpoints = [Path(name) for name in sort_checkpoints(str(folder))]
+    if not checkpoints:
+        raise CannotResume(f"There is no checkpoint in {where}. Use resume=False.")
+    try:
+        found = places.read_json(folder / _MADE_FROM, "Use resume=False.")
+    except places.BrokenFile as fault:
+        raise CannotResume(f"Whose checkpoints lie in {where}? {fault}") from None
+    if differing := differences(found, made_from):
+        raise CannotResume(
+            f"The checkpoints in {where} are of another run: {'; '.join(differing)}. "
+            "Was the plan changed since? Use resume=False, or another folder."
+        )
+    for checkpoint in reversed(checkpoints):
+        fault = first_fault(checkpoint, _CHECKPOINT_READERS)
+        if fault is None:
+            return checkpoint
+        print(f"{checkpoint.name} is not whole and is passed over: {fault}")
+    raise CannotResume(f"No checkpoint in {where} is whole. Use resume=False.")
+
+
+def _taken_as_finished(trainer, checkpoint: Path) -> bool:
+    """Whether a checkpoint is the run's end; its adapter and log are then taken."""
+    state = TrainerState.load_from_json(str(checkpoint / _STATE))
+    if state.global_step < state.max_steps:
+        return False
+    print(f"the run was finished: {state.global_step} of {state.max_steps} updates")
+    best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    weights = load_file(checkpoint.parent / Path(best or checkpoint).name / WEIGHTS)
+    set_peft_model_state_dict(trainer.model, weights)
+    trainer.state = state
+    return True
+
+
+def _read_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:  # what torch.save writes, with checksums
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+
+
+Readers = Mapping[str, Callable[[Path], Any]]
+_CHECKPOINT_READERS: Readers = {
+    _STATE: lambda path: places.read_json(path, ""),
+    WEIGHTS: load_file,
+    **dict.fromkeys(("optimizer.pt", "scheduler.pt", "rng_state.pth"), _read_archive),
+}
+
+
+def first_fault(folder: Path, readers: Readers) -> str | None:
+    """What is wrong with the first file that its reader refuses."""
+    for name, read in readers.items():
+        try:
+            read(folder / name)
+        except FileNotFoundError as fault:
+            return f"{Path(fault.filename or name).name} is missing"
+        except (CourseError, OSError, SafetensorError, zipfile.BadZipFile) as fault:
+            return f"{name}: {fault}"
+    return None
+
+
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Each field that is not the same in two records, with both values."""
+    return [
+        f"{name} is {found.get(name)!r} there, {expected.get(name)!r} here"
+        for name in {**expected, **found}
+        if found.get(name) != expected.get(name)
+    ]
+
+
+def digests(training: Any, validation: Any) -> dict[str, str]:
+    """SHA-256 of two sets of conversations or tokens, as canonical JSON."""
+
+    def plain(row: Conversation | Dataset) -> Any:
+        return row.to_dict() if isinstance(row, Dataset) else [row.id, row.messages]
+
+    sets = {"training rows": training, "validation rows": validation}
+    return {
+        name: hashlib.sha256(
+            json.dumps(rows, sort_keys=True, default=plain).encode()
+        ).hexdigest()
+        for name, rows in sets.items()
+    }
+
+
+def _versions() -> dict[str, str]:
+    installed = metadata.distributions()
+    return {
+        each.name: each.version for each in installed if each.name in MAIN_LIBRARIES
+    }
+
+
+def _revision() -> str | None:
+    """The project's commit, `-dirty` behind it when files differ; None without git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=places.PROJECT_ROOT, capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return done.stdout.strip() or None

@@ -7,55 +7,44 @@ from dataclasses import dataclass
 from html import escape
 
 from course_utils.blind_rating import ShownPair
-from course_utils.rating_widget import PairView
+from course_utils.rating_widget import PairView, as_html
 from course_utils.trials import Trial
 
 
 @dataclass(frozen=True)
 class TrialView:
-    """Answers with the names of the checks that they fail.
-
-    HTML folds them by group, so that all of them fit into one output; plain text
-    shows the same one after the other.
-
-    Attributes:
-        trials: In the order in which they are shown within a group.
-    """
+    """Answers with the checks that they fail; HTML folds them, group by group."""
 
     trials: tuple[Trial, ...]
 
-    def _by_group(self) -> list[tuple[str, list[Trial]]]:
-        groups: dict[str, list[Trial]] = {}
-        for trial in self.trials:
-            groups.setdefault(trial.group, []).append(trial)
-        return list(groups.items())
-
     def _repr_html_(self) -> str:
-        pages = []
-        for group, trials in self._by_group():
-            title = f"{group.replace('_', ' ')}: {len(trials)}"
-            cards = "".join(map(_card, trials))
-            pages.append(f"<details><summary><b>{title}</b></summary>{cards}</details>")
-        return "\n".join(pages)
+        cards: dict[str, list[str]] = {}
+        for trial in self.trials:
+            cards.setdefault(trial.group, []).append(_card(trial))
+        return "\n".join(
+            f"<details><summary><b>{escape(group.replace('_', ' '))}: {len(shown)}</b>"
+            f"</summary>{''.join(shown)}</details>"
+            for group, shown in cards.items()
+        )
 
     def __repr__(self) -> str:
         return "\n\n".join(
-            f"[{trial.prompt.id}, {group}, {trial.model}, {trial.draw}] fails: "
-            f"{', '.join(trial.failed) or 'nothing'}\n"
-            f"> {trial.prompt.request.strip()}\n{trial.answer.text}"
-            for group, trials in self._by_group()
-            for trial in trials
+            f"[{trial.prompt.id}, {trial.group}, {trial.model}, {trial.draw}] fails: "
+            f"{_failed(trial)}\n> {trial.prompt.request.strip()}\n{trial.answer.text}"
+            for trial in self.trials
         )
 
 
+def _failed(trial: Trial) -> str:
+    return ", ".join(trial.failed) or "nothing"
+
+
 def _card(trial: Trial) -> str:
-    request = escape(trial.prompt.request.strip()) or "<i>(nothing)</i>"
-    answer = escape(trial.answer.text) or "<i>(nothing)</i>"
-    failed = escape(", ".join(trial.failed) or "nothing")
+    head = escape(f"{trial.prompt.id} · {trial.draw} · fails: {_failed(trial)}")
     return (
-        f"<p><small>{escape(trial.prompt.id)} · {trial.draw} · fails: {failed}</small>"
-        f"<br><i>{request}</i></p>"
-        f"<blockquote style='white-space:pre-wrap'>{answer}</blockquote>"
+        f"<p><small>{head}</small><br><i>{as_html(trial.prompt.request.strip())}</i></p>"
+        "<blockquote style='white-space:pre-wrap'>"
+        f"{as_html(trial.answer.text)}</blockquote>"
     )
 
 
@@ -75,8 +64,7 @@ def side_by_side(first: Trial, second: Trial) -> PairView:
             f"{first.prompt.id} and {second.prompt.id} are two prompts; expected two "
             "answers to one. Were the lists sorted differently?"
         )
-    shown = ShownPair(
-        first.prompt.id, first.prompt.request, first.answer.text, second.answer.text
-    )
+    prompt = first.prompt
+    shown = ShownPair(prompt.id, prompt.request, first.answer.text, second.answer.text)
     heads = tuple(f"{trial.model}, {trial.draw}" for trial in (first, second))
     return PairView(shown, heads)

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils.data import Conversation
 from course_utils.generation import Generated, Sampling
+from course_utils.places import write_jsonl
 from course_utils.stress import StressSuite
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One answer to one prompt, judged.
-
-    Attributes:
-        prompt: What was asked.
-        model: `base` or `tuned`.
-        seed: Of the draw; None when the likeliest token was taken each time.
-        answer: What came.
-        verdicts: By the name of the check; only those that apply.
-    """
+    """One answer to one prompt, judged."""
 
     prompt: Conversation
-    model: str
-    seed: int | None
+    model: str  # base or tuned
+    seed: int | None  # None: the likeliest token was taken each time
     answer: Generated
-    verdicts: Mapping[str, bool]
+    verdicts: Mapping[str, bool]  # by the name of the check; only those that apply
 
     @property
     def group(self) -> str:
@@ -53,13 +45,7 @@ def judge_all(
     model: str,
     sampling: Sampling | None = None,
 ) -> list[Trial]:
-    """Judge one model's answers to all prompts.
-
-    Args:
-        suite: Its prompts, in their order, were asked; its checks judge.
-        answers: One each.
-        model: `base` or `tuned`.
-        sampling: With which the answers were drawn; None if greedily.
+    """Judge one model's answers to all prompts of a suite, in their order.
 
     Raises:
         ValueError: If there are not as many answers as prompts.
@@ -72,27 +58,20 @@ def judge_all(
 
 
 def save_trials(trials: Iterable[Trial], path: Path) -> int:
-    """Write trials as JSON lines, with all that is needed to judge them anew.
-
-    Returns:
-        Number of lines.
-    """
-    lines = [
-        json.dumps(
-            {
-                "prompt": trial.prompt.id,
-                "group": trial.group,
-                "request": trial.prompt.request,
-                "model": trial.model,
-                "decoding": "greedy" if trial.seed is None else "sampled",
-                "seed": trial.seed,
-                "answer": trial.answer.text,
-                "stopped": trial.answer.stopped,
-                "verdicts": dict(trial.verdicts),
-            },
-            ensure_ascii=False,
-        )
+    """Write trials as JSON lines that can be judged anew, and return their number."""
+    rows = [
+        {
+            "prompt": trial.prompt.id,
+            "group": trial.group,
+            "request": trial.prompt.request,
+            "model": trial.model,
+            "decoding": "greedy" if trial.seed is None else "sampled",
+            "seed": trial.seed,
+            "answer": trial.answer.text,
+            "stopped": trial.answer.stopped,
+            "verdicts": dict(trial.verdicts),
+        }
         for trial in trials
     ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return len(lines)
+    write_jsonl(path, rows)
+    return len(rows)

@@ -20,19 +20,12 @@ DEALS = 9_999  # random ones; with the real one that makes 10,000
 
 @dataclass(frozen=True)
 class ShuffledWishes:
-    """Wishes met by the answers to them, and by the same answers dealt out anew.
+    """Wishes met by the answers to them, and by the same answers dealt out anew."""
 
-    Attributes:
-        met: By the answers where they belong.
-        n: Wishes.
-        dealt: Met in each random deal.
-        p: Share of all deals that meet at least as many, one-sided.
-    """
-
-    met: int
-    n: int
-    dealt: np.ndarray
-    p: float
+    met: int  # by the answers where they belong
+    n: int  # wishes
+    dealt: np.ndarray  # met in each random deal
+    p: float  # share of all deals that meet at least as many, one-sided
 
     @property
     def by_luck(self) -> float:
@@ -54,18 +47,17 @@ def shuffle_wishes(
     Args:
         trials: One model's answers in one draw; only those count to which the
             suite's check in the role `listens` applies.
-        suite: Brings that check.
-        seed: Of the deals.
 
     Raises:
         ValueError: If a prompt has several answers, or fewer than two have one.
     """
     check = suite.check(suite.roles.listens)
     kept = [trial for trial in trials if trial.group in check.groups]
-    if len({trial.prompt.id for trial in kept}) != len(kept) or len(kept) < 2:
+    asked = {trial.prompt.id for trial in kept}
+    if len(asked) != len(kept) or len(kept) < 2:
         raise ValueError(
-            f"{len(kept)} answers to {len({t.prompt.id for t in kept})} wishes: "
-            "expected one each, and at least two. Choose one model and one draw."
+            f"{len(kept)} answers to {len(asked)} wishes: expected one each, and at "
+            "least two. Choose one model and one draw."
         )
 
     def meets(wish: Trial, given: Trial) -> bool:
@@ -74,13 +66,9 @@ def shuffle_wishes(
 
     table = np.array([[meets(wish, given) for given in kept] for wish in kept])
     wishes = np.arange(len(kept))
-
-    def met(order: np.ndarray) -> int:
-        return table[wishes, order].sum()
-
     test = permutation_test(
         (wishes,),
-        met,
+        lambda order: table[wishes, order].sum(),
         permutation_type="pairings",
         alternative="greater",
         n_resamples=DEALS,

@@ -4,11 +4,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from course_utils.architectures import ALL_LINEAR, Architecture, load_architectures
-from course_utils.memory import (
-    activation_bytes,
-    block_activation_bytes,
-    saved_activation_bytes,
-)
+from course_utils.memory_formulas import activation_bytes, block_activation_bytes
+from course_utils.memory_measured import saved_activation_bytes
 
 
 def small_llama(dtype: torch.dtype, checkpointing: bool) -> LlamaForCausalLM:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from course_utils.architectures import load_architectures
-from course_utils.memory import (
+from course_utils.memory_formulas import (
     WeightFormat,
     matrix_bytes,
     optimizer_bytes,

@@ -5,7 +5,8 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from course_utils.architectures import Architecture
-from course_utils.memory import saved_activation_bytes, tensor_bytes, weight_bytes
+from course_utils.memory_formulas import weight_bytes
+from course_utils.memory_measured import saved_activation_bytes, tensor_bytes
 
 
 def packed_linear(double: bool) -> bnb.nn.Linear4bit:

@@ -55,41 +55,24 @@ class TopBlock:
 
 @dataclass(frozen=True)
 class Document:
-    """A Kubernetes manifest.
-
-    Attributes:
-        kind: Such as `Deployment`.
-        api_version: Such as `apps/v1`; empty when the manifest has none.
-        body: The whole mapping, `kind` and `apiVersion` included.
-    """
+    """A Kubernetes manifest: the whole mapping, and two of its fields as text."""
 
     kind: str
-    api_version: str
+    api_version: str  # empty when the manifest has none
     body: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """Code of one language, or the reason why it is none.
-
-    Attributes:
-        resources: Terraform's resources.
-        others: Terraform's other blocks.
-        documents: Kubernetes manifests.
-        stray_arguments: Terraform arguments outside of every block.
-        functions: Names of the functions that Terraform code calls. Where nothing
-            parses, only names with a namespace (`a::b`) are told.
-        ends_open: Whether the last YAML key has no value, as if cut off there.
-        problem: Why it does not parse; None when it does.
-    """
+    """Code of one language, or the reason why it is none."""
 
     resources: tuple[Resource, ...] = ()
     others: tuple[TopBlock, ...] = ()
     documents: tuple[Document, ...] = ()
-    stray_arguments: tuple[str, ...] = ()
-    functions: tuple[str, ...] = ()
-    ends_open: bool = False
-    problem: str | None = None
+    stray_arguments: tuple[str, ...] = ()  # Terraform's, outside of every block
+    functions: tuple[str, ...] = ()  # that are called; `a::b` even where nothing parses
+    ends_open: bool = False  # whether the last YAML key has no value: cut off there?
+    problem: str | None = None  # why it does not parse
 
     @property
     def types(self) -> list[str]:
@@ -98,14 +81,10 @@ class Parsed:
 
 
 def values_at(node: Any, path: str) -> Iterator[Any]:
-    """Every value that a dotted path leads to.
+    """Every value that a dotted path leads to in a `Body` or a manifest.
 
     Lists and repeated blocks are walked through: any element may hold the value.
     A key may itself hold dots (`metadata.labels.app.kubernetes.io/name`).
-
-    Args:
-        node: A `Body`, or what YAML makes of a manifest.
-        path: Names joined by dots.
     """
     yield from _at(node, path.split("."))
 
@@ -128,6 +107,4 @@ def _children(node: Any, name: str) -> list[Any]:
     if isinstance(node, Body):
         nested = [body for key, body in node.blocks if key == name]
         return [node.arguments[name], *nested] if name in node.arguments else nested
-    if isinstance(node, Mapping) and name in node:
-        return [node[name]]
-    return []
+    return [node[name]] if isinstance(node, Mapping) and name in node else []

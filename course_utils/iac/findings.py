@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from course_utils.iac.blocks import Body, Document, Parsed, Resource
-from course_utils.iac.schema import BlockSchema, Schema
-from course_utils.iac.terraform_functions import FUNCTIONS
+from course_utils.iac.schema import IAC_FOLDER, BlockSchema, Schema
 from course_utils.iac.terraform_parsing import LABELS
 
-# Terraform itself takes these in every resource: neither known nor invented
-META_NAMES = (
-    "count",
-    "for_each",
-    "depends_on",
-    "provider",
-    "lifecycle",
-    "provisioner",
-    "connection",
+META_NAMES = (  # Terraform takes these in every resource: neither known nor invented
+    *("count", "for_each", "depends_on", "provider"),
+    *("lifecycle", "provisioner", "connection"),
 )
+GENERATED_NAME = ("metadata", "generateName")  # the API server makes a name of it
+
+
+@cache
+def _terraform_functions() -> frozenset[str]:
+    """Names that a Terraform expression can call; the file says where from."""
+    text = (IAC_FOLDER / "terraform_functions.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return frozenset(" ".join(lines).split())
 
 
 @dataclass
@@ -66,19 +69,19 @@ def examine(parsed: Parsed, schema: Schema) -> Findings:
     for resource in parsed.resources:
         _examine_resource(resource, schema, findings)
     for function in parsed.functions:
-        findings.name(f"{function}()", function in FUNCTIONS)
+        findings.name(f"{function}()", function in _terraform_functions())
     for document in parsed.documents:
         _examine_document(document, schema, findings)
     return findings
 
 
 def _examine_resource(resource: Resource, schema: Schema, findings: Findings) -> None:
-    known = schema.resources.get(resource.type)
+    known, body = schema.resources.get(resource.type), resource.body
     findings.name(resource.type, known is not None)
     if known is not None:
-        _examine_body(resource.type, resource.body, known, findings, META_NAMES)
+        _examine_body(resource.type, body, known, findings, META_NAMES)
         return
-    for name in [*resource.body.arguments, *(name for name, _ in resource.body.blocks)]:
+    for name in [*body.arguments, *(name for name, _ in body.blocks)]:
         findings.name(f"{resource.type}.{name}", False, listed=False)
 
 
@@ -92,47 +95,43 @@ def _examine_body(
     """Names and requirements of a body; `schema.blocks` is followed inwards."""
     there = set()
     for name, value in body.arguments.items():
-        if name in neutral:
-            continue
-        known = schema.takes_argument(name)
-        form = " as an argument" if name in schema.blocks and not known else ""
-        findings.name(f"{path}.{name}{form}", known)
-        if known and value is not None:  # null is Terraform's way to leave it out
-            there.add(name)
+        if name not in neutral:
+            known = schema.takes_argument(name)
+            form = " as an argument" if name in schema.blocks and not known else ""
+            findings.name(f"{path}.{name}{form}", known)
+            if known and value is not None:  # null leaves it out
+                there.add(name)
     for name, inner in body.blocks:
-        if name in neutral:
-            continue
-        known = name in schema.blocks
-        form = " as a block" if schema.takes_argument(name) and not known else ""
-        findings.name(f"{path}.{name}{form}", known)
-        if known:
-            there.add(name)
-            _examine_body(f"{path}.{name}", inner, schema.blocks[name], findings)
+        if name not in neutral:
+            known = name in schema.blocks
+            form = " as a block" if schema.takes_argument(name) and not known else ""
+            findings.name(f"{path}.{name}{form}", known)
+            if known:
+                there.add(name)
+                _examine_body(f"{path}.{name}", inner, schema.blocks[name], findings)
     for name in schema.required:
         findings.need(name in there)
 
 
 def _examine_document(document: Document, schema: Schema, findings: Findings) -> None:
-    kind, known = document.kind, schema.kinds.get(document.kind)
+    kind, version, body = document.kind, document.api_version, document.body
+    known = schema.kinds.get(kind)
     findings.name(kind, known is not None)
-    findings.need(bool(document.api_version))
+    findings.need(bool(version))
     if known is None:
-        for name in document.body:
+        for name in body:
             findings.name(f"{kind}.{name}", False, listed=False)
         return
-    if version := document.api_version:
+    if version:
         findings.name(f"{kind} in {version}", version in known.api_versions)
-    _examine_fields(kind, "", document.body, known.fields, findings)
+    _examine_fields(kind, "", body, known.fields, findings)
     for path in known.required:
-        findings.need(_everywhere(document.body, path.split(".")))
+        named = path == "metadata.name" and _everywhere(body, GENERATED_NAME)
+        findings.need(named or _everywhere(body, path.split(".")))
 
 
 def _examine_fields(
-    kind: str,
-    path: str,
-    node: Any,
-    fields: Mapping[str, frozenset[str]],
-    findings: Findings,
+    kind: str, path: str, node: Any, fields: Mapping, findings: Findings
 ) -> None:
     """Fields of a mapping, or of each mapping of a list, and of what they hold."""
     if isinstance(node, list):

@@ -46,23 +46,22 @@ class _GuardedLoader(yaml.SafeLoader):
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def __init__(self, text: str):
-        super().__init__(text)
-        self._depth = 0
-        self._nodes = 0
+    _depth = _nodes = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         """As PyYAML's, after a look at the event."""
         event = self.peek_event()
-        self._refuse_if(isinstance(event, yaml.AliasEvent), "an alias (*name)")
-        self._refuse_if(event.anchor is not None, "an anchor (&name)")
-        self._refuse_if(getattr(event, "tag", None) is not None, "a tag (!name)")
         self._nodes += 1
-        over = f"more than {MAX_YAML_NODES} values"
-        self._refuse_if(self._nodes > MAX_YAML_NODES, over)
         self._depth += 1
-        deep = f"nesting deeper than {MAX_YAML_DEPTH}"
-        self._refuse_if(self._depth > MAX_YAML_DEPTH, deep)
+        for refused, what in (
+            (isinstance(event, yaml.AliasEvent), "an alias (*name)"),
+            (event.anchor is not None, "an anchor (&name)"),
+            (getattr(event, "tag", None) is not None, "a tag (!name)"),
+            (self._nodes > MAX_YAML_NODES, f"more than {MAX_YAML_NODES} values"),
+            (self._depth > MAX_YAML_DEPTH, f"nesting deeper than {MAX_YAML_DEPTH}"),
+        ):
+            if refused:
+                raise yaml.MarkedYAMLError(problem=what, problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -71,21 +70,17 @@ class _GuardedLoader(yaml.SafeLoader):
         """As PyYAML's, for keys that are plain scalars and stand once."""
         seen = set()
         for key, _ in node.value:
-            mark = key.start_mark
+            refused = None
             if not isinstance(key, ScalarNode):
-                raise ConstructorError(None, None, "a key that is no scalar", mark)
-            if key.tag == MERGE_TAG:
-                raise ConstructorError(None, None, "a merge key (<<)", mark)
-            if key.value in seen:
-                again = f"key {key.value[:40]!r} stands twice in a mapping"
-                raise ConstructorError(None, None, again, mark)
+                refused = "a key that is no scalar"
+            elif key.tag == MERGE_TAG:
+                refused = "a merge key (<<)"
+            elif key.value in seen:
+                refused = f"key {key.value[:40]!r} stands twice in a mapping"
+            if refused:
+                raise ConstructorError(problem=refused, problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
-
-    def _refuse_if(self, found: bool, what: str) -> None:
-        if found:
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem=what, problem_mark=mark)
 
 
 def parse_kubernetes(code: str) -> Parsed:
@@ -93,9 +88,6 @@ def parse_kubernetes(code: str) -> Parsed:
 
     Every document that is not empty must be a mapping with a `kind`: a sentence is
     YAML as well, and a manifest it is not.
-
-    Args:
-        code: YAML or JSON text within the limits of `iac.parsing`.
     """
     try:
         contents = _load(code)

@@ -19,9 +19,14 @@ MAX_CHARACTERS = 16_000  # 40 times the longest answer that the course trains on
 MAX_BLANK_RUN = 200  # spaces in a row; python-hcl2's heredocs need their square
 REMEMBERED_TEXTS = 2_048  # at most 32 MB of text, usually below 1 MB
 
-FENCE = re.compile(r" {0,3}(?P<marks>`{3,}|~{3,})(?P<tag>[^`]*)")
+FENCED = re.compile(  # as CommonMark has it
+    r"^ {0,3}(?P<marks>`{3,}|~{3,})[^`\n]*(?:\n|\Z)(?P<code>.*?)"
+    r"(?P<end>(?:^|\n) {0,3}(?P=marks)(?:(?<=`)`*|(?<=~)~*)[ \t]*$|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-BLANKS = re.compile(r"\s+")
+BLANK_RUN = re.compile(rf"\s{{{MAX_BLANK_RUN + 1}}}")
+BYTE_ORDER_MARK = "\ufeff"  # Windows editors write it, both languages skip it
 
 
 @dataclass(frozen=True)
@@ -35,42 +40,25 @@ class Extract:
     """
 
     code: str
-    prose: bool
-    unclosed: bool
-
-
-def extract_code(text: str) -> str:
-    """The code of an answer: its first fenced block, else the whole text.
-
-    Fences are those of CommonMark: three or more backticks or tildes, at most three
-    spaces before them, a language tag or none. A fence that is never closed ends
-    with the text.
-    """
-    return extract(text).code
+    prose: bool = False
+    unclosed: bool = False
 
 
 def extract(text: str) -> Extract:
     """The code of an answer, and whether anything stands around it.
 
-    A text over MAX_CHARACTERS is returned as it is; `parse` refuses it.
+    Fences are those of CommonMark: three or more backticks or tildes, at most three
+    spaces before them, a language tag or none. A fence that is never closed ends
+    with the text. A text over MAX_CHARACTERS is returned as it is; `parse` refuses it.
     """
     if len(text) > MAX_CHARACTERS:
-        return Extract(text, prose=False, unclosed=False)
-    lines = text.replace("\r\n", "\n").split("\n")
-    opened = next((n for n, line in enumerate(lines) if FENCE.fullmatch(line)), None)
-    if opened is None:
-        return Extract("\n".join(lines), prose=False, unclosed=False)
-    marks = FENCE.fullmatch(lines[opened])["marks"]
-    end = re.compile(rf" {{0,3}}{marks[0]}{{{len(marks)},}}[ \t]*")
-    following = range(opened + 1, len(lines))
-    closed = next((n for n in following if end.fullmatch(lines[n])), None)
-    last = len(lines) if closed is None else closed
-    around = [*lines[:opened], *lines[last + 1 :]]
-    return Extract(
-        "\n".join(lines[opened + 1 : last]),
-        prose=any(line.strip() for line in around),
-        unclosed=closed is None,
-    )
+        return Extract(text)
+    text = text.replace("\r\n", "\n")
+    found = FENCED.search(text)
+    if found is None:
+        return Extract(text)
+    around = text[: found.start()] + text[found.end() :]
+    return Extract(found["code"], bool(around.strip()), unclosed=not found["end"])
 
 
 def parse(code: str, language: str) -> Parsed:
@@ -80,7 +68,7 @@ def parse(code: str, language: str) -> Parsed:
     parser sees it, and the last REMEMBERED_TEXTS results are kept by text.
 
     Args:
-        code: Text of one language, without a fence (see `extract_code`).
+        code: Text of one language, without a fence (see `extract`).
         language: `terraform` or `kubernetes`.
 
     Raises:
@@ -98,7 +86,7 @@ def parse(code: str, language: str) -> Parsed:
 @lru_cache(maxsize=REMEMBERED_TEXTS)
 def _parse(code: str, language: str) -> Parsed:
     reader = parse_terraform if language == "terraform" else parse_kubernetes
-    return reader(code)
+    return reader(code.removeprefix(BYTE_ORDER_MARK))
 
 
 def _refusal(code: str) -> str | None:
@@ -107,6 +95,6 @@ def _refusal(code: str) -> str | None:
         return f"{len(code)} characters, at most {MAX_CHARACTERS} are read"
     if odd := UNPRINTABLE.search(code):
         return f"character U+{ord(odd[0]):04X} at {odd.start()} stands in no code"
-    if any(len(run) > MAX_BLANK_RUN for run in BLANKS.findall(code)):
+    if BLANK_RUN.search(code):
         return f"more than {MAX_BLANK_RUN} blanks in a row"
     return None

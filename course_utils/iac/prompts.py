@@ -10,16 +10,18 @@ A row is one of `instructions` that brings more::
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from course_utils.data import Conversation
+from pydantic import BaseModel, BeforeValidator, model_validator
+
+from course_utils.data import Conversation, requests_differ
 from course_utils.iac.blocks import LANGUAGES
 from course_utils.iac.parsing import extract, parse
 from course_utils.iac.schema import IAC_FOLDER, Schema
-from course_utils.instructions import InstructionReader
-
-NO_CODE = "none"  # the language of requests that want no code at all
+from course_utils.instructions import Prompt, conversation
+from course_utils.jsonl import Problem, Text, read_rows, refusal
 
 
 def load_prompts(
@@ -32,12 +34,18 @@ def load_prompts(
         schema: If given, expected types and kinds must be in it.
 
     Raises:
-        FaultyData: With every fault: file, line, field, found, expected.
-        FileNotFoundError: If there is no such file.
+        FaultyData: With every fault; see `jsonl.read_rows`.
     """
-    reader = _PromptReader("stress.jsonl", answered=False)
-    reader.schema = schema
-    return reader.read_all(folder / "stress.jsonl")
+    repeated = requests_differ(())
+
+    def check(line: int, row: Conversation) -> Iterator[Problem]:
+        yield from repeated(line, row)
+        for name in row.notes["expect"]["resources"] if schema else ():
+            if name not in schema.resources and name not in schema.kinds:
+                expected = "a type or kind of the schema"
+                yield "expect.resources", repr(name), expected
+
+    return read_rows(folder / "stress.jsonl", _CodePrompt, conversation, check)
 
 
 def expectation(code: str) -> dict[str, Any] | None:
@@ -54,60 +62,30 @@ def expectation(code: str) -> dict[str, Any] | None:
     return None
 
 
-class _PromptReader(InstructionReader):
-    """Checks that an expectation can be verified."""
-
-    schema: Schema | None = None
-
-    def check_notes(self, number: int, row: dict[str, Any]) -> None:
-        """Group and note are there, and `expect` is of the right form."""
-        for name in ("group", "note"):
-            if not isinstance(row.get(name), str) or not row[name].strip():
-                self.fault(number, name, _spell(row.get(name)), "some text")
-        self._check_expect(number, row.get("expect"))
-
-    def _check_expect(self, number: int, expect: object) -> None:
-        if not isinstance(expect, dict):
-            wanted = "an object: language, resources, values"
-            self.fault(number, "expect", _spell(expect), wanted)
-            return
-        language = expect.get("language")
-        if language not in (*LANGUAGES, NO_CODE):
-            wanted = "one of " + ", ".join((*LANGUAGES, NO_CODE))
-            self.fault(number, "expect.language", _spell(language), wanted)
-        resources, values = expect.get("resources"), expect.get("values")
-        if not _is_list_of(str, resources):
-            found = _spell(resources)
-            self.fault(number, "expect.resources", found, "a list of types or kinds")
-        elif bool(resources) == (language == NO_CODE):
-            wanted = "types or kinds, and none where no code is wanted"
-            self.fault(number, "expect.resources", _spell(resources), wanted)
-        elif not _is_list_of(list, values):
-            wanted = "a list of [type, path, literal]"
-            self.fault(number, "expect.values", _spell(values), wanted)
-        else:
-            self._check_values(number, resources, values)
-
-    def _check_values(self, number: int, resources: list, values: list) -> None:
-        for value in values:
-            texts = len(value) == 3 and _is_list_of(str, value[:2])
-            if not texts or not isinstance(value[2], str | int | float):
-                wanted = "[type, dotted path, string, number or boolean]"
-                self.fault(number, "expect.values", _spell(value), wanted)
-            elif value[0] not in resources:
-                wanted = "a type of expect.resources"
-                self.fault(number, "expect.values", _spell(value[0]), wanted)
-        if self.schema is None:
-            return
-        for name in resources:
-            if name not in {*self.schema.resources, *self.schema.kinds}:
-                wanted = "a type or kind of the schema"
-                self.fault(number, "expect.resources", repr(name), wanted)
+def _is_value(value: Any) -> list:
+    match value:
+        case [str(), str(), str() | int() | float()]:
+            return value
+    raise refusal("[type, dotted path, string, number or boolean]")
 
 
-def _is_list_of(kind: type, made: object) -> bool:
-    return isinstance(made, list) and all(isinstance(item, kind) for item in made)
+class _Expectation(BaseModel):
+    language: Literal["terraform", "kubernetes", "none"]  # none: no code is wanted
+    resources: list[str]
+    values: list[Annotated[list, BeforeValidator(_is_value)]]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> _Expectation:
+        if bool(self.resources) == (self.language == "none"):
+            expected = "types or kinds, and none where no code is wanted"
+            raise refusal(expected, str(self.resources), "resources")
+        for kind, *_ in self.values:
+            if kind not in self.resources:
+                raise refusal("a type of expect.resources", repr(kind), "values")
+        return self
 
 
-def _spell(value: object) -> str:
-    return "nothing" if value is None else repr(value)[:60]
+class _CodePrompt(Prompt):
+    group: Text
+    note: Text
+    expect: _Expectation

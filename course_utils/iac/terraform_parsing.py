@@ -18,47 +18,33 @@ from lark import Token, Tree
 from lark.exceptions import LarkError, UnexpectedInput
 
 from course_utils.iac.blocks import Body, Parsed, Resource, TopBlock
-from course_utils.iac.terraform_scanning import Refused, Scan, scan_terraform
+from course_utils.iac.terraform_scanning import Refused, Scanner
 from course_utils.iac.terraform_values import (
     bad_escape,
+    elements,
     labels_of,
     name_of,
     value_of,
 )
 
 LABELS = {  # how many each block of the top level must have
-    "resource": 2,
-    "data": 2,
-    "ephemeral": 2,
-    "provider": 1,
-    "variable": 1,
-    "output": 1,
-    "module": 1,
-    "check": 1,
-    "locals": 0,
-    "terraform": 0,
-    "import": 0,
-    "moved": 0,
-    "removed": 0,
+    **dict.fromkeys(("resource", "data", "ephemeral"), 2),
+    **dict.fromkeys(("provider", "variable", "output", "module", "check"), 1),
+    **dict.fromkeys(("locals", "terraform", "import", "moved", "removed"), 0),
 }
-Labelled = list[tuple[list[str], Body]]
+TYPE_WORDS = {"list", "map", "set", "object", "tuple", "optional"}
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def parse_terraform(code: str) -> Parsed:
-    """The blocks of a text; use `iac.parsing.parse`, which keeps what it parsed.
-
-    Args:
-        code: HCL2 text within the limits of `iac.parsing`.
-    """
-    scan = Scan()
+    """The blocks of a text; use `iac.parsing.parse`, which keeps what it parsed."""
+    scanner = Scanner(code)
     try:
-        scan_terraform(code, scan)
-        start = parses_to_tree(code)
+        start = parses_to_tree(scanner.scan())
         functions = _check_tree(start)
         parsed = _read(start.children[0], code)
     except (Refused, RecursionError, LarkError) as error:
-        return Parsed(functions=tuple(scan.namespaced), problem=_tell(error))
+        return Parsed(functions=tuple(scanner.namespaced), problem=_tell(error))
     if not parsed.resources and not parsed.others:
         return Parsed(problem="no Terraform block: nothing, comments or arguments only")
     return replace(parsed, functions=functions)
@@ -71,39 +57,41 @@ def _tell(error: Exception) -> str:
     token = getattr(error, "token", None) or getattr(error, "char", "")
     if getattr(token, "type", "") == "$END":
         return "not Terraform: the text ends where more is expected"
-    found = repr(str(token)[:40])
-    return (
-        f"not Terraform: line {error.line}, column {error.column}: "
-        f"{found} cannot stand here"
-    )
+    place = f"line {error.line}, column {error.column}"
+    return f"not Terraform: {place}: {str(token)[:40]!r} cannot stand here"
 
 
 def _check_tree(start: Tree) -> tuple[str, ...]:
     """Names of all functions called; refuses what Terraform would not read."""
     functions = []
-    waiting: list[Tree | Token] = [start]
+    types = set(map(id, _type_constraints(start.children[0])))
+    waiting: list[tuple[Tree | Token, bool]] = [(start, False)]
     while waiting:  # no recursion: 1 + 1 + 1 … nests as deep as it is long
-        node = waiting.pop()
+        node, in_type = waiting.pop()
         if isinstance(node, Token):
-            _check_token(node)
+            if node.type == "STRING_CHARS" and (bad := bad_escape(node)):
+                where = f"line {node.line}"
+                raise Refused(f"{where}: {bad!r} is no escape sequence of HCL")
             continue
+        in_type = in_type or id(node) in types
         if node.data == "function_call":
-            functions.append("::".join(map(name_of, _identifiers(node))))
+            named = [each for each in elements(node) if each.data == "identifier"]
+            name = "::".join(map(name_of, named))
+            if not (in_type and name in TYPE_WORDS):
+                functions.append(name)
         elif node.data == "object":
             _check_object(node)
-        waiting.extend(reversed(node.children))
+        waiting.extend((child, in_type) for child in reversed(node.children))
     return tuple(functions)
 
 
-def _check_token(token: Token) -> None:
-    if token.type == "STRING_CHARS" and (bad := bad_escape(token)):
-        raise Refused(f"line {token.line}: {bad!r} is no escape sequence of HCL")
-
-
-def _identifiers(call: Tree) -> Iterator[Tree]:
-    for child in call.children:
-        if isinstance(child, Tree) and child.data == "identifier":
-            yield child
+def _type_constraints(body: Tree) -> Iterator[Tree]:
+    """The `type = …` of each `variable` block: words there are no functions."""
+    for block in filter(_is_item, body.children):
+        if name_of(block.children[0]) == "variable" and block.data == "block":
+            for item in filter(_is_item, block.children[-2].children):
+                if name_of(item.children[0]) == "type":
+                    yield item
 
 
 def _check_object(node: Tree) -> None:
@@ -123,19 +111,17 @@ def _read(body: Tree, code: str) -> Parsed:
     """The file's own level: resources, other blocks, stray arguments."""
     arguments, blocks = _items(body, code, braces=False)
     resources, others = [], []
-    for labels, inner in blocks:
-        keyword, *rest = labels
-        _check_labels(keyword, rest)
+    for (keyword, *labels), inner in blocks:
+        _check_labels(keyword, labels)
         if keyword == "resource":
-            resources.append(Resource(rest[0], rest[1], inner))
+            resources.append(Resource(labels[0], labels[1], inner))
         else:
-            others.append(TopBlock(keyword, tuple(rest), inner))
+            others.append(TopBlock(keyword, tuple(labels), inner))
     names = Counter(f"{resource.type}.{resource.name}" for resource in resources)
     for name, count in names.items():
         if count > 1:
             raise Refused(f"resource {name} is declared {count} times")
-    stray = tuple(arguments)
-    return Parsed(tuple(resources), tuple(others), stray_arguments=stray)
+    return Parsed(tuple(resources), tuple(others), stray_arguments=tuple(arguments))
 
 
 def _check_labels(keyword: str, labels: list[str]) -> None:
@@ -147,27 +133,27 @@ def _check_labels(keyword: str, labels: list[str]) -> None:
             raise Refused(f"{keyword} block: {label[:40]!r} cannot be a name")
 
 
-def _items(node: Tree, code: str, *, braces: bool) -> tuple[dict[str, Any], Labelled]:
+def _items(
+    node: Tree, code: str, *, braces: bool = True
+) -> tuple[dict[str, Any], list[tuple[list[str], Body]]]:
     """Arguments by name, and blocks by their type and labels."""
     _check_lines(node, braces)
     arguments: dict[str, Any] = {}
-    blocks: Labelled = []
+    blocks = []
     for item in filter(_is_item, node.children):
+        where = f"line {item.meta.line}"
         if item.data == "block":
-            if any(_ends_line(child) for child in item.children[:-3]):
-                raise Refused(f"line {item.meta.line}: no {{ on the line of the block")
-            blocks.append((labels_of(item, code), _body(item.children[-2], code)))
+            if any(map(_ends_line, item.children[:-3])):
+                raise Refused(f"{where}: no {{ on the line of the block")
+            given, inner = _items(item.children[-2], code)
+            body = Body(given, tuple(_reduced(*block) for block in inner))
+            blocks.append((labels_of(item, code), body))
             continue
         name = name_of(item.children[0])
         if name in arguments:
-            raise Refused(f"line {item.meta.line}: {name} is given twice in a block")
+            raise Refused(f"{where}: {name} is given twice in a block")
         arguments[name] = value_of(item.children[-1], code)
     return arguments, blocks
-
-
-def _body(node: Tree, code: str) -> Body:
-    arguments, blocks = _items(node, code, braces=True)
-    return Body(arguments, tuple(_reduced(*block) for block in blocks))
 
 
 def _reduced(labels: list[str], body: Body) -> tuple[str, Body]:
@@ -182,9 +168,8 @@ def _check_lines(node: Tree, braces: bool) -> None:
     """HCL: one item a line, or a single argument between braces on one line."""
     children = node.children
     items = list(filter(_is_item, children))
-    breaks = any(map(_ends_line, children))
     alone = len(items) == 1 and items[0].data == "attribute"
-    if not items or (braces and alone and not breaks):
+    if not items or (braces and alone and not any(map(_ends_line, children))):
         return
     if braces and (_is_item(children[0]) or not _ends_line(children[0])):
         raise Refused(f"line {items[0].meta.line}: no new line after the {{")

@@ -2,30 +2,33 @@
 
 python-hcl2 builds a tree of everything and then walks it; on some texts its regular
 expressions need quadratic time. This scanner goes over the text once, keeps a stack of
-what is open, and says no before the parser is called.
+what is open, and says no before the parser is called. It also sees where a line ends,
+about which python-hcl2 is more lenient than Terraform, and sometimes more strict.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 MAX_HCL_DEPTH = 32  # brackets in each other; a real block reaches about 8
 MAX_HCL_TOKENS = 4_000  # python-hcl2 needs about 30 µs for each; an answer has 100
 MAX_MINUS_RUN = 64  # 1-1-1-1… costs python-hcl2's number pattern quadratic time
 
-CLOSERS = {"{": "}", "[": "]", "(": ")", "${": "}", "%{": "}"}
+CORE = "core::"  # Terraform's own functions by their long name, which few know
+CLOSERS = {"{": "}", "{for": "}", "[": "]", "(": ")", "${": "}", "%{": "}"}
 CODE = re.compile(
     r"(?P<space>\s+)"
-    r"|(?P<line_comment>#[^\n]*|//[^\n]*)"
+    r"|(?P<line_comment>(?:#|//)[^\n]*)"
     r"|(?P<comment>/\*)"
     r"|<<-?(?P<heredoc>[A-Za-z][A-Za-z0-9._-]*)\r?\n"
     r"|(?P<quote>\")"
     r"|(?P<open>[{\[(])"
     r"|(?P<close>[}\])])"
     r"|(?P<name>[A-Za-z_][\w-]*(?:::[A-Za-z_][\w-]*)*)"
+    r"|(?P<address>(?<!\.)[0-9]+\.[0-9]+\.[0-9]+)"
     r"|(?P<number>[0-9]+)"
-    r"|(?P<other>.)"
+    r"|(?P<operator>[-+*/%<>=!&|?:])"
+    r"|(?P<other>\.\*|.)"
 )
 QUOTED = re.compile(
     r"(?P<text>[^\"\\\n$%]+|\\.|\$\$\{|%%\{)"
@@ -34,6 +37,7 @@ QUOTED = re.compile(
     r"|(?P<newline>\n)"
     r"|(?P<other>[$%\\])"
 )
+FOR = re.compile(r"\{\s*for\s+\w")
 MINUS_RUN = re.compile(rf"(?:-[0-9]){{{MAX_MINUS_RUN + 1}}}")
 
 
@@ -41,94 +45,120 @@ class Refused(ValueError):
     """The text is not closed, or too costly to parse; the message says which."""
 
 
-@dataclass
-class Scan:
-    """What the scanner has seen so far.
+class Scanner:
+    """Goes over one text in linear time.
 
     Attributes:
-        namespaced: Names with `::`, in order.
-        tokens: How many the code has; a comment counts as one.
+        namespaced: Names with `::`, in order, as far as the scanner came.
     """
 
-    namespaced: list[str] = field(default_factory=list)
-    tokens: int = 0
-    open: list[tuple[str, int]] = field(default_factory=list)  # what, position
+    def __init__(self, code: str) -> None:
+        self.namespaced: list[str] = []
+        self._code = code
+        self._mended = list(code)
+        self._open: list[tuple[str, int]] = []  # what, position
 
+    def scan(self) -> str:
+        """The text in a form that python-hcl2 reads, every character in its place.
 
-def scan_terraform(code: str, scan: Scan) -> None:
-    """Go over the text once, in linear time, and fill `scan`.
+        Raises:
+            Refused: If a bracket, quote, comment or heredoc is not closed or closed by
+                the wrong sign, a string holds a line break, a line stops within an
+                expression, or a limit is exceeded.
+        """
+        if MINUS_RUN.search(self._code):
+            raise Refused(f"more than {MAX_MINUS_RUN} times '-digit' in a row")
+        position, tokens = 0, 0
+        operator, line_ended = None, False  # the last sign of code, and what follows
+        while position < len(self._code):
+            quoted = self._top == '"'
+            found = (QUOTED if quoted else CODE).match(self._code, position)
+            position, kind = found.end(), found.lastgroup
+            tokens += kind not in ("space", "text")
+            if tokens > MAX_HCL_TOKENS:
+                raise Refused(f"more than {MAX_HCL_TOKENS} tokens")
+            if kind in ("space", "line_comment", "comment"):
+                position = self._skip(found)
+                line_ended |= "\n" in found[0]
+                continue
+            if line_ended and self._top in ("", "{"):
+                self._refuse_operator(operator, found if kind == "operator" else None)
+            operator, line_ended = found if kind == "operator" else None, False
+            position = self._take(kind, found)
+        if self._open:
+            raise Refused(f"{self._opened()} is never closed: cut off?")
+        return "".join(self._mended)
 
-    Args:
-        code: Terraform text.
-        scan: Empty; filled as far as the scanner came.
+    @property
+    def _top(self) -> str:
+        return self._open[-1][0] if self._open else ""
 
-    Raises:
-        Refused: If a bracket, quote, comment or heredoc is not closed or closed by
-            the wrong sign, a string holds a line break, or a limit is exceeded.
-    """
-    if MINUS_RUN.search(code):
-        raise Refused(f"more than {MAX_MINUS_RUN} times '-digit' in a row")
-    position = 0
-    while position < len(code):
-        quoted = bool(scan.open) and scan.open[-1][0] == '"'
-        found = (QUOTED if quoted else CODE).match(code, position)
-        position = found.end()
-        kind = found.lastgroup
-        if kind in ("space", "text"):
-            continue
-        scan.tokens += 1
-        if scan.tokens > MAX_HCL_TOKENS:
-            raise Refused(f"more than {MAX_HCL_TOKENS} tokens")
-        if kind == "comment":
-            position = _end_of_comment(code, found)
-        elif kind == "heredoc":
-            position = _end_of_heredoc(code, found)
+    def _skip(self, found: re.Match[str]) -> int:
+        """Past blanks or a comment; python-hcl2 wants no line break beside a `${`."""
+        end = found.end()
+        if found.lastgroup == "comment":
+            end = self._code.find("*/", end) + 2
+            if end < 2:
+                raise Refused(f"the /* of {self._line(found.start())} is never closed")
+        if self._top in ("${", "%{"):
+            self._mended[found.start() : end] = " " * (end - found.start())
+        return end
+
+    def _take(self, kind: str | None, found: re.Match[str]) -> int:
+        """Note one token of code; the position after it."""
+        if kind == "heredoc":
+            return self._end_of_heredoc(found)
+        if kind == "address":
+            line = self._line(found.start())
+            raise Refused(f"{line}: {found[0]} is no number, and stands in no quotes")
+        if kind == "name" and found[0].startswith(CORE):
+            self._mended[found.start() : found.start() + len(CORE)] = " " * len(CORE)
         elif kind == "name" and "::" in found[0]:
-            scan.namespaced.append(found[0])
+            self.namespaced.append(found[0])
         elif kind in ("open", "close", "quote", "newline"):
-            _bracket(code, scan, found)
-    if scan.open:
-        what, where = scan.open[-1]
-        raise Refused(f"the {what} of {_line(code, where)} is never closed: cut off?")
+            self._bracket(kind, found[0], found.start())
+        return found.end()
 
+    def _bracket(self, kind: str, sign: str, start: int) -> None:
+        """Open or close a bracket or a quote."""
+        if kind == "newline":
+            raise Refused(f"{self._opened()} is not closed on its line")
+        if kind == "open" or (kind == "quote" and self._top != '"'):
+            self._open.append(("{for" if FOR.match(self._code, start) else sign, start))
+            if len(self._open) > MAX_HCL_DEPTH:
+                raise Refused(f"nesting deeper than {MAX_HCL_DEPTH}")
+        elif kind == "quote" or CLOSERS.get(self._top) == sign:
+            self._open.pop()
+        else:
+            opened = self._opened() if self._open else "nothing"
+            raise Refused(
+                f"found {sign} in {self._line(start)}, where {opened} is open"
+            )
 
-def _bracket(code: str, scan: Scan, found: re.Match[str]) -> None:
-    """Open or close a bracket or a quote."""
-    kind, sign = found.lastgroup, found[0]
-    top, where = scan.open[-1] if scan.open else ("", 0)
-    if kind == "newline":
-        raise Refused(f'the " of {_line(code, where)} is not closed on its line')
-    if kind == "open" or (kind == "quote" and top != '"'):
-        scan.open.append((sign, found.start()))
-        if len(scan.open) > MAX_HCL_DEPTH:
-            raise Refused(f"nesting deeper than {MAX_HCL_DEPTH}")
-    elif kind == "quote" or CLOSERS.get(top) == sign:
-        scan.open.pop()
-    else:
-        opened = f"the {top} of {_line(code, where)}" if top else "nothing"
-        here = _line(code, found.start())
-        raise Refused(f"found {sign} in {here}, where {opened} is open")
+    def _refuse_operator(self, *operators: re.Match[str] | None) -> None:
+        """Between braces an expression stops with its line."""
+        for operator in filter(None, operators):
+            where = f"{self._line(operator.start())}: the line stops at {operator[0]!r}"
+            raise Refused(f"{where}, within an expression that has no parentheses")
 
+    def _end_of_heredoc(self, found: re.Match[str]) -> int:
+        """The position before the line break of the closing marker's line."""
+        marker = rf"^[ \t]*{re.escape(found['heredoc'])}(?P<blanks>[ \t]*)\r?$"
+        end = re.compile(marker, re.M).search(self._code, found.end())
+        if end is None:
+            name, line = found[0].strip(), self._line(found.start())
+            raise Refused(f"the heredoc {name} of {line} never ends")
+        blanks, after = (
+            end.start("blanks"),
+            end.end() + 1,
+        )  # blanks move to the next line
+        tail = self._code[blanks:after]
+        self._mended[blanks:after] = tail.lstrip(" \t").ljust(len(tail))
+        return end.end()
 
-def _end_of_comment(code: str, found: re.Match[str]) -> int:
-    end = code.find("*/", found.end())
-    if end < 0:
-        raise Refused(f"the /* of {_line(code, found.start())} is never closed")
-    return end + 2
+    def _opened(self) -> str:
+        what, where = self._open[-1]
+        return f"the {what.removesuffix('for')} of {self._line(where)}"
 
-
-def _end_of_heredoc(code: str, found: re.Match[str]) -> int:
-    """The position before the line break of the closing marker's line."""
-    start = found.end()
-    while start < len(code):
-        end = code.find("\n", start)
-        end = len(code) if end < 0 else end
-        if code[start:end].strip() == found["heredoc"]:
-            return end
-        start = end + 1
-    marker = found[0].strip()
-    raise Refused(f"the heredoc {marker} of {_line(code, found.start())} never ends")
-
-
-def _line(code: str, position: int) -> str:
-    return f"line {code.count(chr(10), 0, position) + 1}"
+    def _line(self, position: int) -> str:
+        return f"line {self._code.count(chr(10), 0, position) + 1}"

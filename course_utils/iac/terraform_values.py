@@ -27,11 +27,8 @@ def name_of(node: Tree) -> str:
 
 def labels_of(block: Tree, code: str) -> list[str]:
     """A block's type and its labels, without quotes."""
-    labels = []
-    for head in _elements(block)[:-1]:  # the last is the body
-        literal = value_of(head, code) if head.data == "string" else name_of(head)
-        labels.append(literal if isinstance(literal, str) else literal.text)
-    return labels
+    heads = elements(block)[:-1]  # the last is the body
+    return [_key(h, code) if h.data == "string" else name_of(h) for h in heads]
 
 
 def value_of(node: Tree, code: str) -> Any:
@@ -42,15 +39,21 @@ def value_of(node: Tree, code: str) -> Any:
         code: The text that was parsed, to quote expressions from.
     """
     if node.data == "expr_term":
-        return value_of(_elements(node)[0], code)
+        return value_of(elements(node)[0], code)
+    if node.data == "literal_value":
+        return WORDS[name_of(node)]
     reader = READERS.get(node.data)
     literal = reader(node, code) if reader else None
-    if literal is None and node.data != "literal_value":
-        meta = node.meta
-        return Expression(
-            "" if meta.empty else code[meta.start_pos : meta.end_pos].strip()
-        )
-    return literal
+    if literal is not None:
+        return literal
+    meta = node.meta
+    return Expression("" if meta.empty else code[meta.start_pos : meta.end_pos].strip())
+
+
+def elements(node: Tree) -> list[Tree]:
+    """Subtrees of a node, without its line breaks and comments."""
+    trees = [child for child in node.children if isinstance(child, Tree)]
+    return [tree for tree in trees if tree.data != "new_line_or_comment"]
 
 
 def _string(node: Tree, code: str) -> str | None:
@@ -58,13 +61,11 @@ def _string(node: Tree, code: str) -> str | None:
     parts = [part.children[0] for part in node.children[1:-1]]
     if not all(isinstance(part, Token) for part in parts):
         return None
-    return "".join(map(_part, parts))
-
-
-def _part(token: Token) -> str:
-    if token.type != "STRING_CHARS":
-        return str(token)[1:]  # $${…} and %%{…} are literal ${…} and %{…}
-    return ESCAPE.sub(_unescape, token)
+    # $${…} and %%{…} are literal ${…} and %{…}
+    return "".join(
+        ESCAPE.sub(_unescape, part) if part.type == "STRING_CHARS" else part[1:]
+        for part in parts
+    )
 
 
 def _unescape(found: re.Match[str]) -> str:
@@ -84,8 +85,7 @@ def bad_escape(token: str) -> str | None:
 
 
 def _number(node: Tree, code: str) -> int | float | None:
-    """A number; None if it is longer than any setting."""
-    text = str(node.children[0])
+    text = name_of(node)
     if len(text) > MOST_DIGITS:
         return None
     return int(text) if node.data == "int_lit" else float(text)
@@ -99,16 +99,13 @@ def _negative(node: Tree, code: str) -> int | float | None:
 
 
 def _list(node: Tree, code: str) -> list[Any]:
-    return [value_of(child, code) for child in _elements(node)]
+    return [value_of(child, code) for child in elements(node)]
 
 
 def _object(node: Tree, code: str) -> dict[str, Any]:
     """A map; later keys win, as in Terraform."""
-    made = {}
-    for element in _elements(node):
-        key, value = element.children[0], element.children[-1]
-        made[_key(key.children[0], code)] = value_of(value, code)
-    return made
+    pairs = ((each.children[0], each.children[-1]) for each in elements(node))
+    return {_key(k.children[0], code): value_of(v, code) for k, v in pairs}
 
 
 def _key(node: Tree, code: str) -> str:
@@ -118,14 +115,9 @@ def _key(node: Tree, code: str) -> str:
     return key.text if isinstance(key, Expression) else str(key)
 
 
-def _elements(node: Tree) -> list[Tree]:
-    trees = [child for child in node.children if isinstance(child, Tree)]
-    return [tree for tree in trees if tree.data != "new_line_or_comment"]
-
-
 def _heredoc(node: Tree, code: str) -> str:
     """The lines between the markers."""
-    lines = str(node.children[0]).replace("\r\n", "\n").rstrip("\n").split("\n")
+    lines = name_of(node).replace("\r\n", "\n").rstrip("\n").split("\n")
     text = "".join(f"{line}\n" for line in lines[1:-1])
     return dedent(text) if node.data == "heredoc_template_trim" else text
 
@@ -135,7 +127,6 @@ READERS = {
     "int_lit": _number,
     "float_lit": _number,
     "unary_op": _negative,
-    "literal_value": lambda node, code: WORDS[name_of(node)],
     "tuple": _list,
     "object": _object,
     "heredoc_template": _heredoc,

@@ -39,7 +39,7 @@ from course_utils.recipes import MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("01", profile.name)
+ledger = Ledger("01", profile)
 plan.model.name
 
 # %% [markdown]
@@ -860,7 +860,7 @@ bits
 
 # %%
 from course_utils.architectures import Architecture
-from course_utils.memory import tensor_bytes
+from course_utils.memory_measured import tensor_bytes
 
 shapes = Architecture.from_config(full.config)
 
@@ -1169,7 +1169,8 @@ ledger.record("C002", rtx_4090_cards=smallest_bytes / rtx_4090_bytes)
 # rule for 4-bit weights?
 
 # %%
-from course_utils.memory import plan_memory, weight_bytes
+from course_utils.memory import plan_memory
+from course_utils.memory_formulas import weight_bytes
 
 full_plan = plan_memory(llama, "full")
 assert full_plan.static_bytes == llama.parameters * bytes_each["mixed precision"]

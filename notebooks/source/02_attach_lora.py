@@ -40,7 +40,7 @@ from course_utils.recipes import ALPACA_MISTRAL, INFRAMIND, MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("02", profile.name)
+ledger = Ledger("02", profile)
 f"rank {plan.rank}, alpha {plan.alpha}, {len(plan.target_modules)} modules"
 
 # %% [markdown]
@@ -850,7 +850,7 @@ ledger.record(
 # Predict: the same.
 
 # %%
-from course_utils.memory import saved_activation_bytes
+from course_utils.memory_measured import saved_activation_bytes
 
 
 def switched_step(checkpointing):
@@ -1045,7 +1045,7 @@ packed = AutoModelForCausalLM.from_pretrained(
 {str(p.dtype): p.dtype.itemsize for p in packed.parameters()}
 
 # %%
-from course_utils.memory import tensor_bytes
+from course_utils.memory_measured import tensor_bytes
 
 before = tensor_bytes(packed)
 prepare_model_for_kbit_training(packed)

@@ -44,7 +44,7 @@ from course_utils.projects import chosen_project
 project = chosen_project()
 recipe = project.recipe
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("03", profile.name, recipe.name)
+ledger = Ledger("03", profile, recipe.name)
 print(f"{recipe.name}: {recipe.title} ({recipe.origin})")
 
 # %% [markdown]
@@ -55,7 +55,8 @@ import pandas as pd
 
 columns = ["setting", "author", "here", "unit or reason"]
 table = pd.DataFrame(recipe.comparison(profile.name), columns=columns)
-table.style.hide(axis="index").set_properties(**{"text-align": "left"})
+styled = table.style.format(escape="html").hide(axis="index")
+styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # Left the author's value for a T4, right what runs on this machine. Rank, alpha,
@@ -520,7 +521,10 @@ def checksums(model) -> dict[str, float]:
 # NBVAL_CHECK_OUTPUT
 follows_form = project.follows_form
 print("the form:", project.form)
-assert all(follows_form(row.answer) for row in training + validation)
+written = [follows_form(row.answer) for row in training + validation]
+print(f"{sum(written) / len(written):.1%} of the written answers have it")
+# rows of the hub ("owner/name") were not written to this form; the course's were
+assert all(written) or "/" in plan.dataset.name
 {name: follows_form(text) for name, text in project.spoilt(row.answer).items()}
 
 # %% [markdown]
@@ -574,7 +578,7 @@ class ZeroGradients(TrainerCallback):
 # And now the run: validation loss and a checkpoint four times on the way.
 
 # %%
-from course_utils.records import run_folder
+from course_utils.places import run_folder
 from course_utils.training import build_trainer, run_training
 
 folder = run_folder(recipe.name, profile)
@@ -585,7 +589,7 @@ trainer = build_trainer(
 # %%
 zeros = ZeroGradients()
 trainer.add_callback(zeros)
-run = run_training(trainer, recipe.name, profile)
+run = run_training(trainer, recipe.name, profile, rows=(training, held_out))
 
 # %%
 print(
@@ -745,13 +749,18 @@ sum(1 for _ in (folder / "answers.jsonl").open(encoding="utf-8"))
 # ## 8. Save it, load it, prove it
 #
 # The commonest complaint about saved adapters is that they come back as the base model.
-# So: save, load again, and compare logits, not impressions.
+# So: save, load again, and compare logits, not impressions. A run that is killed while
+# it saves must not leave half an adapter: the new folder takes the old one's place at
+# once, with the record of the run in it.
 
 # %%
+from course_utils.places import whole_folder
+
 adapter_folder = folder / "adapter"
-model.save_pretrained(adapter_folder)
-tokenizer.save_pretrained(adapter_folder)
-run.save(folder)
+with whole_folder(adapter_folder) as new:
+    model.save_pretrained(new)
+    tokenizer.save_pretrained(new)
+    run.save(new)
 sizes = {path.name: path.stat().st_size for path in adapter_folder.iterdir()}
 print(f"{sizes['adapter_model.safetensors'] / 1e6:.1f} MB of adapter")
 
@@ -802,7 +811,6 @@ distance
 
 # %%
 import dataclasses
-import shutil
 
 from course_utils.memory_measured import tensor_bytes
 from course_utils.training import StopAfter
@@ -813,7 +821,7 @@ del reloaded
 DRILL_UPDATES = 6  # enough to stop in the middle and see both halves
 drill = dataclasses.replace(plan, max_steps=DRILL_UPDATES)
 watched = valid_rows.select(range(plan.batch_size))
-shutil.rmtree(folder / "drill", ignore_errors=True)
+scratch = tempfile.TemporaryDirectory()  # gone when this kernel ends
 
 
 # %%
@@ -822,7 +830,7 @@ def drill_run(name, load_in_4bit=plan.load_in_4bit, stop_after=None, resume=Fals
     models.free_memory()
     fresh, _ = models.load_base(drill, profile, load_in_4bit=load_in_4bit)
     adapted = models.attach_lora(fresh, drill)
-    rows, where = (train_rows, watched), folder / "drill" / name
+    rows, where = (train_rows, watched), Path(scratch.name) / name
     trainer = build_trainer(adapted, tokenizer, *rows, drill, profile, where)
     if stop_after:
         trainer.add_callback(StopAfter(stop_after))

@@ -45,7 +45,7 @@ project = chosen_project()
 recipe = project.recipe
 finetuned = get_adapter(recipe, profile)
 plan, folder = finetuned.plan, finetuned.folder
-ledger = Ledger("04", profile.name, recipe.name)
+ledger = Ledger("04", profile, recipe.name)
 
 # %% [markdown]
 # ## 1. The log
@@ -460,7 +460,7 @@ models.free_memory()
 #
 # One run is one draw: another seed orders the rows differently and starts A elsewhere.
 # The course ships the curves of several seeds of the movie recommender. (For another
-# recipe `tools/measure_reference.py` makes them; until then its band is empty.) Your own
+# recipe `tools/course.py reference` makes them; until then its band is empty.) Your own
 # seed is left out, since a curve always agrees with itself. With n seeds, mean m and standard
 # deviation s, one more seed lies in 95 % of cases within
 #
@@ -565,11 +565,14 @@ print(diagnose(healthy))
 # %%
 import dataclasses
 import shutil
+import tempfile
+from pathlib import Path
 
 from course_utils.tokens import to_dataset
 from course_utils.training import build_trainer, run_training
 
-shutil.rmtree(folder / "shapes", ignore_errors=True)
+temporary = tempfile.TemporaryDirectory()  # gone when this kernel ends
+scratch = Path(temporary.name)
 readings_at_end, curves_of = dict(readings), {"healthy": healthy}
 
 
@@ -580,7 +583,7 @@ def train(name, changed, rows, *callbacks, resume=False, **choices):
     fresh, tokens = models.load_base(changed, profile)
     adapted = models.attach_lora(fresh, changed)
     sets = [to_dataset(some, tokens, plan.max_length) for some in (rows, watched)]
-    where = folder / "shapes" / name
+    where = scratch / name
     trainer = build_trainer(
         adapted, tokens, *sets, changed, profile, where, **choices
     )
@@ -626,7 +629,7 @@ print(
 # same run can go on, this time without the callback. What would the rest have brought?
 
 # %%
-shutil.copytree(folder / "shapes" / "stopped", folder / "shapes" / "overfit")
+shutil.copytree(scratch / "stopped", scratch / "overfit")
 overfit = train("overfit", few, training[:ROWS], resume=True, evaluations=EPOCHS)
 print(diagnose(overfit))
 
@@ -1001,7 +1004,7 @@ results += [
 
 # %%
 save_results(folder, "04", results)
-pd.DataFrame(results).style.hide(axis="index")
+pd.DataFrame(results).style.format(escape="html").hide(axis="index")
 
 # %% [markdown]
 # **Trackers.** Nothing leaves the machine unless you say so. With

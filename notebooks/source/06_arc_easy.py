@@ -42,7 +42,7 @@ from course_utils.recipes import chosen_recipe
 
 recipe = chosen_recipe()
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("06", profile.name, recipe.name)
+ledger = Ledger("06", profile, recipe.name)
 METRIC = "acc"
 AGAIN = 60  # questions that are asked a second time, in other forms
 
@@ -525,7 +525,8 @@ def told(base_answer, tuned_answer):
 columns = ["", "question", "right", "base chose", "tuned chose"]
 flipped = [told(*pair) for pair in pairs if len({a.right[METRIC] for a in pair}) == 2]
 shown = pd.DataFrame(flipped, columns=columns).sort_values(["", "question"])
-shown.style.hide(axis="index").set_properties(**{"text-align": "left"})
+styled = shown.style.format(escape="html").hide(axis="index")
+styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # Read them before you believe a story about what was learnt or lost. How sure was the
@@ -1051,7 +1052,8 @@ measured = {
 measured[f"{METRIC}, change"] = row(result)["note"]
 columns = ["measure", "author", "here", "a repetition takes"]
 table = pd.DataFrame(recipe.held_against("06", measured), columns=columns)
-table.style.hide(axis="index").set_properties(**{"text-align": "left"})
+styled = table.style.format(escape="html").hide(axis="index")
+styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## When it goes wrong

@@ -38,7 +38,7 @@ from course_utils.projects import chosen_project
 project = chosen_project()
 recipe = project.recipe
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("07", profile.name, recipe.name)
+ledger = Ledger("07", profile, recipe.name)
 
 # %% [markdown]
 # Two things must be there: the adapter of notebook 03 (trained now when it is not), and
