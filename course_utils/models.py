@@ -32,8 +32,6 @@ from unsloth import FastLanguageModel
 # isort: on
 
 import gc
-from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 from huggingface_hub.errors import HFValidationError
@@ -54,11 +52,6 @@ from course_utils.recipes import EMBEDDED_MODEL, NANO_MODEL
 from course_utils.templates import use_template
 from course_utils.tokens import text_ids
 
-MADE_HERE: Mapping[str, Callable[[], Path]] = {
-    EMBEDDED_MODEL: embedded_model_path,
-    NANO_MODEL: cached_nano_path,
-    NANO_BOS_MODEL: partial(cached_nano_path, bos=True),
-}
 CAUSAL_MODELS = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 FOLDER = "COURSE_MODEL takes a hub id, or the folder of a model with its tokenizer."
 WEIGHTS = "adapter_model.safetensors"
@@ -72,18 +65,20 @@ class UnusableModel(CourseError, ValueError):
 
 
 def model_location(plan: Plan) -> str:
-    """A folder or hub id that `from_pretrained` understands.
+    """A hub id, or the absolute path of a folder, since an adapter records its base.
 
-    The models that need no hub are made in the cache first. A folder is looked for
-    here and in the project, and its path made absolute, since an adapter records where
-    its base was.
+    The models that need no hub are made in the cache first. A relative folder is looked
+    for here and in the project.
 
     Raises:
         UnusableModel: If the name is neither a hub id nor a folder with a model.
+        BrokenFile: If the folder has no whole config.json.
     """
     name = plan.model.name
-    if name in MADE_HERE:
-        return str(MADE_HERE[name]())
+    if name == EMBEDDED_MODEL:
+        return str(embedded_model_path())
+    if name in (NANO_MODEL, NANO_BOS_MODEL):
+        return str(cached_nano_path(bos=name == NANO_BOS_MODEL))
     for start in (Path.cwd(), PROJECT_ROOT):
         folder = start / Path(name).expanduser()
         if folder.exists() or (folder.parent != start and folder.parent.is_dir()):
@@ -115,15 +110,9 @@ def _refuse_folder(folder: Path) -> None:
 def load_base(
     plan: Plan, profile: Profile, *, load_in_4bit: bool | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the model that a plan names, without an adapter, with the plan's template.
+    """The model of a plan without an adapter, in inference mode, and its tokenizer.
 
-    Args:
-        plan: Which model, longest sequence, 4-bit or not.
-        profile: The machine; decides the dtype of activations.
-        load_in_4bit: Overrides the plan.
-
-    Returns:
-        Model in inference mode, and its tokenizer, padding on the left.
+    The tokenizer has the plan's template. `load_in_4bit` overrides the plan.
     """
     return _load(model_location(plan), plan, profile, load_in_4bit)
 
@@ -144,14 +133,10 @@ def _load(
 
 
 def attach_lora(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
-    """Freeze the model and put an adapter beside each layer that the plan names.
-
-    Args:
-        model: As `load_base` returned it; it is changed in place.
-        plan: Rank, alpha, dropout, modules, checkpointing, seed.
+    """Freeze a base in place and put an adapter beside each layer that the plan names.
 
     Returns:
-        A PEFT model. Only A and B of the adapters require gradients.
+        A PEFT model in training mode. Only A and B of the adapters require gradients.
     """
     model = FastLanguageModel.get_peft_model(
         model,
@@ -172,16 +157,13 @@ def attach_lora(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
 def load_adapter(
     folder: Path, plan: Plan, profile: Profile, *, load_in_4bit: bool | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a saved adapter together with the base that it names.
+    """A saved adapter on the base that it names, and the tokenizer saved with it.
 
     Args:
-        folder: Holds the adapter and its tokenizer.
+        folder: Of the adapter.
         plan: By which it was trained.
         profile: The machine.
         load_in_4bit: Overrides the plan.
-
-    Returns:
-        PEFT model in inference mode, and the adapter's tokenizer.
 
     Raises:
         BrokenFile: If a file is missing or damaged. (The libraries would look a name

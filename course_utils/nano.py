@@ -26,9 +26,8 @@ def nano_tokenizer(bos: bool = False) -> Tokenizer:
     """SmolLM2's tokenizer: 49,152 tokens, ChatML template.
 
     Args:
-        bos: As Llama 3.1 has it, a mark at the beginning of every text: the tokenizer
-            adds it, and the template writes it. Half of the real models do so, and
-            SmolLM2, whose `bos_token` opens a turn of a chat, does not.
+        bos: Whether the tokenizer adds a mark at the beginning of every text and the
+            template writes it, as with Llama 3.1 and half of all real models.
     """
     tokenizer = AutoTokenizer.from_pretrained(embedded_tokenizer_path())
     if bos:

@@ -20,10 +20,8 @@ from course_utils.places import PROJECT_ROOT, cache_folder, runs_folder  # noqa:
 
 PROFILE_NAMES = ("nano", "cpu", "t4")
 BF16_CAPABILITY = (8, 0)  # Ampere is the first with bf16 units
-CONTAINER_LIMITS = tuple(  # of cgroup v2 and v1, as the container itself sees them
-    Path("/sys/fs/cgroup", name)
-    for name in ("memory.max", "memory/memory.limit_in_bytes")
-)
+# Of cgroup v2 and v1, as the container itself sees them.
+CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
 
 
 class UnsupportedMachine(CourseError, RuntimeError):
@@ -42,18 +40,11 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Profile:
-    """One kind of machine.
+    """One kind of machine."""
 
-    Attributes:
-        name: `nano` (tests), `cpu` or `t4` (any CUDA GPU).
-        device: torch's device type, `cpu` or `cuda`.
-        model_override: Hub id or folder from COURSE_MODEL, else None.
-        gpu: The card, None without one.
-    """
-
-    name: str
-    device: str
-    model_override: str | None = None
+    name: str  # `nano` (tests), `cpu` or `t4` (any CUDA GPU)
+    device: str  # torch's type: `cpu` or `cuda`
+    model_override: str | None = None  # hub id or folder from COURSE_MODEL
     gpu: Gpu | None = None
 
     @property
@@ -112,7 +103,8 @@ class Profile:
 
 def _container_limit() -> float:
     """Bytes of memory that this container is allowed, infinite without a limit."""
-    said = [path.read_text().strip() for path in CONTAINER_LIMITS if path.is_file()]
+    paths = [Path("/sys/fs/cgroup", name) for name in CONTAINER_LIMITS]
+    said = [path.read_text().strip() for path in paths if path.is_file()]
     return min((int(text) for text in said if text.isdigit()), default=math.inf)
 
 

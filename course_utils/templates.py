@@ -13,16 +13,10 @@ from transformers import PreTrainedTokenizerBase
 
 CHAT, ALPACA = "chat", "alpaca"
 INPUT_HEADING = "\n\n### Input:\n"
-# Wording and blank lines of Stanford Alpaca's train.py, PROMPT_DICT.
-WITHOUT_INPUT = (
-    "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request.\n\n"
-)
-WITH_INPUT = (
-    "Below is an instruction that describes a task, paired with an input that "
-    "provides further context. "
-    "Write a response that appropriately completes the request.\n\n"
-)
+TASK = "Below is an instruction that describes a task"
+REQUEST = "Write a response that appropriately completes the request.\n\n"
+WITHOUT_INPUT = f"{TASK}. {REQUEST}"
+WITH_INPUT = f"{TASK}, paired with an input that provides further context. {REQUEST}"
 # Jinja over messages: a blank line follows an answer and a system message, and each
 # answer ends in the tokenizer's end token. The marks carry no loss.
 ALPACA_TEMPLATE = """\
@@ -44,11 +38,7 @@ def join_input(instruction: str, given: str) -> str:
 
 
 def alpaca_prompt(instruction: str, given: str = "") -> str:
-    """The prompt of Stanford Alpaca, word for word.
-
-    Args:
-        instruction: What is to be done.
-        given: What it is to be done with; empty for the form without an input.
+    """The prompt of Stanford Alpaca, word for word; without `given` its shorter form.
 
     Source: tatsu-lab/stanford_alpaca, train.py, `PROMPT_DICT`.
     """

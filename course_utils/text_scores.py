@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,11 +32,9 @@ GENERAL_TEXT = DATA_FOLDER / "text" / "general.txt"
 
 @dataclass(frozen=True)
 class Passage:
-    """A text to be scored.
+    """A text to be scored, after a context that is not.
 
     Attributes:
-        text: Each of its tokens is scored.
-        context: Stands before it and is not scored.
         follows: It goes on where the passage before it ended, and is scored after it.
         answers: Its context is a rendered prompt: both are tokenised as in training.
     """
@@ -76,27 +75,18 @@ def answer_passages(
     conversations: Iterable[Conversation], tokenizer: PreTrainedTokenizerBase
 ) -> list[Passage]:
     """The answer of each conversation, after its request in the chat template."""
+    asked = partial(rendered, tokenizer, add_generation_prompt=True)
     return [
-        Passage(
-            row.answer,
-            rendered(tokenizer, row.messages[:-1], add_generation_prompt=True),
-            answers=True,
-        )
+        Passage(row.answer, asked(row.messages[:-1]), answers=True)
         for row in conversations
     ]
 
 
 @dataclass(frozen=True)
 class Score:
-    """How a model finds some passages; three numbers for each.
+    """How a model finds some passages; three numbers for each."""
 
-    Attributes:
-        nats: Summed negative log-likelihood of the text's tokens.
-        tokens: How many those are.
-        utf8_bytes: Length of the text.
-    """
-
-    nats: tuple[float, ...]
+    nats: tuple[float, ...]  # summed negative log-likelihood of the text's tokens
     tokens: tuple[int, ...]
     utf8_bytes: tuple[int, ...]
 
@@ -140,8 +130,8 @@ def score(
         model: With or without adapter; its mode is restored afterwards.
         tokenizer: Of the model.
         passages: At least one.
-        max_length: Longest sequence in tokens; a passage that follows another one and
-            would not fit behind it starts a new sequence.
+        max_length: Of a sequence, in tokens; a passage that would not fit behind the
+            one that it follows starts a new one.
         batch_size: Sequences scored together.
 
     Raises:
