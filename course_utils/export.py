@@ -149,6 +149,7 @@ def export_gguf(
     Raises:
         ExportProblem: If it is refused or fails; the target is as it was before.
     """
+    target = target.resolve()
     _refuse_unknown_levels(levels)
     if not replace:
         _refuse_existing(target)
@@ -157,7 +158,9 @@ def export_gguf(
     with locked(target):
         _end_killed_export(target)
         with whole_folder(target) as folder:
-            _refuse_full_disk(needed, free_bytes or _free(folder))
+            _refuse_full_disk(
+                needed, _free(folder) if free_bytes is None else free_bytes
+            )
             work = make_folder(folder / "work")
             try:
                 with contextlib.chdir(work):
