@@ -6,19 +6,21 @@ the minutes are spent, and a folder that appears only when every file in it is w
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import psutil
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from course_utils import llama_cpp
+from course_utils import CourseError, llama_cpp
 from course_utils.architectures import Architecture
 from course_utils.gguf_file import LEVELS, bytes_and_bits, predicted_tensors, read_gguf
+from course_utils.merging import SHARE_OF_MEMORY
+from course_utils.places import locked, make_folder, whole_folder
 from course_utils.plans import Plan
 from course_utils.profile import Profile
 
@@ -30,29 +32,19 @@ STAGING_BYTES = 4
 FIRST_GGUF_BYTES = 2
 CONVERTED = ("f32", "f16", "bf16", "q8_0")
 TOKENIZER_BYTES = 20_000_000  # of a file; 2 MB for 49,000 tokens, 8 MB for 128,000
-SHARE_OF_MEMORY = 0.8  # that a model may take when llama.cpp runs it
 
 
-class ExportProblem(RuntimeError):
-    """The export was refused or failed; nothing was written."""
+class ExportProblem(CourseError, RuntimeError):
+    """The export was refused or failed; what was there before is as it was."""
 
 
-def check_levels(levels: Sequence[str]) -> None:
-    """Refuse a level that the course does not know, before anything is merged."""
-    unknown = [level for level in levels if level not in LEVELS]
-    if unknown or not levels:
-        raise ExportProblem(
-            f"Quantization {', '.join(map(repr, unknown)) or 'missing'}; expected some "
-            f"of {', '.join(LEVELS)}. Names are llama.cpp's, in lower case."
-        )
+def _file_bytes(architecture: Architecture, level: str) -> int:
+    return bytes_and_bits(predicted_tensors(architecture, level))[0]
 
 
 def needed_bytes(architecture: Architecture, levels: Sequence[str]) -> int:
     """Disk that an export takes at its fullest moment, staging included."""
-    files = sum(
-        bytes_and_bits(predicted_tensors(architecture, level))[0] + TOKENIZER_BYTES
-        for level in levels
-    )
+    files = sum(_file_bytes(architecture, level) + TOKENIZER_BYTES for level in levels)
     in_one_pass = len(levels) == 1 and levels[0] in CONVERTED
     staging = STAGING_BYTES + (0 if in_one_pass else FIRST_GGUF_BYTES)
     return files + staging * architecture.parameters
@@ -66,7 +58,8 @@ def levels_that_fit(
     Args:
         architecture: Of the model.
         free_bytes: On the disk.
-        memory_bytes: For llama.cpp, which must hold a file to compare it.
+        memory_bytes: Free now. llama.cpp must hold a file to compare it, and gets
+            SHARE_OF_MEMORY.
 
     Returns:
         Level to reason; an empty reason means that it fits.
@@ -74,10 +67,7 @@ def levels_that_fit(
     Raises:
         ExportProblem: If not even one level fits.
     """
-    sizes = {
-        level: bytes_and_bits(predicted_tensors(architecture, level))[0]
-        for level in WANTED_LEVELS
-    }
+    sizes = {level: _file_bytes(architecture, level) for level in WANTED_LEVELS}
     held = [k for k, size in sizes.items() if size <= SHARE_OF_MEMORY * memory_bytes]
     sets = [
         levels
@@ -88,22 +78,22 @@ def levels_that_fit(
     if not sets:
         raise ExportProblem(
             f"No level fits: {free_bytes / 1e9:.0f} GB of disk and "
-            f"{memory_bytes / 1e9:.0f} GB of memory, where q8_0 needs "
+            f"{memory_bytes / 1e9:.0f} GB of memory free, where q8_0 needs "
             f"{needed_bytes(architecture, ['q8_0']) / 1e9:.0f} and "
             f"{sizes['q8_0'] / SHARE_OF_MEMORY / 1e9:.0f} GB. Point COURSE_RUNS to "
             "another disk, or set COURSE_MODEL to a smaller model."
         )
-    together = "{:.0f} GB of disk needed with the others, {:.0f} free"
-    return {
-        level: ""
-        if level in sets[0]
-        else together.format(
-            needed_bytes(architecture, [*sets[0], level]) / 1e9, free_bytes / 1e9
-        )
-        if level in held
-        else f"{sizes[level] / 1e9:.1f} GB would not fit into memory"
-        for level in WANTED_LEVELS
-    }
+
+    def reason(level: str) -> str:
+        if level in sets[0]:
+            return ""
+        if level not in held:
+            return f"{sizes[level] / 1e9:.1f} GB would not fit into memory"
+        together = needed_bytes(architecture, [*sets[0], level]) / 1e9
+        free = free_bytes / 1e9
+        return f"{together:.0f} GB of disk needed with the others, {free:.0f} free"
+
+    return {level: reason(level) for level in WANTED_LEVELS}
 
 
 def load_for_export(
@@ -113,6 +103,11 @@ def load_for_export(
 
     On a CPU it merges into a plain base only. On a GPU it takes the model as it was
     trained, in 4 bits where the plan says so, and fetches the 16-bit base itself.
+
+    Args:
+        plan: Names the base.
+        profile: The machine.
+        adapter: Folder of the adapter.
     """
     from course_utils import models
 
@@ -127,20 +122,24 @@ def export_gguf(
     levels: Sequence[str],
     *,
     architecture: Architecture,
+    replace: bool = False,
     free_bytes: float | None = None,
     toolchain: Path | None = None,
 ) -> dict[str, Path]:
     """Merge, convert and quantize by Unsloth into a folder that is new and whole.
 
-    All work happens in a folder beside the target, which is renamed at the end: a
-    reader sees either nothing or every file. A failure leaves nothing behind.
+    All work happens in a folder beside the target, which is renamed at the end, digests
+    included: a reader sees the old files or the new ones. A failure leaves nothing
+    behind, and what a killed export left is removed first. The process's working
+    directory is another one meanwhile, since on a GPU Unsloth writes into that.
 
     Args:
         model: With its adapter; on a CPU its base must not be in 4 bits.
         tokenizer: Goes into the files, chat template included.
-        target: Folder to make; it must not exist.
+        target: Folder to make.
         levels: Keys of LEVELS.
         architecture: Of the model, to reckon with.
+        replace: Whether the target may exist; it is kept until the new one is whole.
         free_bytes: Of the disk; measured when None.
         toolchain: llama.cpp's folder; where it is prepared when None.
 
@@ -148,28 +147,47 @@ def export_gguf(
         Level to file, `<target>/<level>.gguf`.
 
     Raises:
-        ExportProblem: Before anything is written, or after all of it is removed.
+        ExportProblem: If it is refused or fails; the target is as it was before.
     """
-    check_levels(levels)
-    _refuse_existing(target)
+    target = target.resolve()
+    _refuse_unknown_levels(levels)
+    if not replace:
+        _refuse_existing(target)
     _refuse_missing_converter(toolchain or llama_cpp.home())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(target.parent).free if free_bytes is None else free_bytes
-    _refuse_full_disk(needed_bytes(architecture, levels), free)
-    with tempfile.TemporaryDirectory(prefix=".gguf-", dir=target.parent) as folder:
-        work = Path(folder)
-        try:
-            made = model.save_pretrained_gguf(
-                str(work / "model"), tokenizer, quantization_method=list(levels)
+    needed = needed_bytes(architecture, levels)
+    with locked(target):
+        _end_killed_export(target)
+        with whole_folder(target) as folder:
+            _refuse_full_disk(
+                needed, _free(folder) if free_bytes is None else free_bytes
             )
-            files = _by_level(made, levels)
-            _collect(files, work / "whole")
-        except Exception as error:  # Unsloth raises many kinds, all mean the same
-            raise ExportProblem(
-                f"The export stopped and left nothing behind: {error}"
-            ) from error
-        os.replace(work / "whole", target)
+            work = make_folder(folder / "work")
+            try:
+                with contextlib.chdir(work):
+                    made = model.save_pretrained_gguf(
+                        str(work / "model"), tokenizer, quantization_method=list(levels)
+                    )
+                    _collect(_by_level(made, levels), folder)
+            except Exception as error:  # Unsloth raises many kinds, all mean the same
+                raise ExportProblem(
+                    "The export stopped and left nothing behind: "
+                    f"{_reason(error, _free(folder))}"
+                ) from error
+            shutil.rmtree(work)
     return {level: target / f"{level}.gguf" for level in levels}
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def _refuse_unknown_levels(levels: Sequence[str]) -> None:
+    unknown = [level for level in levels if level not in LEVELS]
+    if unknown or not levels:
+        raise ExportProblem(
+            f"Quantization {', '.join(map(repr, unknown)) or 'missing'}; expected some "
+            f"of {', '.join(LEVELS)}. Names are llama.cpp's, in lower case."
+        )
 
 
 def _refuse_existing(target: Path) -> None:
@@ -200,9 +218,31 @@ def _refuse_full_disk(needed: float, free: float) -> None:
         )
 
 
+def _end_killed_export(target: Path) -> None:
+    """End converters whose notebook was killed: they go on writing by themselves."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cwd().startswith(f"{target.parent}/.{target.name}.partial-"):
+                process.kill()
+
+
+def _reason(error: Exception, free: int) -> str:
+    """What a converter's pages of output come down to."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line]
+    told = (errors or lines or [type(error).__name__])[-1]
+    # numpy says only how many numbers it could write
+    full = "No space left" in str(error) or "requested and" in told
+    return (
+        f"no space left on the disk ({free / 1e6:.0f} MB free). {told}"
+        if full
+        else told
+    )
+
+
 def _by_level(made: Any, levels: Sequence[str]) -> dict[str, Path]:
     """Files that Unsloth made, by level: a list on a CPU, a dict on a GPU."""
-    listed = made["gguf_files"] if isinstance(made, Mapping) else made
+    listed: Iterable[str] = made["gguf_files"] if isinstance(made, Mapping) else made
     paths = [Path(path) for path in listed]
     found = {
         level: path
@@ -219,7 +259,6 @@ def _by_level(made: Any, levels: Sequence[str]) -> dict[str, Path]:
 
 def _collect(files: Mapping[str, Path], folder: Path) -> None:
     """Move the files together, each read once: it must be whole and of its level."""
-    folder.mkdir()
     for level, path in files.items():
         found = read_gguf(path).file_type
         if found != LEVELS[level].file_type:

@@ -11,32 +11,26 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import gguf
 
-from course_utils.architectures import Architecture
+from course_utils import CourseError
+from course_utils.architectures import ALL_LINEAR, Architecture
 
 K_BLOCK = 256  # weights that a K-quant packs together; a row is a whole number of them
-SMALL_BLOCK = 32  # of the older types
+_SMALL_BLOCK = 32  # of the older types
 # What llama-quantize takes where a row is no multiple of K_BLOCK.
-FALLBACKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+_FALLBACKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 
 
-@dataclass(frozen=True)
-class Level:
-    """A quantization level of llama.cpp, as a rule.
+class Level(NamedTuple):
+    """A quantization level of llama.cpp, as a rule."""
 
-    Attributes:
-        file_type: What the file calls itself (`general.file_type`).
-        usual: Of most matrices.
-        better: Of v_proj and down_proj in about half of the blocks.
-        output: Of the output head, or of the embedding when that is the head.
-    """
-
-    file_type: str
-    usual: str
-    better: str
-    output: str
+    file_type: str  # what the file calls itself
+    usual: str  # of most matrices
+    better: str  # of v_proj and down_proj in about half of the blocks
+    output: str  # of the output head, or of the embedding when that is the head
 
 
 LEVELS = {
@@ -49,24 +43,19 @@ LEVELS = {
     "q4_k_m": Level("MOSTLY_Q4_K_M", "Q4_K", "Q6_K", "Q6_K"),
 }
 # Llama 3.1 stores how it stretches its rotary positions; no weight, and not counted.
-TABLES = ("rope_freqs.weight",)
-FILE_NAMES = {  # of a linear layer in a GGUF, within its block
-    "q_proj": "attn_q",
-    "k_proj": "attn_k",
-    "v_proj": "attn_v",
-    "o_proj": "attn_output",
-    "gate_proj": "ffn_gate",
-    "up_proj": "ffn_up",
-    "down_proj": "ffn_down",
-}
+_TABLES = ("rope_freqs.weight",)
+_TOKENS = "tokenizer.ggml.tokens"
+_ATTENTION = ("attn_q", "attn_k", "attn_v", "attn_output")
+_FILE_NAMES = dict(
+    zip(ALL_LINEAR, (*_ATTENTION, "ffn_gate", "ffn_up", "ffn_down"), strict=True)
+)
 
 
-class BrokenGguf(ValueError):
-    """The file is no GGUF, or not a whole one."""
+class BrokenGguf(CourseError, ValueError):
+    """The file is no GGUF of a language model, or not a whole one."""
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One tensor of a file: its type, its numbers, its bytes."""
 
     type: str
@@ -76,24 +65,14 @@ class Tensor:
 
 @dataclass(frozen=True)
 class GgufFacts:
-    """What a file says of itself.
+    """What a file says of itself."""
 
-    Attributes:
-        size_bytes: Of the whole file.
-        file_type: Such as `MOSTLY_Q4_K_M`.
-        tensors: By name.
-        tokenizer_model: `gpt2` means byte-level BPE, `llama` SentencePiece.
-        tokenizer_pre: Which rule splits text before BPE, such as `smollm`.
-        end_token: The token that ends an answer.
-        chat_template: The template, or None.
-    """
-
-    size_bytes: int
-    file_type: str
-    tensors: dict[str, Tensor]
-    tokenizer_model: str
-    tokenizer_pre: str
-    end_token: str
+    size_bytes: int  # of the whole file
+    file_type: str  # such as `MOSTLY_Q4_K_M`
+    tensors: dict[str, Tensor]  # by name
+    tokenizer_model: str  # `gpt2` means byte-level BPE, `llama` SentencePiece
+    tokenizer_pre: str  # which rule splits text before BPE, such as `smollm`
+    end_token: str  # ends an answer
     chat_template: str | None
 
     @property
@@ -127,7 +106,7 @@ def read_gguf(path: Path) -> GgufFacts:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        BrokenGguf: If it is no GGUF or was cut off.
+        BrokenGguf: If it is no GGUF, was cut off, or holds no language model.
     """
     if not path.exists():
         raise FileNotFoundError(f"No {path.name} in {path.parent.name}/.")
@@ -140,31 +119,40 @@ def read_gguf(path: Path) -> GgufFacts:
 
 def _read_whole(path: Path) -> GgufFacts:
     try:
-        reader = gguf.GGUFReader(path)
+        return _facts(gguf.GGUFReader(path), path.stat().st_size)
     except (ValueError, IndexError, KeyError) as error:
         raise BrokenGguf(
-            f"{path.name} ({path.stat().st_size:,} bytes) is no whole GGUF file: "
-            f"{error}. Was its download or its export stopped?"
+            f"{path.name} ({path.stat().st_size:,} bytes) is no whole GGUF file of a "
+            f"language model: {error}. Was its download or its export stopped, or is "
+            "it one part of a file that was split?"
         ) from None
 
-    def field(key: str, default=None):
-        return reader.fields[key].contents() if key in reader.fields else default
 
-    tokens = reader.fields["tokenizer.ggml.tokens"]
+def _facts(reader: gguf.GGUFReader, size_bytes: int) -> GgufFacts:
+    fields = reader.fields
+    needed = ("general.file_type", "tokenizer.ggml.eos_token_id", _TOKENS)
+    lost = [key for key in needed if key not in fields]
+    if lost or not reader.tensors:
+        raise ValueError(f"it lacks {', '.join(lost) or 'tensors'}")
+    kind, end = (fields[key].contents() for key in needed[:2])
+
+    def text(key: str, default: str | None = "") -> str | None:
+        return fields[key].contents() if key in fields else default
+
     return GgufFacts(
-        size_bytes=path.stat().st_size,
-        file_type=gguf.LlamaFileType(field("general.file_type")).name,
+        size_bytes=size_bytes,
+        file_type=gguf.LlamaFileType(kind).name,
         tensors={
-            tensor.name: Tensor(
-                tensor.tensor_type.name, int(tensor.n_elements), int(tensor.n_bytes)
+            one.name: Tensor(
+                one.tensor_type.name, int(one.n_elements), int(one.n_bytes)
             )
-            for tensor in reader.tensors
-            if tensor.name not in TABLES
+            for one in reader.tensors
+            if one.name not in _TABLES
         },
-        tokenizer_model=field("tokenizer.ggml.model", ""),
-        tokenizer_pre=field("tokenizer.ggml.pre", ""),
-        end_token=tokens.contents(field("tokenizer.ggml.eos_token_id")),
-        chat_template=field("tokenizer.chat_template"),
+        tokenizer_model=text("tokenizer.ggml.model"),
+        tokenizer_pre=text("tokenizer.ggml.pre"),
+        end_token=fields[_TOKENS].contents(end),
+        chat_template=text("tokenizer.chat_template", None),
     )
 
 
@@ -180,11 +168,13 @@ def predicted_tensors(model: Architecture, level: str) -> dict[str, Tensor]:
     Args:
         model: Shapes; a tied output head is not stored a second time.
         level: Key of LEVELS.
+
+    Raises:
+        ValueError: If rows fit no type of the level, nor its fallback.
     """
-    rule, found = LEVELS[level], {}
-    for name, inputs, outputs, wanted in _matrices(model, rule):
-        kind = fitting_type(wanted, inputs)
-        elements = inputs * outputs
+    found = {}
+    for name, inputs, outputs, wanted in _matrices(model, LEVELS[level]):
+        kind, elements = _fitting_type(wanted, inputs), inputs * outputs
         size = round(elements * bits_per_weight(kind) / 8)
         found[name] = Tensor(kind, elements, size)
     for name, width in _vectors(model):
@@ -192,17 +182,13 @@ def predicted_tensors(model: Architecture, level: str) -> dict[str, Tensor]:
     return found
 
 
-def fitting_type(wanted: str, row_length: int) -> str:
-    """The type itself, or its fallback where rows are no multiple of its block.
-
-    Raises:
-        ValueError: If even the fallback's block of 32 does not fit.
-    """
-    if wanted in FALLBACKS and row_length % K_BLOCK:
-        wanted = FALLBACKS[wanted]
-    if wanted.startswith("Q") and row_length % SMALL_BLOCK:
+def _fitting_type(wanted: str, row_length: int) -> str:
+    """The type itself, or its fallback where rows are no multiple of its block."""
+    if wanted in _FALLBACKS and row_length % K_BLOCK:
+        wanted = _FALLBACKS[wanted]
+    if wanted.startswith("Q") and row_length % _SMALL_BLOCK:
         raise ValueError(
-            f"Rows of {row_length} weights fit no type: no multiple of {SMALL_BLOCK}."
+            f"Rows of {row_length} weights fit no type: no multiple of {_SMALL_BLOCK}."
         )
     return wanted
 
@@ -216,10 +202,27 @@ def _matrices(model: Architecture, rule: Level) -> Iterator[tuple[str, int, int,
         yield "output.weight", hidden, vocabulary, rule.output
     for block in range(model.layers):
         for module, (inputs, outputs) in model.linear_shapes().items():
-            favoured = module in ("v_proj", "down_proj")
-            better = favoured and gets_more_bits(block, model.layers)
-            wanted = rule.better if better else rule.usual
-            yield f"blk.{block}.{FILE_NAMES[module]}.weight", inputs, outputs, wanted
+            wanted = _wanted_type(model, rule, block, module)
+            yield f"blk.{block}.{_FILE_NAMES[module]}.weight", inputs, outputs, wanted
+
+
+def _wanted_type(model: Architecture, rule: Level, block: int, module: str) -> str:
+    """The type of a layer in a block (llama.cpp, src/llama-quant.cpp)."""
+    if module not in ("v_proj", "down_proj"):
+        return rule.usual
+    if _gets_more_bits(block, model.layers):
+        return rule.better
+    grouped = model.key_value_heads < model.attention_heads
+    if module == "v_proj" and model.layers == 80 and grouped and rule.usual == "Q4_K":
+        return "Q5_K"  # a 70B's v_proj is an eighth of its q_proj, so bits are cheap
+    return rule.usual
+
+
+def _gets_more_bits(block: int, blocks: int) -> bool:
+    """Whether `_m` levels favour a block: both end eighths, each third between."""
+    eighth = blocks // 8
+    at_the_ends = block < eighth or block >= 7 * blocks // 8
+    return at_the_ends or (block - eighth) % 3 == 2
 
 
 def _vectors(model: Architecture) -> Iterator[tuple[str, int]]:
@@ -232,16 +235,6 @@ def _vectors(model: Architecture) -> Iterator[tuple[str, int]]:
             yield f"blk.{block}.{name}.weight", model.hidden_size
         for name, width in widths.items() if model.qkv_bias else ():
             yield f"blk.{block}.{name}.bias", width
-
-
-def gets_more_bits(block: int, blocks: int) -> bool:
-    """Whether `_m` levels favour a block (llama.cpp, llama-quant.cpp, use_more_bits).
-
-    They favour the first and the last eighth, and every third block between.
-    """
-    eighth = blocks // 8
-    at_the_ends = block < eighth or block >= 7 * blocks // 8
-    return at_the_ends or (block - eighth) % 3 == 2
 
 
 def bytes_and_bits(tensors: dict[str, Tensor]) -> tuple[int, float]:

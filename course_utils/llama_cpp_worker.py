@@ -1,9 +1,8 @@
 """Ask libllama for tokens and scores, in a process of its own.
 
 A GGUF that llama.cpp does not accept can abort the whole process, which must not be
-the notebook's. So this module is run as a program by `llama_cpp.ask`: it reads one
-request (JSON) from standard input and writes an .npz file. It needs the bindings on
-its path, nothing else of the course, and imports neither torch nor transformers.
+the notebook's. So `llama_cpp.ask` runs this module as a program: it reads a request
+(JSON) and writes an .npz file. It needs nothing else of the course, nor torch.
 """
 
 from __future__ import annotations
@@ -12,24 +11,18 @@ import ctypes
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-
-def load_model(api, gguf: Path):
-    """The model of a file, or SystemExit with a line that names it."""
-    api.llama_backend_init()
-    parameters = api.llama_model_default_params()
-    model = api.llama_model_load_from_file(str(gguf).encode(), parameters)
-    if not model:
-        raise SystemExit(f"llama.cpp cannot load {gguf.name}")
-    return model
+Handle = Any  # a pointer of llama.cpp
 
 
-def tokenize(api, model, text: str) -> list[int]:
-    """Token ids as llama.cpp reads a text; special tokens count as such."""
-    vocabulary = api.llama_model_get_vocab(model)
+def _tokenize(api: ModuleType, vocabulary: Handle, text: str) -> list[int]:
+    """Token ids of a text; special tokens count as such, none is added."""
     data = text.encode()
     room = len(data) + 16
     ids = (api.llama_token * room)()
@@ -39,7 +32,7 @@ def tokenize(api, model, text: str) -> list[int]:
     return list(ids[:count])
 
 
-def new_context(api, model, longest: int):
+def _new_context(api: ModuleType, model: Handle, longest: int) -> Handle:
     """A context for one row of at most `longest` tokens, scored in one pass."""
     settings = api.llama_context_default_params()
     settings.n_ctx = settings.n_batch = settings.n_ubatch = longest
@@ -53,59 +46,61 @@ def new_context(api, model, longest: int):
     return context
 
 
-def score_row(api, model, context, row: list[int], start: int) -> np.ndarray:
-    """Logits after the tokens from `start` on, (len(row) - start, vocab)."""
+def _scores(
+    api: ModuleType, context: Handle, row: list[int], start: int
+) -> Iterator[np.ndarray]:
+    """Logits (vocab,) after each token from `start` on."""
     api.llama_memory_clear(api.llama_get_memory(context), True)
     batch = api.llama_batch_init(len(row), 0, 1)
     batch.n_tokens = len(row)
     for index, token in enumerate(row):
-        batch.token[index] = token
-        batch.pos[index] = index
-        batch.n_seq_id[index] = 1
-        batch.seq_id[index][0] = 0
+        batch.token[index], batch.pos[index] = token, index
+        batch.n_seq_id[index], batch.seq_id[index][0] = 1, 0
         batch.logits[index] = index >= start
-    status = api.llama_decode(context, batch)
-    if status:
+    if status := api.llama_decode(context, batch):
         raise SystemExit(f"llama_decode ended with status {status}")
-    size = api.llama_vocab_n_tokens(api.llama_model_get_vocab(model))
-    scores = np.empty((len(row) - start, size), dtype=np.float32)
+    size = api.llama_vocab_n_tokens(
+        api.llama_model_get_vocab(api.llama_get_model(context))
+    )
     for index in range(start, len(row)):
-        pointer = api.llama_get_logits_ith(context, index)
-        scores[index - start] = np.ctypeslib.as_array(pointer, (size,))
+        logits = api.llama_get_logits_ith(context, index)
+        yield np.ctypeslib.as_array(logits, (size,)).copy()
     api.llama_batch_free(batch)
-    return scores
 
 
-def answer(api, request: dict) -> dict[str, np.ndarray]:
-    """Arrays `tokens_0 …` for texts, `scores_0 …` for rows."""
-    model = load_model(api, Path(request["gguf"]))
-    found = {
-        f"tokens_{number}": np.array(tokenize(api, model, text), dtype=np.int64)
-        for number, text in enumerate(request["texts"])
-    }
-    rows, starts = request["rows"], request["starts"]
-    if rows:
-        context = new_context(api, model, max(map(len, rows)))
-        for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
-            found[f"scores_{number}"] = score_row(api, model, context, row, start)
+def _answer(api: ModuleType, request: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays `tokens_0 …` for texts, (positions, vocab) `scores_0 …` for rows."""
+    gguf, rows = Path(request["gguf"]), request["rows"]
+    api.llama_backend_init()
+    settings = api.llama_model_default_params()
+    model = api.llama_model_load_from_file(str(gguf).encode(), settings)
+    if not model:
+        raise SystemExit(f"llama.cpp cannot load {gguf.name}")
+    found = {}
+    for number, text in enumerate(request["texts"]):
+        ids = _tokenize(api, api.llama_model_get_vocab(model), text)
+        found[f"tokens_{number}"] = np.array(ids, dtype=np.int64)
+    context = _new_context(api, model, max(map(len, rows))) if rows else None
+    for number, (row, start) in enumerate(zip(rows, request["starts"], strict=True)):
+        found[f"scores_{number}"] = np.stack([*_scores(api, context, row, start)])
     return found
 
 
-def main() -> None:
+def main(asked: str, out: str) -> None:
     """Read a request, write the arrays."""
-    from llama_cpp import llama_cpp as api  # the bindings, through PYTHONPATH
+    request = json.loads(Path(asked).read_text("utf-8"))
+    sys.path.insert(0, request["bindings"])
+    os.environ["LLAMA_CPP_LIB_PATH"] = request["library"]
+    from llama_cpp import llama_cpp as api
 
-    request = json.load(sys.stdin)
-    quiet = api.llama_log_callback(lambda level, text, data: keep_errors(level, text))
-    api.llama_log_set(quiet, ctypes.c_void_p(0))
-    np.savez(request["out"], **answer(api, request))
+    @api.llama_log_callback
+    def keep_errors(level: int, text: bytes, _data: Any) -> None:
+        if level == 4:  # GGML_LOG_LEVEL_ERROR; the rest is pages long
+            sys.stderr.write(text.decode(errors="replace"))
 
-
-def keep_errors(level: int, text: bytes) -> None:
-    """Pass on what llama.cpp logs as an error; the rest is pages long."""
-    if level == 4:  # GGML_LOG_LEVEL_ERROR
-        sys.stderr.write(text.decode(errors="replace"))
+    api.llama_log_set(keep_errors, ctypes.c_void_p(0))
+    np.savez(out, **_answer(api, request))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

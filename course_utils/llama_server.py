@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
-import signal
-import socket
+import re
 import subprocess
-import sys
+import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from transformers import PreTrainedTokenizerBase
 
 from course_utils.generation import Generated
-from course_utils.llama_cpp import PATIENT, LlamaCppProblem, home
-from course_utils.profile import runs_folder
+from course_utils.llama_cpp import LlamaCppProblem, checked, prepared, watched
+from course_utils.places import make_folder, runs_folder
+
+if TYPE_CHECKING:
+    import openai
 
 CONTEXT_TOKENS = 1024  # of each chat
 SECONDS_TO_START = 300.0  # an 8B file is read from the disk first
-LOCALHOST = "127.0.0.1"
-DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
+SOME_DAY = "26 Jul 2024"  # for templates that tell the date
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running llama-server.
+    """A running llama-server."""
 
-    Attributes:
-        url: Without a path, such as `http://127.0.0.1:40123`.
-        log: What the server writes.
-    """
+    url: str  # without a path, such as `http://127.0.0.1:40123`
+    log: Path  # what it writes
 
-    url: str
-    log: Path
-
-    def client(self):
-        """An OpenAI client of this server.
-
-        It ignores the proxies of the environment: the server is on this machine.
-        """
+    def client(self) -> openai.OpenAI:
+        """An OpenAI client of this server, past the environment's proxies."""
         import openai
 
         return openai.OpenAI(
@@ -64,7 +55,6 @@ class Server:
             max_new_tokens: Answers are cut there when the model does not stop.
             chats: Requests under way together.
         """
-        client = self.client()
 
         def answer(request: str) -> Generated:
             given = client.chat.completions.create(
@@ -76,7 +66,7 @@ class Server:
             text = (given.message.content or "").strip()
             return Generated(text, stopped=given.finish_reason == "stop")
 
-        with ThreadPoolExecutor(chats) as pool:
+        with self.client() as client, ThreadPoolExecutor(chats) as pool:
             return list(pool.map(answer, requests))
 
     def tokens_per_second(self, *, tokens: int = 48, repeats: int = 3) -> float:
@@ -91,97 +81,73 @@ class Server:
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Call one of llama.cpp's own addresses, such as `/apply-template`."""
-        request = urllib.request.Request(
-            self.url + path,
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with _open(request, timeout=600) as answer:
-            return json.load(answer)
+        with self.client() as client:
+            return client.post(self.url + path, body=dict(body), cast_to=dict[str, Any])
 
 
-def server_command(gguf: Path, port: int, *, chats: int = 1) -> list[str]:
-    """The command line of a server that answers `chats` requests at a time."""
-    return [
-        str(home() / "llama-server"),
-        *("--model", str(gguf)),
-        *("--host", LOCALHOST, "--port", str(port)),
-        *("--parallel", str(chats)),
-        *("--ctx-size", str(chats * CONTEXT_TOKENS)),
-    ]
+def same_prompt(
+    server: Server, tokenizer: PreTrainedTokenizerBase, chat: Sequence[Mapping]
+) -> bool:
+    """Whether the served model sees the token ids that the tokenizer makes of a chat.
+
+    Texts may differ where ids do not: when the vocabulary adds a first token,
+    llama-server takes the template's out of the text, and Unsloth's export on a GPU
+    takes it out of the file's template. Both sides are told SOME_DAY, for templates
+    that write a date; else the server fills in today's and the tokenizer its own.
+    """
+    day = {"date_string": SOME_DAY}
+    body = {"messages": list(chat), "chat_template_kwargs": day}
+    text = server.post("/apply-template", body)["prompt"]
+    body = {"content": text, "add_special": True, "parse_special": True}
+    meant = tokenizer.apply_chat_template(
+        chat, tokenize=True, add_generation_prompt=True, return_dict=True, **day
+    )
+    return server.post("/tokenize", body)["tokens"] == meant["input_ids"]
 
 
 @contextmanager
 def serve(gguf: Path, *, chats: int = 4) -> Iterator[Server]:
     """Run llama-server on a free port of localhost; it never outlives the block.
 
+    Nor this process, should that be killed. The thread that started it may end.
+
     Args:
         gguf: The model file.
         chats: Requests answered at a time.
 
     Raises:
-        LlamaCppProblem: If it does not come up; the message ends with its last
-            words, and its log stays below `runs/`.
+        LlamaCppProblem: If llama.cpp is not built, the file is missing or altered, or
+            the server does not come up; its log stays below `runs/`.
     """
-    if not gguf.exists():
-        raise LlamaCppProblem(
-            f"There is no {gguf.name} to serve in {gguf.parent.name}/. Was the export "
-            "stopped?"
-        )
-    log = runs_folder() / "logs" / f"llama-server-{gguf.stem}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            server_command(gguf, port, chats=chats),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **PATIENT},
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
-    try:
-        server = Server(f"http://{LOCALHOST}:{port}", log)
-        _wait_until_ready(server, process)
-        yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    command = _command(checked(gguf), chats)
+    name = "-".join(["llama-server", *gguf.resolve().with_suffix("").parts[-3:], ""])
+    handle, log = tempfile.mkstemp(".log", name, make_folder(runs_folder() / "logs"))
+    os.close(handle)
+    with watched(command, Path(log)) as process:
+        yield Server(_url_when_ready(process, Path(log)), Path(log))
 
 
-def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOCALHOST, 0))
-        return probe.getsockname()[1]
+def _command(gguf: Path, chats: int) -> list[str]:
+    return [
+        str(prepared("llama-server")),
+        *("--model", str(gguf)),
+        *("--host", "127.0.0.1", "--port", "0"),  # 0: one that is free at that moment
+        *("--parallel", str(chats)),
+        *("--ctx-size", str(chats * CONTEXT_TOKENS)),
+    ]
 
 
-def _wait_until_ready(server: Server, process: subprocess.Popen) -> None:
+def _url_when_ready(process: subprocess.Popen, log: Path) -> str:
+    """Where it listens, in its own words: no other program can answer in its place."""
     limit = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < limit and process.poll() is None:
-        try:
-            with _open(f"{server.url}/health", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):  # 503 while it loads, or not up yet
-            time.sleep(0.1)
-    state = "still loading" if process.poll() is None else f"ended ({process.poll()})"
-    last = [line for line in server.log.read_text().splitlines() if line.strip()][-3:]
+    while (status := process.poll()) is None and time.monotonic() < limit:
+        text = log.read_text(errors="replace")
+        if ready := re.search(r"listening on (http://\S+)\s", text):
+            return ready[1]
+        time.sleep(0.05)
+    state = "still loading" if status is None else f"ended ({status})"
+    last = [line for line in log.read_text(errors="replace").splitlines() if line][-3:]
     raise LlamaCppProblem(
         f"llama-server is not ready: {state}. Its last words: {' / '.join(last)}. "
-        f"The whole log: {server.log.parent.name}/{server.log.name}."
+        f"The whole log: {log.parent.name}/{log.name}."
     )
-
-
-def _open(request, timeout: float):
-    """urlopen without the proxies of the environment."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return direct.open(request, timeout=timeout)
-
-
-def _die_with_parent() -> None:
-    """Linux kills the server when the kernel of the notebook is killed."""
-    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -15,7 +17,7 @@ from course_utils.architectures import Architecture
 from course_utils.plans import Plan
 from course_utils.profile import Profile
 
-SHARE_OF_MEMORY = 0.8  # that weights may take; activations need the rest
+SHARE_OF_MEMORY = 0.8  # of what is free, for weights; activations need the rest
 
 
 def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -60,9 +62,7 @@ class ChangedCodes:
 def count_changed_codes(
     before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> ChangedCodes:
-    """Compare codes one by one; each byte holds two.
-
-    Layer by layer, so that no second copy of a large model is made.
+    """Compare codes one by one, layer by layer: no second copy of a model is made.
 
     Raises:
         ValueError: If the tensors are not packed codes.
@@ -108,19 +108,23 @@ def merge(model: nn.Module) -> PreTrainedModel:
 def live(
     plan: Plan, profile: Profile, adapter: Path, *, four_bit: bool
 ) -> PreTrainedModel:
-    """The adapter beside its base, as it runs in training."""
+    """The adapter beside its base, as it runs in training.
+
+    Args:
+        plan: Names the base.
+        profile: The machine.
+        adapter: Folder of the adapter.
+        four_bit: Whether the base is in NF4; plain otherwise.
+    """
     from course_utils import models
 
     return models.load_adapter(adapter, plan, profile, load_in_4bit=four_bit)[0]
 
 
-def dequantize_and_merge(
+def _dequantize_and_merge(
     plan: Plan, profile: Profile, adapter: Path
 ) -> PreTrainedModel:
-    """The 4-bit base unpacked to what it computes with, then the adapter merged.
-
-    This is the function that runs live on the 4-bit base, in a plain model.
-    """
+    """A plain model of the function that runs live on the 4-bit base."""
     from peft import PeftModel
 
     from course_utils import models
@@ -132,33 +136,31 @@ def dequantize_and_merge(
 def ways_to_run(
     plan: Plan, profile: Profile, adapter: Path, architecture: Architecture
 ) -> dict[str, Callable[[], PreTrainedModel]]:
-    """Live and merged forms of one adapter; those that this machine can hold.
+    """Live and merged forms of one adapter; those that this machine can hold now.
 
     Args:
         plan: Names the base.
-        profile: Its memory decides whether forms with a plain base (16 bits on a
-            GPU, fp32 on a CPU) are among them.
+        profile: Forms with a plain base (16 bits on a GPU, fp32 on a CPU) are left out
+            where they would take more than SHARE_OF_MEMORY.
         adapter: Folder of the adapter.
         architecture: Of the base.
 
     Returns:
         Name to a function that loads that form.
     """
+    load = partial(live, plan, profile, adapter)
     quantized = {
-        "live on the 4-bit base": lambda: live(plan, profile, adapter, four_bit=True),
-        "merged into the 4-bit base": lambda: merge(
-            live(plan, profile, adapter, four_bit=True)
-        ),
+        "live on the 4-bit base": lambda: load(four_bit=True),
+        "merged into the 4-bit base": lambda: merge(load(four_bit=True)),
     }
     plain = {
-        "dequantized, then merged": lambda: dequantize_and_merge(
+        "dequantized, then merged": lambda: _dequantize_and_merge(
             plan, profile, adapter
         ),
-        "live on the plain base": lambda: live(plan, profile, adapter, four_bit=False),
-        "plain base, merged": lambda: merge(
-            live(plan, profile, adapter, four_bit=False)
-        ),
+        "live on the plain base": lambda: load(four_bit=False),
+        "plain base, merged": lambda: merge(load(four_bit=False)),
     }
     bytes_ = architecture.parameters * profile.compute_dtype.itemsize
-    fits = bytes_ <= SHARE_OF_MEMORY * profile.memory_gib * 2**30
-    return quantized | plain if fits else quantized
+    on_gpu = profile.is_gpu and torch.cuda.mem_get_info()[0]
+    free = on_gpu or psutil.virtual_memory().available
+    return quantized | plain if bytes_ <= SHARE_OF_MEMORY * free else quantized

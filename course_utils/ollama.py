@@ -1,4 +1,4 @@
-"""What Ollama needs beside a GGUF: a Modelfile with the template and the stops.
+"""An Ollama Modelfile for a GGUF: the template, the system text and the stops.
 
 Ollama has a template language of its own. It is not written by hand here: the
 tokenizer's chat template is rendered with Ollama's names in the place of the texts,
@@ -8,29 +8,20 @@ and the pieces are taken from what it writes. So the two cannot differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 SYSTEM, PROMPT, RESPONSE = "{{ .System }}", "{{ .Prompt }}", "{{ .Response }}"
 
 
-@dataclass(frozen=True)
-class ChatPieces:
-    """A chat template, taken apart.
+class ChatPieces(NamedTuple):
+    """A chat template, taken apart."""
 
-    Attributes:
-        system: The system's turn, once at the beginning.
-        turn: A user's turn and the header of the answer.
-        end: What follows an answer.
-        default: The system text where nobody gives one; None where the template
-            then leaves the system's turn out.
-    """
-
-    system: str
-    turn: str
-    end: str
-    default: str | None
+    system: str  # the system's turn, once at the beginning
+    turn: str  # a user's turn and the header of the answer
+    end: str  # what follows an answer
+    default: str | None  # the system text that nobody gave; None: no turn without one
 
 
 def modelfile(
@@ -79,9 +70,9 @@ def chat_pieces(tokenizer: PreTrainedTokenizerBase) -> ChatPieces:
     system = {"role": "system", "content": SYSTEM}
     user = {"role": "user", "content": PROMPT}
     answer = {"role": "assistant", "content": RESPONSE}
-    asked = _text(tokenizer, [system, user], add_generation_prompt=True)
-    answered = _text(tokenizer, [system, user, answer])
-    again = _text(tokenizer, [system, user, answer, user], add_generation_prompt=True)
+    bare, asked = _text(tokenizer, [user]), _text(tokenizer, [system, user])
+    again = _text(tokenizer, [system, user, answer, user])
+    answered = _text(tokenizer, [system, user, answer], add_generation_prompt=False)
     turn = again.removeprefix(answered)
     fits = again.startswith(answered) and answered.startswith(asked + RESPONSE)
     if not (fits and asked.endswith(turn)):
@@ -90,32 +81,27 @@ def chat_pieces(tokenizer: PreTrainedTokenizerBase) -> ChatPieces:
             "it cannot be taken apart. Write the Modelfile's template by hand and hold "
             "it against apply_chat_template."
         )
+    before, _, after = asked.partition(SYSTEM)
     return ChatPieces(
         system=asked.removesuffix(turn),
         turn=turn,
         end=answered.removeprefix(asked + RESPONSE),
-        default=_default_system(
-            asked, _text(tokenizer, [user], add_generation_prompt=True), turn
-        ),
+        default=None if bare == turn else bare.removeprefix(before).removesuffix(after),
     )
 
 
-def _default_system(asked: str, bare: str, turn: str) -> str | None:
-    """The system text in a chat to which nobody gave one."""
-    if bare == turn:
-        return None
-    before, _, after = asked.partition(SYSTEM)
-    return bare.removeprefix(before).removesuffix(after)
-
-
 def _text(
-    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], **options: bool
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict[str, str]],
+    add_generation_prompt: bool = True,
 ) -> str:
-    """What the template writes, without the mark at the beginning of every text.
+    """What the template writes, less a first token that the tokenizer itself adds.
 
-    Where the tokenizer adds such a mark, llama.cpp and Ollama add it themselves.
+    llama.cpp and Ollama add it themselves then.
     """
-    text = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+    text = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=add_generation_prompt
+    )
     first = tokenizer("a")["input_ids"][0]
     marked = tokenizer.bos_token is not None and first == tokenizer.bos_token_id
     return text.removeprefix(tokenizer.bos_token) if marked else text

@@ -5,6 +5,13 @@ import sys
 import pytest
 
 
+@pytest.fixture(autouse=True, scope="session")
+def results_of_wider_fixtures_stay_out_of_the_project(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COURSE_RUNS", str(tmp_path_factory.mktemp("runs")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def results_stay_out_of_the_project(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "runs"))

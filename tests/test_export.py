@@ -1,9 +1,15 @@
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import gguf
+import numpy as np
 import pytest
 
+from course_utils import merging, places
 from course_utils.architectures import load_architectures
 from course_utils.export import (
     ExportProblem,
@@ -12,6 +18,7 @@ from course_utils.export import (
     needed_bytes,
 )
 from course_utils.gguf_file import LEVELS, bytes_and_bits, predicted_tensors
+from course_utils.profile import Profile
 
 SMOLLM2 = load_architectures()["smollm2-135m"]
 LLAMA_8B = load_architectures()["llama-3.1-8b"]
@@ -23,6 +30,7 @@ def write_gguf(path, level):
     writer.add_file_type(gguf.LlamaFileType[LEVELS[level].file_type])
     writer.add_token_list(["a", "b"])
     writer.add_eos_token_id(1)
+    writer.add_tensor("token_embd.weight", np.zeros((2, 32), np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -42,6 +50,8 @@ class FakeModel:
         place = Path(folder + ("_gguf" if self.on_gpu else ""))
         place.mkdir()
         (place / "merged.safetensors").write_text("16 GB")
+        if self.on_gpu:  # its converter is given a bare name
+            Path("llama-3.1-8b.F16.gguf").write_text("16 GB")
         paths = []
         for level in quantization_method:
             path = place / f"llama-3.1-8b.{level.upper()}.gguf"
@@ -71,17 +81,24 @@ def export(tmp_path, toolchain):
 
 
 def left_in(folder):
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if not folder.exists():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 @pytest.mark.parametrize("on_gpu", [False, True], ids=["cpu", "gpu"])
-def test_files_lie_together_under_the_names_of_their_levels(export, tmp_path, on_gpu):
+def test_files_lie_together_under_the_names_of_their_levels(
+    export, tmp_path, monkeypatch, on_gpu
+):
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
     model = FakeModel(on_gpu=on_gpu)
     found = export(model, ("f16", "q4_k_m"))
     folder = tmp_path / "runs" / "gguf"
     assert found == {"f16": folder / "f16.gguf", "q4_k_m": folder / "q4_k_m.gguf"}
-    assert left_in(folder) == ["f16.gguf", "q4_k_m.gguf"]  # no merged weights
-    assert left_in(folder.parent) == ["gguf"]  # and nothing beside it
+    assert left_in(folder) == ["f16.gguf", "q4_k_m.gguf", places.STAMP]
+    assert left_in(folder.parent) == ["gguf"] and places.is_whole(folder)
+    assert Path.cwd() == tmp_path / "notebooks" and left_in(Path.cwd()) == []
     assert model.asked == ("tokenizer", ["f16", "q4_k_m"])
 
 
@@ -103,6 +120,53 @@ def test_an_existing_target_is_left_as_it_is(export, tmp_path):
     assert kept.read_text() == "mine" and model.asked is None
 
 
+@pytest.mark.parametrize("fails", [None, RuntimeError("killed")])
+def test_an_old_export_is_kept_until_the_new_one_is_whole(export, tmp_path, fails):
+    folder = tmp_path / "runs" / "gguf"
+    export(FakeModel(), ("f16",))
+    (folder / "Modelfile").write_text("mine")
+    if fails:
+        with pytest.raises(ExportProblem, match="killed"):
+            export(FakeModel(fails=fails), replace=True)
+        assert left_in(folder) == ["Modelfile", "f16.gguf", places.STAMP]
+    else:
+        export(FakeModel(), replace=True)
+        assert left_in(folder) == ["q8_0.gguf", places.STAMP]
+    assert left_in(folder.parent) == ["gguf"]
+
+
+KILLED = """
+import subprocess, sys, time
+from pathlib import Path
+import course_utils.export as export
+from course_utils.architectures import load_architectures
+class Model:
+    def save_pretrained_gguf(self, folder, tokenizer, quantization_method):
+        Path("half.gguf").write_text("16 GB")
+        work = "import time; print('at work', flush=True); time.sleep(60); print('end')"
+        subprocess.Popen([sys.executable, "-c", work])
+        time.sleep(600)
+export.export_gguf(
+    Model(), "tokenizer", Path(sys.argv[1]), ["q8_0"],
+    architecture=load_architectures()["smollm2-135m"], toolchain=Path(sys.argv[2]),
+)
+"""
+
+
+def test_what_a_killed_export_left_is_ended_and_removed(export, tmp_path, toolchain):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "runs/gguf"), toolchain]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=places.PROJECT_ROOT
+    ) as process:
+        assert process.stdout.readline() == "at work\n"
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert len(left_in(tmp_path / "runs")) == 1
+        export(FakeModel())
+        assert left_in(tmp_path / "runs") == ["gguf"]
+        assert process.stdout.read() == ""  # the converter is gone, and was not done
+
+
 def test_a_full_disk_is_refused_before_anything_is_written(export, tmp_path):
     model = FakeModel()
     with pytest.raises(ExportProblem, match=r"0\.1 GB of disk are free, .* 0\.7 GB"):
@@ -119,13 +183,30 @@ def test_a_missing_converter_is_named_with_the_way_to_get_it(export, toolchain):
         export(FakeModel())
 
 
+CONVERTER = """Unsloth: Failed to convert model to GGUF with command `python convert`
+--- converter stderr ---
+INFO: Writing the following files
+Traceback (most recent call last):
+OSError: 6291456 requested and 4873248 written
+
+Writing:   0%|          | 0.00/6.44M
+"""
+
+
 @pytest.mark.parametrize(
-    "error", [OSError(28, "No space left on device"), RuntimeError("killed")]
+    ("error", "told"),
+    [
+        (OSError(28, "No space left on device"), r"no space left on the disk \(\d+ MB"),
+        (RuntimeError(CONVERTER), r"no space .*OSError: 6291456 requested and 4873248"),
+        (RuntimeError("killed"), "behind: killed$"),
+        (MemoryError(), "behind: MemoryError$"),
+    ],
 )
-def test_an_export_that_breaks_off_leaves_nothing_behind(export, tmp_path, error):
+def test_an_export_that_breaks_off_leaves_nothing_behind(export, tmp_path, error, told):
     with pytest.raises(ExportProblem, match="left nothing behind") as caught:
         export(FakeModel(fails=error))
-    assert str(error) in str(caught.value) and caught.value.__cause__ is error
+    caught.match(told)
+    assert caught.value.__cause__ is error and "Traceback" not in str(caught.value)
     assert left_in(tmp_path / "runs") == []
 
 
@@ -180,9 +261,26 @@ def test_on_a_tight_disk_the_level_that_is_made_in_one_pass_is_kept():
 
 def test_where_nothing_fits_the_smallest_need_is_told():
     with pytest.raises(
-        ExportProblem, match=r"20 GB of disk .* q8_0 needs 41 and 11 GB"
+        ExportProblem, match=r"20 GB of disk .* free, where q8_0 needs 41 and 11 GB"
     ):
         levels_that_fit(LLAMA_8B, free_bytes=20e9, memory_bytes=COLAB_MEMORY)
+
+
+def test_a_fifth_of_the_free_memory_is_left_to_everything_but_the_weights():
+    f16 = bytes_and_bits(predicted_tensors(SMOLLM2, "f16"))[0]
+    for memory, reason in ((1.3 * f16, ""), (1.2 * f16, "0.3 GB would not fit into")):
+        found = levels_that_fit(SMOLLM2, free_bytes=5e9, memory_bytes=memory)
+        assert found["f16"].startswith(reason) and bool(found["f16"]) == bool(reason)
+
+
+def test_forms_with_a_plain_base_are_left_out_where_free_memory_is_short(monkeypatch):
+    fp32 = 4 * SMOLLM2.parameters
+    plan = adapter = None
+    memory = SimpleNamespace()
+    monkeypatch.setattr(merging.psutil, "virtual_memory", lambda: memory)
+    for memory.available, forms in ((1.3 * fp32, 5), (1.2 * fp32, 2)):
+        ways = merging.ways_to_run(plan, Profile("cpu", "cpu"), adapter, SMOLLM2)
+        assert len(ways) == forms
 
 
 def test_a_small_model_is_exported_at_every_level():

@@ -7,10 +7,10 @@ import torch
 
 from course_utils.architectures import load_architectures
 from course_utils.fidelity import (
+    _interval_over_rows,
     affordable,
     compare,
     divergence,
-    interval_over_rows,
     model_log_probabilities,
     scored_rows,
 )
@@ -70,16 +70,16 @@ def test_agreement_and_perplexity_follow_from_counts():
 
 def test_whole_rows_are_resampled_so_one_row_has_no_interval():
     one = [np.array([0.1, 0.2])]
-    assert all(math.isnan(end) for end in interval_over_rows(one, seed=0))
+    assert all(math.isnan(end) for end in _interval_over_rows(one, seed=0))
     many = [np.full(4, value) for value in (0.1, 0.2, 0.3, 0.4)]
-    low, high = interval_over_rows(many, seed=0)
+    low, high = _interval_over_rows(many, seed=0)
     assert 0.1 <= low < 0.25 < high <= 0.4
-    assert interval_over_rows(many, seed=0) == (low, high)
+    assert _interval_over_rows(many, seed=0) == (low, high)
 
 
 def test_a_longer_row_weighs_more_since_tokens_are_averaged():
     rows = [np.array([1.0]), np.zeros(9)]
-    low, high = interval_over_rows(rows, seed=1)
+    low, high = _interval_over_rows(rows, seed=1)
     assert low == 0.0 and high == 1.0  # all of one row, all of the other
 
 

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import gguf
+import numpy as np
 import pytest
 
 from course_utils import gguf_file, llama_cpp
@@ -8,11 +10,11 @@ from course_utils.architectures import Architecture, load_architectures
 from course_utils.embedded_model import embedded_gguf
 from course_utils.gguf_file import (
     BrokenGguf,
+    _fitting_type,
+    _gets_more_bits,
     bits_per_weight,
     bytes_and_bits,
     count_types,
-    fitting_type,
-    gets_more_bits,
     predicted_tensors,
     read_gguf,
 )
@@ -29,17 +31,17 @@ def test_bits_a_weight_are_those_of_the_block_formats():
 
 
 def test_rows_that_are_no_multiple_of_256_get_another_type():
-    assert fitting_type("Q4_K", 4096) == "Q4_K"
-    assert fitting_type("Q4_K", 576) == "Q5_0"
-    assert fitting_type("Q6_K", 896) == "Q8_0"
-    assert fitting_type("Q8_0", 576) == "Q8_0"
-    assert fitting_type("F16", 7) == "F16"
+    assert _fitting_type("Q4_K", 4096) == "Q4_K"
+    assert _fitting_type("Q4_K", 576) == "Q5_0"
+    assert _fitting_type("Q6_K", 896) == "Q8_0"
+    assert _fitting_type("Q8_0", 576) == "Q8_0"
+    assert _fitting_type("F16", 7) == "F16"
     with pytest.raises(ValueError, match="no multiple of 32"):
-        fitting_type("Q4_K", 100)
+        _fitting_type("Q4_K", 100)
 
 
 def test_more_bits_go_to_both_ends_and_to_every_third_block_between():
-    favoured = [block for block in range(16) if gets_more_bits(block, 16)]
+    favoured = [block for block in range(16) if _gets_more_bits(block, 16)]
     assert favoured == [0, 1, 4, 7, 10, 13, 14, 15]
 
 
@@ -69,6 +71,12 @@ def test_bytes_follow_from_types():
     matrices, vectors = 106_168_320 + 28_311_552, 61 * 576
     assert total == matrices * 34 // 32 + 4 * vectors
     assert bits == pytest.approx(8 * total / (matrices + vectors))
+
+
+def test_a_70b_keeps_five_bits_where_eight_heads_share_their_values():
+    found = predicted_tensors(ARCHITECTURES["llama-2-70b"], "q4_k_m")
+    assert count_types(found) == {"Q4_K": 441, "F32": 161, "Q6_K": 81, "Q5_K": 40}
+    assert bytes_and_bits(found)[0] == pytest.approx(41.42e9, abs=5e6)
 
 
 def test_biases_are_counted_where_a_model_has_them():
@@ -114,6 +122,41 @@ def test_a_file_that_was_cut_off_or_is_none_is_named(tmp_path):
         read_gguf(tmp_path / "text.gguf")
     with pytest.raises(FileNotFoundError, match=r"lost\.gguf"):
         read_gguf(tmp_path / "lost.gguf")
+
+
+def whole_file(path, *, kind=1, tokens=("a", "b"), end=1, tensor="token_embd.weight"):
+    """A whole file in which each part can be left out."""
+    writer = gguf.GGUFWriter(path, "llama")
+    if kind is not None:
+        writer.add_uint32("general.file_type", kind)
+    if tokens:
+        writer.add_token_list(tokens)
+    if end is not None:
+        writer.add_eos_token_id(end)
+    if tensor:
+        writer.add_tensor(tensor, np.zeros((2, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"end": None}, "lacks tokenizer.ggml.eos_token_id"),
+        ({"end": 99}, "index out of range"),
+        ({"tokens": ()}, r"lacks tokenizer\.ggml\.tokens.* split"),
+        ({"kind": None}, "lacks general.file_type"),
+        ({"kind": 9999}, "9999 is not a valid"),
+        ({"tensor": None}, "lacks tensors"),
+    ],
+)
+def test_a_whole_file_that_is_no_language_model_is_named(tmp_path, change, told):
+    assert read_gguf(whole_file(tmp_path / "whole.gguf")).end_token == "b"
+    with pytest.raises(BrokenGguf, match=told):
+        read_gguf(whole_file(tmp_path / "other.gguf", **change))
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,18 @@
 import io
-import json
 import sys
 import tarfile
-from pathlib import Path
+import time
 
 import build_llama_cpp as builder
 import numpy as np
+import psutil
 import pytest
 from install import SetupProblem
 
-from course_utils import llama_cpp
+from course_utils import llama_cpp, places
 from course_utils.embedded_model import embedded_gguf
 from course_utils.llama_cpp import LlamaCppProblem
+from course_utils.llama_server import serve
 
 CORPUS = (
     "In 2049 it cost 1,234.50 – twice!",
@@ -27,10 +28,17 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def write_whole(folder: Path, text: str = "program") -> None:
-    folder.mkdir(parents=True)
-    (folder / "llama-quantize").write_text(text)
-    builder.write_stamp(folder)
+@pytest.fixture
+def fake_build(monkeypatch):
+    """A build that writes one program, as often as it is asked."""
+    asked = []
+
+    def make(folder, log):
+        asked.append(log.name)
+        (folder / "llama-quantize").write_text("program")
+
+    monkeypatch.setattr(builder, "make", make)
+    return asked
 
 
 def test_the_folder_says_which_version_it_is_for_which_processor(cache):
@@ -39,58 +47,75 @@ def test_the_folder_says_which_version_it_is_for_which_processor(cache):
     assert len(llama_cpp.processor_mark()) == 8
 
 
-def test_only_a_folder_with_every_file_in_its_size_counts_as_prepared(tmp_path):
-    folder = tmp_path / "llama.cpp"
-    assert not llama_cpp.is_prepared(folder)
-    write_whole(folder)
-    assert llama_cpp.is_prepared(folder)
-    (folder / "llama-quantize").write_text("cut")
-    assert not llama_cpp.is_prepared(folder)
-    (folder / "llama-quantize").unlink()
-    assert not llama_cpp.is_prepared(folder)
-    (folder / llama_cpp.STAMP).write_text("{half")
-    assert not llama_cpp.is_prepared(folder)
+def test_what_is_whole_is_found_without_a_build(cache, fake_build):
+    assert builder.main() == builder.main() == 0
+    assert llama_cpp.ensure() == llama_cpp.home() and len(fake_build) == 1
+    assert fake_build == [f"{llama_cpp.home().name}.log"]
 
 
-def test_a_build_that_fails_leaves_neither_folder_nor_rest(tmp_path, monkeypatch):
-    def fail(work, log):
-        (work / "whole").mkdir()
+def test_a_damaged_folder_is_built_again(cache, fake_build):
+    builder.main()
+    program = llama_cpp.home() / "llama-quantize"
+    program.write_text("prograM")  # its size is the same
+    assert builder.main() == 0
+    assert program.read_text() == "program" and len(fake_build) == 2
+
+
+def test_a_build_that_fails_or_was_killed_leaves_no_rest(cache, monkeypatch):
+    def fail(folder):
+        (folder / "work").mkdir()
         raise SetupProblem("the compiler was killed")
 
-    monkeypatch.setattr(builder, "prepare_in", fail)
-    with pytest.raises(SetupProblem):
-        builder.prepare(tmp_path / "target")
-    assert [path.name for path in tmp_path.iterdir()] == [".llama.cpp.lock"]
+    monkeypatch.setattr(builder, "check_compiler", lambda: None)
+    monkeypatch.setattr(builder, "check_disk", fail)
+    (cache / f".{llama_cpp.home().name}.partial-killed" / "work").mkdir(parents=True)
+    assert builder.main() == 1
+    assert [path for path in cache.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_a_damaged_folder_is_replaced_by_a_whole_one(tmp_path, monkeypatch):
-    target = tmp_path / "target"
-    write_whole(target)
-    (target / "llama-quantize").unlink()
-    monkeypatch.setattr(
-        builder, "prepare_in", lambda work, log: write_whole(work / "whole", "new")
-    )
-    builder.prepare(target)
-    assert llama_cpp.is_prepared(target)
-    assert (target / "llama-quantize").read_text() == "new"
+TOP = f"llama_cpp_python-{llama_cpp.VERSION}"
+SOURCES = {
+    "pyproject.toml": "[build-system]\nrequires=[]\nbuild-backend='backend'\n"
+    "backend-path=['.']",
+    "backend.py": f"""
+import os, pathlib
+open(os.environ["MARKER"], "w").close()
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    info = pathlib.Path(folder, "{TOP}.dist-info")
+    info.mkdir()
+    text = "Metadata-Version: 2.1\\nName: llama-cpp-python\\nVersion: "
+    (info / "METADATA").write_text(text + "{llama_cpp.VERSION}\\n")
+    return info.name
+""",
+}
 
 
-def test_a_whole_folder_is_not_built_again(tmp_path, monkeypatch):
-    write_whole(tmp_path / "target")
-    monkeypatch.setattr(
-        builder, "prepare_in", lambda work, log: pytest.fail("built twice")
-    )
-    builder.prepare(tmp_path / "target")
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """An index with one package; its code leaves a mark when it runs."""
+    archive = tmp_path / f"{TOP}.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        for name, text in SOURCES.items():
+            entry = tarfile.TarInfo(f"{TOP}/{name}")
+            entry.size = len(text)
+            packed.addfile(entry, io.BytesIO(text.encode()))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("MARKER", str(tmp_path / "code has run"))
+    (tmp_path / "into").mkdir()
+    return archive
 
 
-def test_a_download_that_is_not_the_tested_one_is_refused(tmp_path, monkeypatch):
-    def download(*arguments):
-        with tarfile.open(tmp_path / "other.tar.gz", "w:gz") as packed:
-            packed.addfile(tarfile.TarInfo("file"), io.BytesIO())
+def test_a_download_that_is_not_the_tested_one_is_refused_before_its_code_runs(index):
+    with pytest.raises(SetupProblem, match=r"pip download failed .*HASHES.* purge"):
+        builder.fetch_sources(index.parent / "into")
+    assert not (index.parent / "code has run").exists()
 
-    monkeypatch.setattr(builder, "pip", download)
-    with pytest.raises(SetupProblem, match=r"other\.tar\.gz has SHA-256 .*expected"):
-        builder.fetch_sources(tmp_path)
+
+def test_the_tested_download_is_unpacked(index, monkeypatch):
+    monkeypatch.setattr(builder, "SDIST_SHA256", places.sha256(index))
+    folder = builder.fetch_sources(index.parent / "into")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(SOURCES)
 
 
 def test_the_machines_own_cmake_is_preferred_to_one_from_pypi(tmp_path, monkeypatch):
@@ -136,25 +161,19 @@ def test_a_full_disk_is_refused_before_the_download(tmp_path):
 def test_a_problem_ends_the_tool_with_one_line_and_status_one(
     cache, monkeypatch, capsys
 ):
-    def refuse(target):
+    def refuse(folder, log):
         raise SetupProblem("no compiler")
 
-    monkeypatch.setattr(builder, "prepare", refuse)
+    monkeypatch.setattr(builder, "make", refuse)
     assert builder.main() == 1
     assert capsys.readouterr().err == "llama.cpp is not ready: no compiler\n"
-
-
-def test_what_is_prepared_is_found_without_a_build(cache):
-    write_whole(llama_cpp.home())
-    assert llama_cpp.ensure() == llama_cpp.home()
-    assert builder.main() == 0
 
 
 def test_a_build_that_fails_in_a_notebook_says_why(cache, monkeypatch, tmp_path):
     (tmp_path / "tools").mkdir()
     script = tmp_path / "tools" / "build_llama_cpp.py"
     script.write_text("print('step'); print('no compiler found'); raise SystemExit(1)")
-    monkeypatch.setattr(llama_cpp, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(places, "PROJECT_ROOT", tmp_path)
     with pytest.raises(LlamaCppProblem, match="no compiler found"):
         llama_cpp.ensure()
 
@@ -164,6 +183,55 @@ def test_unsloth_is_told_the_folder_and_to_fetch_nothing(cache):
         "UNSLOTH_LLAMA_CPP_PATH": str(llama_cpp.home()),
         "UNSLOTH_AUTO_INSTALL": "0",
     }
+
+
+@pytest.mark.parametrize("program", ["llama-server", "bindings"])
+def test_where_nothing_is_built_the_way_to_get_it_is_told(cache, program):
+    with pytest.raises(LlamaCppProblem, match=f"{program} is not in .*make setup"):
+        if program == "bindings":
+            llama_cpp.ask(embedded_gguf(), texts=["a"])
+        else:
+            with serve(embedded_gguf()):
+                pytest.fail("served by nothing")
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A file with the digest that an export leaves beside it."""
+    with places.whole_folder(tmp_path / "gguf") as folder:
+        (folder / "q8_0.gguf").write_bytes(b"GGUF" + bytes(100))
+    return tmp_path / "gguf" / "q8_0.gguf"
+
+
+def test_a_file_with_a_flipped_bit_is_named_before_it_is_read(exported):
+    assert llama_cpp.checked(exported) == exported.resolve()
+    exported.write_bytes(b"GGUF" + bytes(99) + b"\x01")
+    for use in (lambda: llama_cpp.ask(exported), lambda: serve(exported).__enter__()):
+        with pytest.raises(LlamaCppProblem, match=r"q8_0\.gguf is not what its export"):
+            use()
+
+
+def test_a_file_that_would_take_long_or_has_no_digest_is_taken_as_it_is(
+    exported, monkeypatch
+):
+    exported.with_name("mine.gguf").write_bytes(b"GGUF")
+    llama_cpp.checked(exported.with_name("mine.gguf"))
+    exported.write_bytes(b"GGUF" + bytes(99) + b"\x01")
+    monkeypatch.setattr(llama_cpp, "CHECKED_BYTES", 103)
+    llama_cpp.checked(exported)
+
+
+def test_what_is_run_ends_with_its_block_and_gives_its_status(tmp_path):
+    code = "import sys; print('words', flush=True); sys.exit(3)"
+    log = tmp_path / "log"
+    with llama_cpp.watched([sys.executable, "-c", code], log) as process:
+        assert process.wait() == 3
+    assert log.read_text() == "words\n"
+    code = "import os; print(os.getpid(), flush=True); import time; time.sleep(600)"
+    with llama_cpp.watched([sys.executable, "-c", code], log):
+        while not log.read_text().endswith("\n"):
+            time.sleep(0.02)
+    assert not psutil.pid_exists(int(log.read_text()))
 
 
 # What follows uses the real thing, and builds it when it is missing.
@@ -179,7 +247,6 @@ def test_the_prepared_folder_holds_what_unsloth_asks_for(toolchain):
         assert (toolchain / name).is_dir()
     assert (toolchain / "convert_hf_to_gguf.py").is_file()
     assert (toolchain / "llama-quantize").stat().st_mode & 0o111
-    assert json.loads((toolchain / llama_cpp.STAMP).read_text())
 
 
 def test_llama_cpp_splits_text_as_the_tokenizer_does(toolchain, tokenizer):

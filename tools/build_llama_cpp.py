@@ -9,16 +9,10 @@ gives the programs and the libraries, so that pip never compiles a second time.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +20,8 @@ from pathlib import Path
 from install import ROOT, SetupProblem, check_compiler
 
 sys.path.insert(0, str(ROOT))
-from course_utils.llama_cpp import STAMP, VERSION, home, is_prepared
+from course_utils.llama_cpp import VERSION, home
+from course_utils.places import is_whole, made_once
 
 SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 BUILD_TOOLS = {"cmake": "cmake==4.4.4", "ninja": "ninja==1.13.2"}  # when not on PATH
@@ -64,16 +59,8 @@ cmake_language(DEFER CALL optimise_less)
 """
 # What stays of the sources. Unsloth takes a folder for llama.cpp when it finds src,
 # ggml and common in it; the converter imports conversion and gguf-py.
-KEPT_SOURCES = (
-    "src",
-    "ggml/include",
-    "common",
-    "conversion",
-    "gguf-py",
-    "convert_hf_to_gguf.py",
-    "convert_lora_to_gguf.py",
-    "LICENSE",
-)
+KEPT_FOLDERS = ("src", "ggml/include", "common", "conversion", "gguf-py")
+KEPT_FILES = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "LICENSE")
 KEPT_BINDINGS = ("llama_cpp.py", "_ctypes_extensions.py")
 
 
@@ -98,38 +85,27 @@ def pip(*arguments: str) -> None:
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line]
         raise SetupProblem(
             f"pip {arguments[0]} failed ({lines[-1] if lines else 'no message'}). Is a "
-            "package index reachable? Then run the same command again."
+            "package index reachable? If hashes differ, the file is damaged or "
+            "another one: `python -m pip cache purge`. Then run the same command again."
         )
 
 
 def fetch_sources(folder: Path) -> Path:
-    """Download the sdist, hold it against its checksum, unpack it.
+    """Download the sdist and unpack it.
+
+    pip holds it against its checksum first: even to read its metadata means to run code
+    of the package.
 
     Raises:
         SetupProblem: If the index cannot be reached or the file is another one.
     """
     print(f"1/3  llama.cpp's sources (llama-cpp-python {VERSION}, 77 MB)", flush=True)
-    name = "llama-cpp-python"
-    pip(
-        "download",
-        "--no-deps",
-        "--no-binary",
-        name,
-        "-d",
-        str(folder),
-        f"{name}=={VERSION}",
-    )
+    name, wanted = "llama-cpp-python", folder / "llama_cpp.txt"
+    wanted.write_text(f"{name}=={VERSION} --hash=sha256:{SDIST_SHA256}\n")
+    options = ("--require-hashes", "--no-deps", "--no-binary", name)
+    pip("download", *options, "-d", str(folder), "-r", str(wanted))
     [archive] = folder.glob("*.tar.gz")
-    with archive.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != SDIST_SHA256:
-        raise SetupProblem(
-            f"{archive.name} has SHA-256 {found[:12]}…, expected {SDIST_SHA256[:12]}…: "
-            "a damaged download, or another file under this name. Run "
-            "`python -m pip cache purge` and try again."
-        )
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
+    shutil.unpack_archive(archive, folder, filter="data")
     archive.unlink()
     return folder / f"llama_cpp_python-{VERSION}"
 
@@ -189,13 +165,10 @@ def assemble(package: Path, programs: Path, folder: Path) -> None:
     """Lay the folder out: programs, libraries and converter flat, bindings below."""
     print("3/3  putting the folder together", flush=True)
     sources = package / "vendor" / "llama.cpp"
-    for name in KEPT_SOURCES:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if (sources / name).is_dir():
-            shutil.copytree(sources / name, target)
-        else:
-            shutil.copy2(sources / name, target)
+    for name in KEPT_FOLDERS:
+        shutil.copytree(sources / name, folder / name)
+    for name in KEPT_FILES:
+        shutil.copy2(sources / name, folder / name)
     for path in programs.iterdir():
         if path.name.startswith(("lib", "llama-")):
             shutil.copy2(path, folder / path.name, follow_symlinks=False)
@@ -207,44 +180,18 @@ def assemble(package: Path, programs: Path, folder: Path) -> None:
     shutil.copy2(package / "LICENSE.md", bindings / "LICENSE.md")
 
 
-def write_stamp(folder: Path) -> None:
-    """Write down every file with its size: what is_prepared holds the folder to."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
-    (folder / STAMP).write_text(json.dumps(sizes, indent=0))
-
-
-def prepare(target: Path) -> None:
-    """Build in a folder beside the target and rename it when it is whole.
-
-    Two processes that start at once: the second one waits for the first.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / ".llama.cpp.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if is_prepared(target):
-            return
-        check_compiler()
-        check_disk(target.parent)
-        unfinished = Path(tempfile.mkdtemp(prefix=".llama.cpp-", dir=target.parent))
-        try:
-            prepare_in(unfinished, target.with_name(f"{target.name}.log"))
-            shutil.rmtree(target, ignore_errors=True)  # a damaged one
-            os.replace(unfinished / "whole", target)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def prepare_in(work: Path, log: Path) -> None:
-    """Fetch, build and lay out below `work`; the result is `work/whole`."""
+def make(folder: Path, log: Path) -> None:
+    """Fetch, build and lay out into an empty folder."""
+    check_compiler()
+    check_disk(folder)
     log.unlink(missing_ok=True)
+    work = folder / "work"
+    work.mkdir()
     tools = find_build_tools(work / "tools")
     package = fetch_sources(work)
-    sources = package / "vendor" / "llama.cpp"
-    programs = build(sources, work / "build", tools, log)
-    (work / "whole").mkdir()
-    assemble(package, programs, work / "whole")
-    write_stamp(work / "whole")
+    programs = build(package / "vendor" / "llama.cpp", work / "build", tools, log)
+    assemble(package, programs, folder)
+    shutil.rmtree(work)
 
 
 def check_disk(folder: Path, free_bytes: int | None = None) -> None:
@@ -258,12 +205,17 @@ def check_disk(folder: Path, free_bytes: int | None = None) -> None:
 
 
 def main() -> int:
-    """Prepare the folder unless it is there; a problem is one line, status 1."""
+    """Prepare the folder unless it is whole; a problem is one line, status 1.
+
+    Of two processes that start at once the second one waits for the first.
+    """
     target, start = home(), time.monotonic()
-    if is_prepared(target):
+    if is_whole(target):
         return 0
     try:
-        prepare(target)
+        made_once(
+            target, lambda folder: make(folder, target.with_name(f"{target.name}.log"))
+        )
     except SetupProblem as problem:
         print(f"llama.cpp is not ready: {problem}", file=sys.stderr)
         return 1
