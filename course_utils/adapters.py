@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from course_utils import CourseError, places, training
 from course_utils.data import Conversation
 from course_utils.instructions import from_hub, load_split
+from course_utils.machine.profile import Profile
 from course_utils.movies import load_movies
 from course_utils.places import BrokenFile
 from course_utils.plans import Plan, Recipe
-from course_utils.profile import Profile
 from course_utils.tokens import to_dataset
 from course_utils.training import CannotResume, TrainingRun, run_training
 

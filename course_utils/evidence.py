@@ -16,8 +16,8 @@ from typing import Any
 
 from course_utils import CourseError
 from course_utils.claims import INTERVIEW_FOLDER, Claim, load_claims
+from course_utils.machine.profile import Profile
 from course_utils.places import read_json, runs_folder, write_json
-from course_utils.profile import Profile
 from course_utils.recipes import MOVIE_RECOMMENDER
 
 PUBLISHED_PROFILE = "cpu"

@@ -19,10 +19,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from course_utils import CourseError, llama_cpp
 from course_utils.architectures import Architecture
 from course_utils.gguf_file import LEVELS, bytes_and_bits, predicted_tensors, read_gguf
+from course_utils.machine.profile import Profile
 from course_utils.merging import SHARE_OF_MEMORY
 from course_utils.places import locked, make_folder, whole_folder
 from course_utils.plans import Plan
-from course_utils.profile import Profile
 
 WANTED_LEVELS = ("f16", "q8_0", "q4_k_m")
 # What lies on the disk beside the results while they are made, in bytes a parameter. On

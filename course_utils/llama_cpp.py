@@ -7,10 +7,8 @@ it is compiled for this one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from course_utils import CourseError, places
+from course_utils.machine.toolchain import home
 
-VERSION = "0.3.36"  # of llama-cpp-python, whose source package carries llama.cpp
 # Threads of llama.cpp that wait for each other sleep. By default they spin, and where
 # anything else runs they take the cores from it and from themselves.
 PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -43,28 +41,6 @@ sys.exit(status if status >= 0 else 128 - status)
 
 class LlamaCppProblem(CourseError, RuntimeError):
     """llama.cpp is missing, or one of its programs failed."""
-
-
-def home() -> Path:
-    """The folder of this version on this kind of machine, there or not."""
-    return places.cache_folder() / f"llama.cpp-{VERSION}-{processor_mark()}"
-
-
-@cache
-def processor_mark() -> str:
-    """Eight hex digits that differ where compiled code may not run.
-
-    A cache that is carried to another machine would otherwise end in an illegal
-    instruction: the build uses what this processor has.
-    """
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    flags = [line for line in lines if line.startswith(("flags", "Features"))]
-    known = " ".join(sorted(flags[0].split())) if flags else platform.processor()
-    text = f"{platform.system()} {platform.machine()} {known}"
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def ensure() -> Path:
@@ -105,15 +81,6 @@ def prepared(name: str) -> Path:
             "COURSE_CACHE is another one now. Run `make setup` (minutes, once)."
         )
     return path
-
-
-def unsloth_environment() -> dict[str, str]:
-    """What Unsloth must find in the environment before it is imported.
-
-    It reads the folder's place at import. Without the second variable it would wipe
-    a folder that it holds for damaged, and fetch another one from the network.
-    """
-    return {"UNSLOTH_LLAMA_CPP_PATH": str(home()), "UNSLOTH_AUTO_INSTALL": "0"}
 
 
 def checked(gguf: Path) -> Path:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from course_utils.architectures import Architecture
+from course_utils.machine.profile import Profile
 from course_utils.plans import Plan
-from course_utils.profile import Profile
 
 SHARE_OF_MEMORY = 0.8  # of what is free, for weights; activations need the rest
 

@@ -11,9 +11,9 @@ import os
 
 import torch
 
-from course_utils.doctor import refuse_unsupported
-from course_utils.llama_cpp import unsloth_environment
-from course_utils.profile import Profile
+from course_utils.machine.doctor import refuse_unsupported
+from course_utils.machine.profile import Profile
+from course_utils.machine.toolchain import unsloth_environment
 
 # bitsandbytes looks for an optional kernel package on every import and warns.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -13,13 +13,7 @@ from course_utils.answer_reading import Reading
 from course_utils.iac.prompts import load_prompts
 from course_utils.iac.schema import Schema, load_schema
 from course_utils.rewards import PARTS, Reward, score, writes_code
-from course_utils.stress import (
-    Check,
-    Demonstration,
-    Roles,
-    StressSuite,
-    general_checks,
-)
+from course_utils.stress import Check, Demonstration, Roles, StressSuite, general_checks
 
 CODE_WANTED = (
     *("one_resource", "named_values", "two_resources", "s3_versioning"),

@@ -34,9 +34,9 @@ from transformers.trainer_utils import sort_checkpoints
 
 from course_utils import CourseError, places
 from course_utils.data import Conversation
-from course_utils.doctor import MAIN_LIBRARIES
+from course_utils.machine.doctor import MAIN_LIBRARIES
+from course_utils.machine.profile import Profile
 from course_utils.plans import Plan
-from course_utils.profile import Profile
 
 EVALUATIONS = 4  # in a run, at most; each costs a pass over the validation rows
 WEIGHTS = "adapter_model.safetensors"

@@ -27,9 +27,9 @@ from course_utils.evaluation import (
     ScoredQuestion,
     evaluate,
 )
+from course_utils.machine.profile import Profile
 from course_utils.nano import nano_model_path
 from course_utils.places import BrokenFile
-from course_utils.profile import Profile
 from course_utils.science import EXAMPLES, QUESTIONS, ScienceQuestion, load_questions
 
 ASKED = 12  # questions: enough for batches of several lengths

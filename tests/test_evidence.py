@@ -11,7 +11,7 @@ from course_utils.evidence import (
     render,
 )
 from course_utils.interview import load_questions
-from course_utils.profile import Profile
+from course_utils.machine.profile import Profile
 
 BANK = """
 C901:

@@ -18,7 +18,7 @@ from course_utils.export import (
     needed_bytes,
 )
 from course_utils.gguf_file import LEVELS, bytes_and_bits, predicted_tensors
-from course_utils.profile import Profile
+from course_utils.machine.profile import Profile
 
 SMOLLM2 = load_architectures()["smollm2-135m"]
 LLAMA_8B = load_architectures()["llama-3.1-8b"]

@@ -3,17 +3,17 @@ import types
 import pytest
 import torch
 
-from course_utils import doctor as doctor_module
-from course_utils import profile as profile_module
-from course_utils.doctor import (
+from course_utils.machine import doctor as doctor_module
+from course_utils.machine import profile as profile_module
+from course_utils.machine.doctor import (
     ALL_LIBRARIES,
     doctor,
     pinned_versions,
     refuse_unsupported,
     version_warnings,
 )
+from course_utils.machine.profile import Gpu, Profile, UnsupportedMachine, torch_drives
 from course_utils.places import UnusableFolder
-from course_utils.profile import Gpu, Profile, UnsupportedMachine, torch_drives
 
 T4 = Gpu("Tesla T4", (7, 5), 14.74)
 P100 = Gpu("Tesla P100-PCIE-16GB", (6, 0), 15.9)

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from course_utils import records
+from course_utils.machine import run_record as records
+from course_utils.machine.profile import Profile
+from course_utils.machine.run_record import close_run, peak_memory_gib, save_results
 from course_utils.places import run_folder, runs_folder
-from course_utils.profile import Profile
-from course_utils.records import close_run, peak_memory_gib, save_results
 
 CPU = Profile("nano", "cpu")
 

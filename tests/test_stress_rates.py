@@ -10,9 +10,7 @@ from course_utils.stress_rates import (
     pass_rates,
     rate_over_draws,
 )
-from course_utils.stress_rates import (
-    verdict_table as table_of,
-)
+from course_utils.stress_rates import verdict_table as table_of
 from course_utils.trials import judge_all
 
 FILMS = load_films()

@@ -23,7 +23,7 @@ pass
 
 # %%
 from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -196,8 +196,8 @@ curves(
 # "FP16/BF16" on a P100. On which side is that card?
 
 # %%
-from course_utils.doctor import MINIMUM_CAPABILITY
-from course_utils.profile import BF16_CAPABILITY
+from course_utils.machine.doctor import MINIMUM_CAPABILITY
+from course_utils.machine.profile import BF16_CAPABILITY
 
 capabilities = {"P100": (6, 0), "T4": (7, 5), "A100": (8, 0), "H100": (9, 0)}
 as_number = {card: major + minor / 10 for card, (major, minor) in capabilities.items()}
@@ -1334,7 +1334,7 @@ print(
 # ## Run record
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "01",

@@ -24,7 +24,7 @@ pass
 
 # %%
 from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -981,7 +981,7 @@ for name, found in curves_of.items():
 sorted(path.name for path in (folder / "curves").iterdir())[:6]
 
 # %%
-from course_utils.records import save_results
+from course_utils.machine.run_record import save_results
 
 names = {"task": "held-out answers", "general": "general text"}
 names["science"] = "right answers of science questions"
@@ -1080,7 +1080,7 @@ print(
 #   and ours are held equal by a test.
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "04",

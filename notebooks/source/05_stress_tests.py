@@ -25,7 +25,7 @@ pass
 
 # %%
 from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -1092,7 +1092,7 @@ print(
 # For the README, the same figures as a table:
 
 # %%
-from course_utils.records import save_results
+from course_utils.machine.run_record import save_results
 
 results = {
     name: {
@@ -1145,7 +1145,7 @@ styled.set_properties(**{"text-align": "left"})
 #   documentation.
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "05",

@@ -24,7 +24,7 @@ pass
 
 # %%
 from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -1013,7 +1013,7 @@ check(survivors, stops_early, steps)
 # The figures of this run go into the README's table, each with n, interval and p:
 
 # %%
-from course_utils.records import save_results
+from course_utils.machine.run_record import save_results
 
 
 def spelled(accuracy):
@@ -1119,7 +1119,7 @@ print(
 # - Efron and Tibshirani 1993, *An introduction to the bootstrap* (recalled).
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "06",

@@ -25,7 +25,7 @@ pass
 
 # %%
 from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -919,7 +919,7 @@ print(
 # The rows for the course's results table:
 
 # %%
-from course_utils.records import save_results
+from course_utils.machine.run_record import save_results
 
 rows = [
     {
@@ -960,7 +960,7 @@ save_results(finetuned.folder, "07", rows)
 # - Hu et al. 2021, *LoRA*, arXiv:2106.09685, §4.1, for merging (recalled).
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "07",

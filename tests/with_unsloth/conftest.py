@@ -9,7 +9,7 @@ os.environ["COURSE_PROFILE"] = "nano"  # before models is imported: Unsloth's CP
 
 @pytest.fixture(scope="module")
 def profile():
-    from course_utils.profile import Profile
+    from course_utils.machine.profile import Profile
 
     return Profile("nano", "cpu")
 

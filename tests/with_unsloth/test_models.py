@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from course_utils import CourseError, models
+from course_utils.machine.profile import Gpu, Profile
 from course_utils.places import BrokenFile, whole_folder
 from course_utils.plans import Source
-from course_utils.profile import Gpu, Profile
 from course_utils.recipes import MOVIE_RECOMMENDER
 from course_utils.templates import alpaca_prompt
 

@@ -16,7 +16,6 @@ import psutil
 import torch
 
 from course_utils import CourseError
-from course_utils.places import PROJECT_ROOT, cache_folder, runs_folder  # noqa: F401
 
 PROFILE_NAMES = ("nano", "cpu", "t4")
 BF16_CAPABILITY = (8, 0)  # Ampere is the first with bf16 units

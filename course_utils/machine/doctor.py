@@ -11,13 +11,8 @@ from pathlib import Path
 
 import torch
 
-from course_utils.places import (
-    PROJECT_ROOT,
-    UnusableFolder,
-    cache_folder,
-    runs_folder,
-)
-from course_utils.profile import Gpu, Profile, UnsupportedMachine
+from course_utils.machine.profile import Gpu, Profile, UnsupportedMachine
+from course_utils.places import PROJECT_ROOT, UnusableFolder, cache_folder, runs_folder
 
 MINIMUM_CAPABILITY = (7, 0)  # Triton, and so Unsloth, refuses older GPUs
 MAIN_LIBRARIES = ("torch", "transformers", "unsloth", "unsloth_zoo", "trl", "peft")

@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 import torch
 
-from course_utils.doctor import describe
+from course_utils.machine.doctor import describe
+from course_utils.machine.profile import Profile
 from course_utils.places import runs_folder, write_json
-from course_utils.profile import Profile
 
 
 def save_results(folder: Path, notebook: str, rows: list[dict[str, Any]]) -> Path:
