@@ -115,7 +115,9 @@ def fine_tune(
         BrokenAdapter: If the weights that were trained are no numbers.
     """
     training.tracker()  # an unknown one is refused before the model is loaded
-    from course_utils import models  # imports unsloth, which takes 15 seconds
+    from course_utils.model import (
+        loading as models,  # imports unsloth, which takes 15 seconds
+    )
 
     rows = rows or load_rows(plan)
     with places.locked(folder):
@@ -169,7 +171,7 @@ def get_adapter(recipe: Recipe, profile: Profile) -> FineTuned:
 
 def _point_to_base(folder: Path, plan: Plan) -> None:
     """Let an adapter name the folder of its base, where that was moved."""
-    from course_utils.models import model_location
+    from course_utils.model.loading import model_location
 
     config, base = _read_config(folder / _CONFIG), Path(model_location(plan))
     if base.is_absolute() and config["base_model_name_or_path"] != str(base):
@@ -232,7 +234,7 @@ def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
     Raises:
         OtherAdapter: With each field that differs, and both values.
     """
-    from course_utils.models import model_location
+    from course_utils.model.loading import model_location
 
     config = _read_config(folder / _CONFIG)
     found = {

@@ -17,10 +17,10 @@ import psutil
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_utils import CourseError, llama_cpp
-from course_utils.architectures import Architecture
 from course_utils.gguf_file import LEVELS, bytes_and_bits, predicted_tensors, read_gguf
 from course_utils.machine.profile import Profile
 from course_utils.merging import SHARE_OF_MEMORY
+from course_utils.model.architectures import Architecture
 from course_utils.places import locked, make_folder, whole_folder
 from course_utils.plans import Plan
 
@@ -109,7 +109,7 @@ def load_for_export(
         profile: The machine.
         adapter: Folder of the adapter.
     """
-    from course_utils import models
+    from course_utils.model import loading as models
 
     four_bit = plan.load_in_4bit and profile.is_gpu
     return models.load_adapter(adapter, plan, profile, load_in_4bit=four_bit)

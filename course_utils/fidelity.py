@@ -19,7 +19,7 @@ from statsmodels.stats.proportion import proportion_confint
 from transformers import PreTrainedModel
 
 from course_utils import llama_cpp
-from course_utils.architectures import Architecture
+from course_utils.model.architectures import Architecture
 from course_utils.tokens import IGNORE_INDEX
 
 RESAMPLES = 2000

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import gguf
 
 from course_utils import CourseError
-from course_utils.architectures import ALL_LINEAR, Architecture
+from course_utils.model.architectures import ALL_LINEAR, Architecture
 
 K_BLOCK = 256  # weights that a K-quant packs together; a row is a whole number of them
 _SMALL_BLOCK = 32  # of the older types

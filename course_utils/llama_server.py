@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedTokenizerBase
 
-from course_utils.generation import Generated
 from course_utils.llama_cpp import LlamaCppProblem, checked, prepared, watched
+from course_utils.model.generation import Generated
 from course_utils.places import make_folder, runs_folder
 
 if TYPE_CHECKING:

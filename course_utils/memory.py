@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
-from course_utils.architectures import ALL_LINEAR, Architecture
 from course_utils.memory_formulas import (
     FP32_BYTES,
     WeightFormat,
@@ -17,6 +16,7 @@ from course_utils.memory_formulas import (
     trainable_tensor_sizes,
     weight_bytes,
 )
+from course_utils.model.architectures import ALL_LINEAR, Architecture
 
 METHODS = ("full", "lora", "qlora")
 PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")

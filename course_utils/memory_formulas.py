@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from course_utils.architectures import Architecture
+from course_utils.model.architectures import Architecture
 
 NF4_BLOCK = 64  # weights that share one scale
 SCALE_BLOCK = 256  # scales that share one scale of their own, in double quantization

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from course_utils.architectures import Architecture
 from course_utils.machine.profile import Profile
+from course_utils.model.architectures import Architecture
 from course_utils.plans import Plan
 
 SHARE_OF_MEMORY = 0.8  # of what is free, for weights; activations need the rest
@@ -116,7 +116,7 @@ def live(
         adapter: Folder of the adapter.
         four_bit: Whether the base is in NF4; plain otherwise.
     """
-    from course_utils import models
+    from course_utils.model import loading as models
 
     return models.load_adapter(adapter, plan, profile, load_in_4bit=four_bit)[0]
 
@@ -127,7 +127,7 @@ def _dequantize_and_merge(
     """A plain model of the function that runs live on the 4-bit base."""
     from peft import PeftModel
 
-    from course_utils import models
+    from course_utils.model import loading as models
 
     base, _ = models.load_base(plan, profile, load_in_4bit=True)
     return PeftModel.from_pretrained(base.dequantize(), adapter).merge_and_unload()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from course_utils.answer_reading import repeats_little, stops
 from course_utils.data import Conversation
-from course_utils.generation import Generated
+from course_utils.model.generation import Generated
 
 Named = TypeVar("Named")
 

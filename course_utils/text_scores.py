@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_utils.curves import bits_per_byte, perplexity
 from course_utils.data import Conversation
-from course_utils.generation import inference
+from course_utils.model.generation import inference
 from course_utils.places import DATA_FOLDER
 from course_utils.science import ScienceQuestion
 from course_utils.tokens import prompt_and_answer_ids, rendered, text_ids

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils.data import Conversation
-from course_utils.generation import Generated, Sampling
+from course_utils.model.generation import Generated, Sampling
 from course_utils.places import write_jsonl
 from course_utils.stress import StressSuite
 

@@ -3,7 +3,8 @@ import torch
 import yaml
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from course_utils.architectures import (
+from course_utils.jsonl import FaultyData
+from course_utils.model.architectures import (
     ALL_LINEAR,
     ARCHITECTURES_PATH,
     ATTENTION,
@@ -11,7 +12,6 @@ from course_utils.architectures import (
     Architecture,
     load_architectures,
 )
-from course_utils.jsonl import FaultyData
 
 ARCHITECTURES = load_architectures()
 

@@ -1,13 +1,14 @@
 import pytest
 
-from course_utils import embedded_model, nano
-from course_utils.embedded_model import (
+from course_utils.model import bundled as embedded_model
+from course_utils.model import nano
+from course_utils.model.bundled import (
     BrokenModelFile,
     embedded_gguf,
     embedded_model_path,
     embedded_tokenizer_path,
 )
-from course_utils.nano import cached_nano_path, nano_tokenizer
+from course_utils.model.nano import cached_nano_path, nano_tokenizer
 from course_utils.places import is_whole, sha256
 
 CHAT = [{"role": "user", "content": "hi"}]

@@ -28,7 +28,7 @@ from course_utils.evaluation import (
     evaluate,
 )
 from course_utils.machine.profile import Profile
-from course_utils.nano import nano_model_path
+from course_utils.model.nano import nano_model_path
 from course_utils.places import BrokenFile
 from course_utils.science import EXAMPLES, QUESTIONS, ScienceQuestion, load_questions
 

@@ -9,7 +9,7 @@ import torch
 
 from course_utils.data import Conversation
 from course_utils.forgetting import ForgettingMeter, change
-from course_utils.nano import nano_model
+from course_utils.model.nano import nano_model
 from course_utils.templates import use_template
 from course_utils.text_scores import (
     WINDOW,

@@ -3,9 +3,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils.architectures import ALL_LINEAR, Architecture, load_architectures
 from course_utils.memory_formulas import activation_bytes, block_activation_bytes
 from course_utils.memory_measured import saved_activation_bytes
+from course_utils.model.architectures import (
+    ALL_LINEAR,
+    Architecture,
+    load_architectures,
+)
 
 
 def small_llama(dtype: torch.dtype, checkpointing: bool) -> LlamaForCausalLM:

@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils.architectures import load_architectures
 from course_utils.memory_formulas import (
     WeightFormat,
     matrix_bytes,
@@ -11,6 +10,7 @@ from course_utils.memory_formulas import (
     trainable_tensor_sizes,
     weight_bytes,
 )
+from course_utils.model.architectures import load_architectures
 
 ARCHITECTURES = load_architectures()
 SMOLLM2 = ARCHITECTURES["smollm2-135m"]

@@ -4,8 +4,8 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from course_utils import planner_widget
-from course_utils.architectures import load_architectures
 from course_utils.memory import plan_memory
+from course_utils.model.architectures import load_architectures
 from course_utils.planner_widget import (
     GIB,
     PART_COLOURS,

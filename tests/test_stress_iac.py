@@ -1,6 +1,6 @@
 import pytest
 
-from course_utils.generation import Generated
+from course_utils.model.generation import Generated
 from course_utils.stress_iac import iac_suite
 
 SUITE = iac_suite()

@@ -1,6 +1,6 @@
 import pytest
 
-from course_utils.generation import Generated, Sampling
+from course_utils.model.generation import Generated, Sampling
 from course_utils.movies import load_films, write_answer
 from course_utils.stress_movies import movie_suite
 from course_utils.stress_rates import (

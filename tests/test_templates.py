@@ -1,7 +1,7 @@
 import pytest
 
 from course_utils.data import Conversation
-from course_utils.nano import nano_tokenizer
+from course_utils.model.nano import nano_tokenizer
 from course_utils.ollama import chat_pieces
 from course_utils.templates import (
     ALPACA,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from course_utils.data import Conversation
-from course_utils.nano import nano_tokenizer
+from course_utils.model.nano import nano_tokenizer
 from course_utils.templates import use_template
 from course_utils.tokens import (
     IGNORE_INDEX,
@@ -203,7 +203,7 @@ def test_padding_leaves_the_loss_unchanged():
 
 
 def test_the_loss_agrees_with_the_models_own():
-    from course_utils.nano import nano_model
+    from course_utils.model.nano import nano_model
 
     model = nano_model(seed=1, vocabulary=64)
     ids = torch.tensor([[5, 6, 7, 8, 9]])

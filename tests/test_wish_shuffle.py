@@ -1,7 +1,7 @@
 import pytest
 
 from course_utils.data import Conversation
-from course_utils.generation import Generated
+from course_utils.model.generation import Generated
 from course_utils.movies import Film, write_answer
 from course_utils.stress_movies import movie_suite
 from course_utils.trials import Trial

@@ -22,7 +22,7 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
 from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
@@ -423,7 +423,7 @@ ledger.record(
 # What is that on a large model? The shapes of eight models ship with the course.
 
 # %%
-from course_utils.architectures import load_architectures
+from course_utils.model.architectures import load_architectures
 
 architectures = load_architectures()
 list(architectures)
@@ -859,7 +859,7 @@ bits
 # and what `get_memory_footprint()` reports. Which of them differ?
 
 # %%
-from course_utils.architectures import Architecture
+from course_utils.model.architectures import Architecture
 from course_utils.memory_measured import tensor_bytes
 
 shapes = Architecture.from_config(full.config)

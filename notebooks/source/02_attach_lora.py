@@ -23,7 +23,7 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
 from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
@@ -109,7 +109,7 @@ ledger.record("C160", missing_factor=missing)
 # comes out for a square layer of SmolLM2-135M, 576 × 576 with rank 16?
 
 # %%
-from course_utils.architectures import load_architectures
+from course_utils.model.architectures import load_architectures
 
 architectures = load_architectures()
 side, _ = architectures["smollm2-135m"].linear_shapes()["q_proj"]
@@ -679,7 +679,7 @@ ledger.record(
 # Attention is what people name first. Where do the trained numbers sit?
 
 # %%
-from course_utils.architectures import ATTENTION, MLP
+from course_utils.model.architectures import ATTENTION, MLP
 
 from course_utils.plots import stacked_bars
 

@@ -23,7 +23,7 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
 from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
@@ -174,7 +174,7 @@ run_plot(healthy, title=title);
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.architectures import load_architectures
+from course_utils.model.architectures import load_architectures
 from course_utils.curves import guess_level
 
 vocabulary = load_architectures()["smollm2-135m"].vocab_size

@@ -24,7 +24,7 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
 from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
@@ -39,7 +39,7 @@ profile = doctor()
 
 # %%
 from course_utils.evidence import Ledger
-from course_utils.generation import Sampling
+from course_utils.model.generation import Sampling
 from course_utils.projects import chosen_project
 
 project = chosen_project()
@@ -119,7 +119,7 @@ for part, name in vars(roles).items():
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.generation import Generated
+from course_utils.model.generation import Generated
 
 sample = suite.demonstration
 asked = suite.prompt(sample.prompt_id)

@@ -24,7 +24,7 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
 from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
@@ -59,7 +59,7 @@ print(f"llama.cpp of llama-cpp-python {llama_cpp.VERSION}:", llama_cpp.ensure().
 
 # %%
 from course_utils.adapters import load_rows
-from course_utils.architectures import Architecture
+from course_utils.model.architectures import Architecture
 from course_utils.fidelity import affordable, scored_rows
 from course_utils.tokens import to_dataset
 
@@ -414,7 +414,7 @@ axes.legend(ncols=3, loc="upper left");
 # dear to start.
 
 # %%
-from course_utils.architectures import ALL_LINEAR, load_architectures
+from course_utils.model.architectures import ALL_LINEAR, load_architectures
 from course_utils.recipes import ALPACA_MISTRAL
 
 shapes = load_architectures()
@@ -885,7 +885,7 @@ f"{len(before)} files as they were, nothing beside them"
 # | q4_k_m is larger than 4.5 bits say | rows that are no multiple of 256, and layers that get six bits | predict it, section 4 |
 # | “No space left on device” after ten minutes | an export needs the merged model and a first GGUF beside the result | ask `levels_that_fit` first; fewer levels |
 # | `llama-server` ends at once | a file that was cut off, or a port in use | its log below `runs/logs/` |
-# | Unsloth fetches or wipes a llama.cpp folder | it found none that it takes for whole | set `UNSLOTH_LLAMA_CPP_PATH` and `UNSLOTH_AUTO_INSTALL=0` before the import, as `course_utils.models` does |
+# | Unsloth fetches or wipes a llama.cpp folder | it found none that it takes for whole | set `UNSLOTH_LLAMA_CPP_PATH` and `UNSLOTH_AUTO_INSTALL=0` before the import, as `course_utils.model.loading` does |
 #
 # ## In the interview
 #

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from course_utils import CourseError, adapters, models, places, training
+from course_utils import CourseError, adapters, places, training
 from course_utils.adapters import (
     BrokenAdapter,
     OtherAdapter,
@@ -16,6 +16,7 @@ from course_utils.adapters import (
     model_core,
     refuse_other_adapter,
 )
+from course_utils.model import loading as models
 from course_utils.plans import Source
 from course_utils.recipes import MOVIE_RECOMMENDER
 from course_utils.tokens import to_dataset

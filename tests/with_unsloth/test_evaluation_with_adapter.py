@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from course_utils import models
 from course_utils.benchmark import local_benchmark
 from course_utils.comparison import compare
 from course_utils.evaluation import evaluate
+from course_utils.model import loading as models
 from course_utils.science import EXAMPLES
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from course_utils import models
-from course_utils.generation import Sampling, end_tokens, inference
+from course_utils.model import loading as models
+from course_utils.model.generation import Sampling, end_tokens, inference
 
 REQUESTS = ["a film", "sci-fi under two hours", "something slow"]
 DRAWN = Sampling(temperature=1.0, top_p=0.9, seed=1)

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils import fidelity, llama_cpp, models
+from course_utils import fidelity, llama_cpp
 from course_utils.adapters import OtherAdapter, refuse_other_adapter
-from course_utils.architectures import Architecture
 from course_utils.export import ExportProblem, export_gguf
 from course_utils.gguf_file import LEVELS, predicted_tensors, read_gguf
 from course_utils.llama_server import serve
 from course_utils.merging import adapted_layers, merge, ways_to_run
+from course_utils.model import loading as models
+from course_utils.model.architectures import Architecture
 from course_utils.movies import load_movies
 from course_utils.recipes import MOVIE_RECOMMENDER
 from course_utils.tokens import to_dataset

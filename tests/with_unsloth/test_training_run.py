@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from course_utils import models
+from course_utils.model import loading as models
 from course_utils.movies import load_movies
 from course_utils.tokens import to_dataset
 from course_utils.training import (

@@ -14,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from course_utils.embedded_model import FORMAT, embedded_tokenizer_path
+from course_utils.model.bundled import FORMAT, embedded_tokenizer_path
 from course_utils.places import cache_folder, made_once
 
 NANO_BOS_MODEL = "nano-bos"  # COURSE_MODEL=nano-bos on the nano profile
