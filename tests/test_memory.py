@@ -1,6 +1,6 @@
 import pytest
 
-from course_utils.memory import plan_memory
+from course_utils.memory.planner import plan_memory
 from course_utils.model.architectures import load_architectures
 
 ARCHITECTURES = load_architectures()

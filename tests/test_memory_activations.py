@@ -3,8 +3,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils.memory_formulas import activation_bytes, block_activation_bytes
-from course_utils.memory_measured import saved_activation_bytes
+from course_utils.memory.formulas import activation_bytes, block_activation_bytes
+from course_utils.memory.measured import saved_activation_bytes
 from course_utils.model.architectures import (
     ALL_LINEAR,
     Architecture,

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils.memory_formulas import (
+from course_utils.memory.formulas import (
     WeightFormat,
     matrix_bytes,
     optimizer_bytes,

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils.memory_formulas import weight_bytes
-from course_utils.memory_measured import saved_activation_bytes, tensor_bytes
+from course_utils.memory.formulas import weight_bytes
+from course_utils.memory.measured import saved_activation_bytes, tensor_bytes
 from course_utils.model.architectures import Architecture
 
 

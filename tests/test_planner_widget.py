@@ -3,15 +3,15 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from course_utils import planner_widget
-from course_utils.memory import plan_memory
-from course_utils.model.architectures import load_architectures
-from course_utils.planner_widget import (
+from course_utils.memory import widget as planner_widget
+from course_utils.memory.planner import plan_memory
+from course_utils.memory.widget import (
     GIB,
     PART_COLOURS,
     memory_planner,
     plot_memory_plans,
 )
+from course_utils.model.architectures import load_architectures
 
 ARCHITECTURES = load_architectures()
 LLAMA_8B = ARCHITECTURES["llama-3.1-8b"]

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from course_utils.memory import plan_memory
+from course_utils.memory.planner import plan_memory
 from course_utils.model.architectures import ALL_LINEAR, load_architectures
 from course_utils.plans import Plan, Source, WrongSetting
 from course_utils.recipes import (

@@ -860,7 +860,7 @@ bits
 
 # %%
 from course_utils.model.architectures import Architecture
-from course_utils.memory_measured import tensor_bytes
+from course_utils.memory.measured import tensor_bytes
 
 shapes = Architecture.from_config(full.config)
 
@@ -1169,8 +1169,8 @@ ledger.record("C002", rtx_4090_cards=smallest_bytes / rtx_4090_bytes)
 # rule for 4-bit weights?
 
 # %%
-from course_utils.memory import plan_memory
-from course_utils.memory_formulas import weight_bytes
+from course_utils.memory.planner import plan_memory
+from course_utils.memory.formulas import weight_bytes
 
 full_plan = plan_memory(llama, "full")
 assert full_plan.static_bytes == llama.parameters * bytes_each["mixed precision"]
@@ -1195,7 +1195,7 @@ ledger.record(
 # trainable on a T4? The card offers 14.741 GiB (public logs of notebooks on it).
 
 # %%
-from course_utils.planner_widget import T4_USABLE_BYTES
+from course_utils.memory.widget import T4_USABLE_BYTES
 
 T4_USABLE_BYTES / GIB
 
@@ -1238,7 +1238,7 @@ run
 # %%
 import matplotlib.pyplot as plt
 
-from course_utils.planner_widget import plot_memory_plans
+from course_utils.memory.widget import plot_memory_plans
 
 plans = {name: plan_memory(llama, name.lower(), **run) for name in ("LoRA", "QLoRA")}
 plans["QLoRA, double quantization"] = plan_memory(
@@ -1256,7 +1256,7 @@ plot_memory_plans(axes, plans);
 # model, checkpointing off: which part grows first?
 
 # %%
-from course_utils.planner_widget import memory_planner
+from course_utils.memory.widget import memory_planner
 
 memory_planner(architectures)
 

@@ -850,7 +850,7 @@ ledger.record(
 # Predict: the same.
 
 # %%
-from course_utils.memory_measured import saved_activation_bytes
+from course_utils.memory.measured import saved_activation_bytes
 
 
 def switched_step(checkpointing):
@@ -1045,7 +1045,7 @@ packed = AutoModelForCausalLM.from_pretrained(
 {str(p.dtype): p.dtype.itemsize for p in packed.parameters()}
 
 # %%
-from course_utils.memory_measured import tensor_bytes
+from course_utils.memory.measured import tensor_bytes
 
 before = tensor_bytes(packed)
 prepare_model_for_kbit_training(packed)
@@ -1178,7 +1178,7 @@ ledger.record(
 # measurement). Batch 2 × 512 tokens, checkpointing on:
 
 # %%
-from course_utils.memory import plan_memory
+from course_utils.memory.planner import plan_memory
 
 shared = {"rank": rank, "batch_size": 2, "sequence_length": 512}
 methods = ("full", "lora", "qlora")
@@ -1187,7 +1187,7 @@ plans = {method: plan_memory(llama, method, **shared) for method in methods}
 
 # %%
 import matplotlib.pyplot as plt
-from course_utils.planner_widget import plot_memory_plans
+from course_utils.memory.widget import plot_memory_plans
 
 figure, axes = plt.subplots(figsize=(8.5, 3.4))
 plot_memory_plans(axes, plans)
@@ -1213,7 +1213,7 @@ ledger.record(
 # session; the picture above stays for readers on GitHub):
 
 # %%
-from course_utils.planner_widget import memory_planner
+from course_utils.memory.widget import memory_planner
 
 memory_planner(architectures)
 

@@ -68,7 +68,7 @@ styled.set_properties(**{"text-align": "left"})
 # %%
 # NBVAL_CHECK_OUTPUT
 from course_utils.model.architectures import load_architectures
-from course_utils.memory import plan_memory
+from course_utils.memory.planner import plan_memory
 
 architectures, author = load_architectures(), recipe.plan
 for tokens in (256, 1024, author.max_length):
@@ -474,7 +474,7 @@ ledger.record(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.memory_formulas import optimizer_bytes
+from course_utils.memory.formulas import optimizer_bytes
 
 rank = seed_plan.rank
 smollm2 = architectures["smollm2-135m"].lora_tensor_sizes(rank)
@@ -812,7 +812,7 @@ distance
 # %%
 import dataclasses
 
-from course_utils.memory_measured import tensor_bytes
+from course_utils.memory.measured import tensor_bytes
 from course_utils.training import StopAfter
 
 del reloaded

@@ -432,7 +432,7 @@ ledger.record(
 # takes 4.45 GB (notebook 01), with the adapter in 16 bits 0.08 GB more.
 
 # %%
-from course_utils.memory_formulas import WeightFormat, weight_bytes
+from course_utils.memory.formulas import WeightFormat, weight_bytes
 
 nf4 = weight_bytes(mistral, WeightFormat.NF4)
 ledger.record(

@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import offset_copy
 
-from course_utils.memory import METHODS, MemoryPlan, plan_memory
-from course_utils.memory_formulas import WeightFormat
+from course_utils.memory.formulas import WeightFormat
+from course_utils.memory.planner import METHODS, MemoryPlan, plan_memory
 from course_utils.model.architectures import Architecture
 from course_utils.plots import ACCENT, BASE, STYLE, TUNED, stacked_bars
 

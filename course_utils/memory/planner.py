@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
-from course_utils.memory_formulas import (
+from course_utils.memory.formulas import (
     FP32_BYTES,
     WeightFormat,
     activation_bytes,
