@@ -14,7 +14,7 @@ from course_utils.recipes import (
     UnknownRecipe,
     chosen_recipe,
 )
-from course_utils.training import total_updates, updates_per_epoch
+from course_utils.training.trainer import total_updates, updates_per_epoch
 
 FIELDS = {field.name for field in dataclasses.fields(Plan)}
 

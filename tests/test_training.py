@@ -11,7 +11,7 @@ from course_utils.data import Conversation
 from course_utils.machine.profile import Gpu, Profile
 from course_utils.places import BrokenFile, write_json
 from course_utils.recipes import ALPACA_MISTRAL, MOVIE_RECOMMENDER
-from course_utils.training import (
+from course_utils.training.trainer import (
     StopAfter,
     TrainingRun,
     UnknownTracker,

@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from course_utils.adapters import fine_tune
 from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER, read_json, write_whole
 from course_utils.recipes import Recipe
+from course_utils.training.adapter import fine_tune
 
 PROFILE = "cpu"
 

@@ -350,7 +350,7 @@ print(f"ours {ours:.4f}, the model's {reported:.4f} nats per token")
 # ⌈N / (b × a)⌉ updates.
 
 # %%
-from course_utils.training import total_updates, updates_per_epoch
+from course_utils.training.trainer import total_updates, updates_per_epoch
 
 updates = total_updates(len(train_rows), plan)
 epoch = updates_per_epoch(len(train_rows), plan)
@@ -579,7 +579,7 @@ class ZeroGradients(TrainerCallback):
 
 # %%
 from course_utils.places import run_folder
-from course_utils.training import build_trainer, run_training
+from course_utils.training.trainer import build_trainer, run_training
 
 folder = run_folder(recipe.name, profile)
 trainer = build_trainer(
@@ -813,7 +813,7 @@ distance
 import dataclasses
 
 from course_utils.memory.measured import tensor_bytes
-from course_utils.training import StopAfter
+from course_utils.training.trainer import StopAfter
 
 del reloaded
 

@@ -37,7 +37,8 @@ profile = doctor()
 # trained now with the same function.
 
 # %%
-from course_utils.adapters import get_adapter, load_rows
+from course_utils.training.adapter import get_adapter
+from course_utils.adapters import load_rows
 from course_utils.evidence import Ledger
 from course_utils.projects import chosen_project
 
@@ -569,7 +570,7 @@ import tempfile
 from pathlib import Path
 
 from course_utils.tokens import to_dataset
-from course_utils.training import build_trainer, run_training
+from course_utils.training.trainer import build_trainer, run_training
 
 temporary = tempfile.TemporaryDirectory()  # gone when this kernel ends
 scratch = Path(temporary.name)
@@ -614,7 +615,7 @@ choices = {"evaluations": EPOCHS, "keep_best": True}
 stopped = train("stopped", few, training[:ROWS], patience, **choices)
 
 # %%
-from course_utils.training import total_updates, updates_per_epoch
+from course_utils.training.trainer import total_updates, updates_per_epoch
 
 epoch = updates_per_epoch(ROWS, plan)
 best_update, best_loss = stopped.best()
@@ -1012,7 +1013,7 @@ pd.DataFrame(results).style.format(escape="html").hide(axis="index")
 # the environment, each trainer of the course reports there too; what is set now:
 
 # %%
-from course_utils.training import trainer_config
+from course_utils.training.trainer import trainer_config
 
 trainer_config(plan, profile, folder, SWEEP_UPDATES).report_to
 

@@ -266,7 +266,7 @@ for k in (2, 3, 4, 5, 6):
 # by bit: both are asked by the same code.
 
 # %%
-from course_utils.adapters import get_adapter
+from course_utils.training.adapter import get_adapter
 
 finetuned = get_adapter(recipe, profile)
 model, tokenizer = models.load_adapter(finetuned.adapter_folder, plan, profile)

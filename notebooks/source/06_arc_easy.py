@@ -123,7 +123,7 @@ axes.set_ylim(0, 0.6);
 # with it is said by line and field. What is asked in this run?
 
 # %%
-from course_utils.adapters import get_adapter
+from course_utils.training.adapter import get_adapter
 from course_utils.benchmark import find_benchmark
 
 finetuned = get_adapter(recipe, profile)

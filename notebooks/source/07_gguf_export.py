@@ -47,7 +47,7 @@ ledger = Ledger("07", profile, recipe.name)
 
 # %%
 from course_utils import llama_cpp
-from course_utils.adapters import get_adapter
+from course_utils.training.adapter import get_adapter
 
 finetuned = get_adapter(recipe, profile)
 adapter = finetuned.adapter_folder
@@ -824,7 +824,7 @@ grouped_bars(
 # is nothing half-written left?
 
 # %%
-from course_utils.adapters import OtherAdapter, refuse_other_adapter
+from course_utils.training.adapter import OtherAdapter, refuse_other_adapter
 from course_utils.export import ExportProblem
 
 before = {path: path.stat().st_mtime_ns for path in target.iterdir()}

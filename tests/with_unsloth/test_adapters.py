@@ -6,21 +6,28 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from course_utils import CourseError, adapters, places, training
-from course_utils.adapters import (
-    BrokenAdapter,
-    OtherAdapter,
-    fine_tune,
-    get_adapter,
-    load_rows,
-    model_core,
-    refuse_other_adapter,
-)
+from course_utils import CourseError, places
+from course_utils.adapters import load_rows
 from course_utils.model import loading as models
 from course_utils.plans import Source
 from course_utils.recipes import MOVIE_RECOMMENDER
 from course_utils.tokens import to_dataset
-from course_utils.training import StopAfter, UnknownTracker, build_trainer, run_training
+from course_utils.training import adapter as adapters
+from course_utils.training import trainer as training
+from course_utils.training.adapter import (
+    BrokenAdapter,
+    OtherAdapter,
+    fine_tune,
+    get_adapter,
+    model_core,
+    refuse_other_adapter,
+)
+from course_utils.training.trainer import (
+    StopAfter,
+    UnknownTracker,
+    build_trainer,
+    run_training,
+)
 
 ROWS = load_rows(MOVIE_RECOMMENDER.plan_for("nano"))
 WEIGHTS = "adapter_model.safetensors"

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from course_utils import fidelity, llama_cpp
-from course_utils.adapters import OtherAdapter, refuse_other_adapter
 from course_utils.export import ExportProblem, export_gguf
 from course_utils.gguf_file import LEVELS, predicted_tensors, read_gguf
 from course_utils.llama_server import serve
@@ -15,6 +14,7 @@ from course_utils.model.architectures import Architecture
 from course_utils.movies import load_movies
 from course_utils.recipes import MOVIE_RECOMMENDER
 from course_utils.tokens import to_dataset
+from course_utils.training.adapter import OtherAdapter, refuse_other_adapter
 
 EXPORTED = ("f16", "q8_0", "q4_k_m")
 CORPUS = ("In 2049: 1,234.50!", "日本 🙂 niño\n\ttab", "  three   spaces")

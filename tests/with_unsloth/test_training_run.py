@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from course_utils.model import loading as models
 from course_utils.movies import load_movies
 from course_utils.tokens import to_dataset
-from course_utils.training import (
+from course_utils.training.trainer import (
     CannotResume,
     StopAfter,
     build_trainer,
