@@ -8,8 +8,9 @@ import pytest
 
 matplotlib.use("Agg")
 
-from course_utils.curve_plots import band_plot, loss_plot, run_plot, trade_off
-from course_utils.curves import (
+from course_utils.curves.diagnosis import FEWEST_POINTS, WAY_OUT, diagnose
+from course_utils.curves.forgetting import Change
+from course_utils.curves.losses import (
     LossCurves,
     bits_per_byte,
     guess_level,
@@ -17,10 +18,9 @@ from course_utils.curves import (
     save_curves,
     smooth,
 )
-from course_utils.diagnosis import FEWEST_POINTS, WAY_OUT, diagnose
-from course_utils.forgetting import Change
+from course_utils.curves.plots import band_plot, loss_plot, run_plot, trade_off
+from course_utils.curves.reference import compare, load_reference, other_seeds
 from course_utils.places import BrokenFile
-from course_utils.reference import compare, load_reference, other_seeds
 
 
 def history(training, validation=None, **columns):

@@ -7,20 +7,21 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from course_utils.data import Conversation
-from course_utils.forgetting import ForgettingMeter, change
-from course_utils.model.nano import nano_model
-from course_utils.templates import use_template
-from course_utils.text_scores import (
+from course_utils.curves.forgetting import (
     WINDOW,
+    ForgettingMeter,
     Passage,
     Score,
     answer_passages,
+    change,
     general_passages,
     science_passages,
     score,
     wrong_passages,
 )
+from course_utils.data import Conversation
+from course_utils.model.nano import nano_model
+from course_utils.templates import use_template
 from course_utils.tokens import completion_nll, tokenize_conversation
 
 LONG = 256

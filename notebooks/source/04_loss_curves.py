@@ -86,7 +86,7 @@ round(smoothed, 4)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.curves import smooth
+from course_utils.curves.losses import smooth
 
 span = 2 / (1 - w) - 1
 assert abs(smooth(x, span)[-1] - smoothed) < 1e-12
@@ -152,8 +152,8 @@ check(smoothed_line, short, Case(([3.0, 1.0, 2.0], 0.0), [3.0, 1.0, 2.0], {}))
 # clipping, and the learning rate of the update. How did all three go?
 
 # %%
-from course_utils.curve_plots import run_plot
-from course_utils.curves import LossCurves
+from course_utils.curves.plots import run_plot
+from course_utils.curves.losses import LossCurves
 
 healthy = LossCurves.from_history(history)
 start, end = healthy.validation.iloc[[0, -1]]
@@ -176,7 +176,7 @@ run_plot(healthy, title=title);
 # %%
 # NBVAL_CHECK_OUTPUT
 from course_utils.model.architectures import load_architectures
-from course_utils.curves import guess_level
+from course_utils.curves.losses import guess_level
 
 vocabulary = load_architectures()["smollm2-135m"].vocab_size
 f"ln {vocabulary:,} = {guess_level(vocabulary):.4f} nats per token"
@@ -187,7 +187,7 @@ f"ln {vocabulary:,} = {guess_level(vocabulary):.4f} nats per token"
 # losses of the run in that unit?
 
 # %%
-from course_utils.curves import perplexity
+from course_utils.curves.losses import perplexity
 
 print(
     f"before: e^{start:.2f} = {perplexity(start):.1f} tokens\n"
@@ -202,8 +202,8 @@ print(
 
 # %%
 from course_utils.science import load_questions
-from course_utils.text_scores import answer_passages, general_passages
-from course_utils.text_scores import science_passages, wrong_passages
+from course_utils.curves.forgetting import answer_passages, general_passages
+from course_utils.curves.forgetting import science_passages, wrong_passages
 
 WATCHED = 8  # held-out rows; every evaluation below costs a pass over them
 training, validation = load_rows(plan)
@@ -231,7 +231,7 @@ texts["science"][0]
 # likelihoods. What does the base pay for each text?
 
 # %%
-from course_utils.forgetting import ForgettingMeter
+from course_utils.curves.forgetting import ForgettingMeter
 
 meter = ForgettingMeter(texts)
 base_reading = meter.read(base, tokenizer)
@@ -394,7 +394,7 @@ ledger.record("C125", changed_choices=others.float().mean().item())
 # the pairs: the same passage before and after):
 
 # %%
-from course_utils.forgetting import change
+from course_utils.curves.forgetting import change
 
 readings = {"base": base_reading, "healthy": meter.read(tuned, tokenizer)}
 effect = {name: change(base_reading[name], readings["healthy"][name]) for name in texts}
@@ -468,8 +468,8 @@ models.free_memory()
 # $$m \pm t_{n-1} \cdot s \cdot \sqrt{1 + 1/n}$$
 
 # %%
-from course_utils.curve_plots import band_plot
-from course_utils.reference import compare, other_seeds
+from course_utils.curves.plots import band_plot
+from course_utils.curves.reference import compare, other_seeds
 
 reference = other_seeds(recipe.name, plan.seed)
 band = reference.validation_band()
@@ -513,7 +513,7 @@ made = {
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.diagnosis import diagnose
+from course_utils.curves.diagnosis import diagnose
 
 
 def as_log(training_loss, validation_loss):
@@ -527,7 +527,7 @@ verdicts = {name: diagnose(as_log(*losses)) for name, losses in made.items()}
 {name: found.verdict for name, found in verdicts.items()}
 
 # %%
-from course_utils.curve_plots import loss_plot
+from course_utils.curves.plots import loss_plot
 
 figure, panels = plt.subplots(2, 3, figsize=(10.5, 5.4), sharex=True)
 for axes, (name, losses) in zip(panels.flat, made.items()):
@@ -909,7 +909,7 @@ points = {name: (found["task"], found["general"]) for name, found in effects.ite
 milder = {name: pair for name, pair in points.items() if name != worst}
 
 # %%
-from course_utils.curve_plots import trade_off
+from course_utils.curves.plots import trade_off
 
 _, (left, right) = plt.subplots(1, 2, figsize=(10.8, 4.4))
 label = "lost on general text (bits per byte)"
@@ -968,7 +968,7 @@ ledger.record(
 # go below the run folder, where a later run can be held against them:
 
 # %%
-from course_utils.curves import save_curves
+from course_utils.curves.losses import save_curves
 
 for name, found in curves_of.items():
     axes = loss_plot(found, title=name)

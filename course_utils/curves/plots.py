@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from course_utils.curves import LossCurves
-from course_utils.forgetting import Change
+from course_utils.curves.forgetting import Change
+from course_utils.curves.losses import LossCurves
+from course_utils.curves.reference import Band
 from course_utils.plots import ACCENT, BASE, REFERENCE, TUNED, Frame, framed
-from course_utils.reference import Band
 
 _RUN_COLOURS = (
     *(TUNED, ACCENT, "#3a8f5c", "#8a5fb0", "#b5443c"),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from course_utils.curves import LossCurves, smooth
+from course_utils.curves.losses import LossCurves, smooth
 from course_utils.places import DATA_FOLDER, BrokenFile, read_json
 from course_utils.power import ALPHA
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from course_utils.curves import LossCurves
+from course_utils.curves.losses import LossCurves
 
 FEWEST_POINTS = 4  # of training loss; with fewer no trend can be told from noise
 _OVERFIT_RISE = 0.05  # of the fall before it; seeds differ by less, see `reference`
