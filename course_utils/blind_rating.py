@@ -11,7 +11,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from course_utils.places import make_folder
-from course_utils.rating_report import RatingReport
+from course_utils.statistics.shares import RatingReport
 
 CHOICES = ("left", "tie", "right")
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from course_utils import CourseError
-from course_utils.accuracy import Share, mean_interval
-from course_utils.comparison import PairedComparison
+from course_utils.statistics.paired import PairedComparison
+from course_utils.statistics.shares import Share, mean_interval
 from course_utils.stress import StressSuite
 from course_utils.trials import Trial
 

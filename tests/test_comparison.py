@@ -8,18 +8,26 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest, norm
 
-from course_utils import accuracy, comparison, power
-from course_utils.accuracy import Accuracy, Share, UnpairedComparison, mean_interval
-from course_utils.comparison import NotComparable, PairedComparison, compare
+from course_utils.comparison import NotComparable, compare
 from course_utils.evaluation import Evaluation, ScoredQuestion
-from course_utils.power import (
+from course_utils.science import ScienceQuestion
+from course_utils.statistics import paired as comparison
+from course_utils.statistics import paired as power
+from course_utils.statistics import shares as accuracy
+from course_utils.statistics.paired import (
+    PairedComparison,
     detectable_difference,
     exact_p,
     mcnemar_power,
     most_discordant,
     needed_questions,
 )
-from course_utils.science import ScienceQuestion
+from course_utils.statistics.shares import (
+    Accuracy,
+    Share,
+    UnpairedComparison,
+    mean_interval,
+)
 
 SEED_CASE = UnpairedComparison("acc", 1896, 1929, 2376)
 
@@ -172,7 +180,7 @@ def test_statistics_need_neither_lm_eval_nor_transformers():
     code = "import sys, course_utils.comparison; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = set(found.stdout.split())
-    assert "course_utils.comparison" in loaded
+    assert "course_utils.statistics.paired" in loaded
     assert not {"course_utils.evaluation", "lm_eval", "transformers", "torch"} & loaded
 
 

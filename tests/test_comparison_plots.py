@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from course_utils.comparison_plots import interval_plot, outcome_mosaic
 from course_utils.plots import ACCENT, BASE, TUNED
+from course_utils.statistics.plots import interval_plot, outcome_mosaic
 from course_utils.stress_plots import draw_grid, verdict_matrix
 
 

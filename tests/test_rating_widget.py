@@ -3,8 +3,8 @@ import json
 import pytest
 
 from course_utils.blind_rating import BlindRating, Pair
-from course_utils.rating_report import RatingReport
 from course_utils.rating_widget import PairView, rating_widget
+from course_utils.statistics.shares import RatingReport
 
 PAIRS = [Pair(f"p{i:02d}", f"wish {i}", f"base {i}", f"tuned {i}") for i in range(40)]
 

@@ -552,7 +552,7 @@ draw_grid(grid, title=title);
 # does an interval get that pretends so?
 
 # %%
-from course_utils.comparison_plots import interval_plot
+from course_utils.statistics.plots import interval_plot
 from course_utils.stress_rates import rate_over_draws
 
 sampled = of_tuned[of_tuned["draw"] != "greedy"]

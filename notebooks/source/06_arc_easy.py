@@ -96,7 +96,7 @@ hits = {name: sum(t(q) == q.answer for q in own) for name, t in tricks.items()}
 hits
 
 # %%
-from course_utils.accuracy import Accuracy
+from course_utils.statistics.shares import Accuracy
 from course_utils.plots import grouped_bars
 
 rates = [Accuracy("trick", "hits", right, len(own)) for right in hits.values()]
@@ -436,7 +436,7 @@ result = compare(base, tuned, METRIC, seed=plan.seed)
 result
 
 # %%
-from course_utils.comparison_plots import outcome_mosaic
+from course_utils.statistics.plots import outcome_mosaic
 
 outcome_mosaic(
     [[result.both_right, result.lost], [result.gained, result.both_wrong]],
@@ -556,8 +556,8 @@ leads.groupby("verdict").median().round(2)
 # and 6 lost on average.
 
 # %%
-from course_utils.power import exact_p as mcnemar_p
-from course_utils.power import mcnemar_power
+from course_utils.statistics.paired import exact_p as mcnemar_p
+from course_utils.statistics.paired import mcnemar_power
 
 gained_share, lost_share = 0.075, 0.025  # sum 10 %, difference 5 points
 rng = np.random.default_rng(0)
@@ -589,7 +589,7 @@ power = {
 }
 
 # %%
-from course_utils.power import POWER, detectable_difference
+from course_utils.statistics.paired import POWER, detectable_difference
 
 limits = {n: 100 * detectable_difference(n, discordant) for n in sizes.values()}
 limits
@@ -611,7 +611,7 @@ curves(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.power import needed_questions
+from course_utils.statistics.paired import needed_questions
 
 rows, shares = (1, 2, 5), (0.05, 0.10, 0.20)  # points; share discordant
 pd.DataFrame(
@@ -779,7 +779,7 @@ axes.axvline(100 * right.mean(), color="#4d4d4d", linestyle="--");
 # All of it in one picture. Grey intervals contain “no difference”.
 
 # %%
-from course_utils.comparison_plots import interval_plot
+from course_utils.statistics.plots import interval_plot
 
 lines = {
     f"tuned − base\nacc, n = {result.n}": result,
@@ -847,7 +847,7 @@ print(f"p = {pooled:.3f}, standard error {100 * error:.2f} points, z = {z:.2f}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.accuracy import UnpairedComparison
+from course_utils.statistics.shares import UnpairedComparison
 
 case = UnpairedComparison("acc", first_right, second_right, n)
 case
