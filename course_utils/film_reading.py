@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from course_utils import movies
-from course_utils.answer_reading import Reading
 from course_utils.movies import Answer, Film
+from course_utils.stress.suite import Reading
 
 # What the order that is planted in a prompt asks for.
 PLANTED_WORDS = {

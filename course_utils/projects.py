@@ -17,7 +17,7 @@ from course_utils.recipes import (
     chosen_recipe,
 )
 from course_utils.rewards import Reward, score
-from course_utils.stress import StressSuite
+from course_utils.stress.suite import StressSuite
 from course_utils.stress_iac import iac_suite
 from course_utils.stress_instructions import HEADING, MOST_WORDS, instruction_suite
 from course_utils.stress_movies import movie_suite

@@ -9,11 +9,17 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from course_utils.answer_reading import Reading
 from course_utils.iac.prompts import load_prompts
 from course_utils.iac.schema import Schema, load_schema
 from course_utils.rewards import PARTS, Reward, score, writes_code
-from course_utils.stress import Check, Demonstration, Roles, StressSuite, general_checks
+from course_utils.stress.suite import (
+    Check,
+    Demonstration,
+    Reading,
+    Roles,
+    StressSuite,
+    general_checks,
+)
 
 CODE_WANTED = (
     *("one_resource", "named_values", "two_resources", "s3_versioning"),

@@ -12,10 +12,16 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from course_utils.answer_reading import Reading
 from course_utils.instructions import load_split
 from course_utils.places import DATA_FOLDER
-from course_utils.stress import Check, Demonstration, Roles, StressSuite, general_checks
+from course_utils.stress.suite import (
+    Check,
+    Demonstration,
+    Reading,
+    Roles,
+    StressSuite,
+    general_checks,
+)
 
 _OF_A_FORM = (
     *("short_fact", "list_of_n", "with_input_extract"),

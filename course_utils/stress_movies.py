@@ -8,7 +8,13 @@ from course_utils import film_reading as reads
 from course_utils.data import Conversation
 from course_utils.film_reading import FilmReading
 from course_utils.movies import load_films, load_movies, parse_answer, write_answer
-from course_utils.stress import Check, Demonstration, Roles, StressSuite, general_checks
+from course_utils.stress.suite import (
+    Check,
+    Demonstration,
+    Roles,
+    StressSuite,
+    general_checks,
+)
 
 _DEMANDING = ("very_long", "other_language", "hidden_instruction")
 CONSTRAINED = ("one_constraint", "several_constraints", *_DEMANDING)

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 
 from course_utils.plots import ACCENT, BASE, TUNED
 from course_utils.statistics.plots import interval_plot, outcome_mosaic
-from course_utils.stress_plots import draw_grid, verdict_matrix
+from course_utils.stress.plots import draw_grid, verdict_matrix
 
 
 def test_an_interval_that_contains_the_reference_is_grey():

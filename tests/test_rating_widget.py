@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from course_utils.blind_rating import BlindRating, Pair
-from course_utils.rating_widget import PairView, rating_widget
 from course_utils.statistics.shares import RatingReport
+from course_utils.stress.rating import BlindRating, Pair, PairView, rating_widget
 
 PAIRS = [Pair(f"p{i:02d}", f"wish {i}", f"base {i}", f"tuned {i}") for i in range(40)]
 

@@ -1,7 +1,7 @@
 import pytest
 
-from course_utils.answer_reading import Reading
 from course_utils.model.generation import Generated
+from course_utils.stress.suite import Reading
 from course_utils.stress_instructions import (
     CONTENT_RULES,
     FORM_RULES,

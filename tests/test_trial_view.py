@@ -6,9 +6,8 @@ from course_utils.data import Conversation
 from course_utils.model.generation import Generated
 from course_utils.movies import load_films, write_answer
 from course_utils.places import PROJECT_ROOT
+from course_utils.stress.trials import Trial, failures, judge_all, side_by_side
 from course_utils.stress_movies import movie_suite
-from course_utils.trial_view import failures, side_by_side
-from course_utils.trials import Trial, judge_all
 
 FILMS = load_films()
 SUITE = movie_suite()

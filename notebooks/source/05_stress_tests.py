@@ -287,7 +287,7 @@ def ask(asked_model, sampling: Sampling | None) -> list[Generated]:
 
 
 # %%
-from course_utils.trials import judge_all
+from course_utils.stress.trials import judge_all
 
 trials = []
 for sampling in [None, *DRAWS]:
@@ -304,7 +304,7 @@ len(trials)
 # the model again.
 
 # %%
-from course_utils.trials import save_trials
+from course_utils.stress.trials import save_trials
 
 kept = save_trials(trials, finetuned.folder / "stress.jsonl")
 del model
@@ -316,7 +316,7 @@ kept
 # tuned, greedily:
 
 # %%
-from course_utils.trial_view import side_by_side
+from course_utils.stress.trials import side_by_side
 
 by_key = {(t.model, t.draw, t.prompt.id): t for t in trials}
 
@@ -343,7 +343,7 @@ for sampling in DRAWS:
 # fact about a film was in one row, if in any. So: form high, facts near zero.
 
 # %%
-from course_utils.stress_rates import pass_rates, verdict_table
+from course_utils.stress.rates import pass_rates, verdict_table
 
 verdicts = verdict_table(trials, suite)
 greedy = verdicts[verdicts["draw"] == "greedy"]
@@ -361,7 +361,7 @@ overall.apply(spell, axis=1).unstack("model")
 # By group and check, as counts. Blank tiles are checks that do not apply there.
 
 # %%
-from course_utils.stress_plots import verdict_matrix
+from course_utils.stress.plots import verdict_matrix
 
 form, facts = (overall.loc[("tuned", n)] for n in (roles.form, roles.substance))
 verdict_matrix(
@@ -414,7 +414,7 @@ axes.legend(loc="upper left", bbox_to_anchor=(1, 1));
 # Holm's method, which keeps the chance of one false alarm among them at 5 %.
 
 # %%
-from course_utils.stress_rates import compare_models
+from course_utils.stress.rates import compare_models
 from statsmodels.stats.multitest import multipletests
 
 names = [c.name for c in suite.checks if c.name not in suite.parts]
@@ -440,7 +440,7 @@ paired.map(lambda x: f"{x:.2g}" if isinstance(x, float) else x)
 
 # %%
 from course_utils.plots import REFERENCE, histogram
-from course_utils.wish_shuffle import shuffle_wishes
+from course_utils.stress.rates import shuffle_wishes
 
 greedy_tuned = [t for t in trials if t.model == "tuned" and t.draw == "greedy"]
 shuffled = shuffle_wishes(greedy_tuned, suite, seed=plan.seed)
@@ -537,7 +537,7 @@ both(suite.shown["edge"])
 # next user sees another answer. How far do the pass rates of three seeds lie apart?
 
 # %%
-from course_utils.stress_plots import draw_grid
+from course_utils.stress.plots import draw_grid
 
 shown = roles.listens
 of_tuned = verdicts.query("model == 'tuned' and check == @shown")
@@ -553,7 +553,7 @@ draw_grid(grid, title=title);
 
 # %%
 from course_utils.statistics.plots import interval_plot
-from course_utils.stress_rates import rate_over_draws
+from course_utils.stress.rates import rate_over_draws
 
 sampled = of_tuned[of_tuned["draw"] != "greedy"]
 low, mean, high = rate_over_draws(sampled, seed=plan.seed)
@@ -582,7 +582,7 @@ interval_plot(
 # prompts does it pass *every* time?
 
 # %%
-from course_utils.stress_rates import how_often
+from course_utils.stress.rates import how_often
 
 drawn = verdicts.query("model == 'tuned' and draw != 'greedy'")
 reliable = {
@@ -643,7 +643,7 @@ check(rate_over_prompts, uneven, Case(([("x", True)],), 1.0, {}))
 # The share of distinct pieces of three words, for each greedy answer:
 
 # %%
-from course_utils.answer_reading import LEAST_DISTINCT_SHARE, distinct_share
+from course_utils.stress.suite import LEAST_DISTINCT_SHARE, distinct_share
 
 distinct = {
     name: [
@@ -695,7 +695,7 @@ Counter(subjects).most_common(5)
 # tuned model that fails a check, folded by group. Read at least one group whole.
 
 # %%
-from course_utils.trial_view import failures
+from course_utils.stress.trials import failures
 
 failed = failures(greedy_tuned)
 failed
@@ -717,8 +717,8 @@ print(f"{len(failed.trials)} of {len(greedy_tuned)} answers fail at least one ch
 # A toy first, three pairs, and a rater who likes the shorter answer. What is stored?
 
 # %%
-from course_utils.blind_rating import BlindRating, Pair
-from course_utils.rating_widget import PairView
+from course_utils.stress.rating import BlindRating, Pair
+from course_utils.stress.rating import PairView
 
 toy = [
     Pair("1", "a western", "I am sorry, but …", "High Noon."),
@@ -751,7 +751,7 @@ rating.report()
 # first pair only, as text.)
 
 # %%
-from course_utils.rating_widget import rating_widget
+from course_utils.stress.rating import rating_widget
 
 greedy_of = {(t.model, t.prompt.id): t.answer.text for t in trials if t.seed is None}
 pairs_to_rate = [
