@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest, norm
 
-from course_utils.comparison import NotComparable, compare
-from course_utils.evaluation import Evaluation, ScoredQuestion
+from course_utils.arc.evaluation import (
+    Evaluation,
+    NotComparable,
+    ScoredQuestion,
+    compare,
+)
 from course_utils.science import ScienceQuestion
 from course_utils.statistics import paired as comparison
 from course_utils.statistics import paired as power
@@ -181,7 +185,9 @@ def test_statistics_need_neither_lm_eval_nor_transformers():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = set(found.stdout.split())
     assert "course_utils.statistics.paired" in loaded
-    assert not {"course_utils.evaluation", "lm_eval", "transformers", "torch"} & loaded
+    assert (
+        not {"course_utils.arc.evaluation", "lm_eval", "transformers", "torch"} & loaded
+    )
 
 
 # --- what may be compared -------------------------------------------------------

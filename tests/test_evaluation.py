@@ -11,15 +11,7 @@ import yaml
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM
 
-from course_utils.benchmark import (
-    NANO_QUESTIONS,
-    command_line,
-    find_benchmark,
-    local_benchmark,
-    stock_task,
-)
-from course_utils.data import FaultyData
-from course_utils.evaluation import (
+from course_utils.arc.evaluation import (
     METRICS,
     Evaluation,
     NotANumber,
@@ -27,6 +19,14 @@ from course_utils.evaluation import (
     ScoredQuestion,
     evaluate,
 )
+from course_utils.arc.task import (
+    NANO_QUESTIONS,
+    command_line,
+    find_benchmark,
+    local_benchmark,
+    stock_task,
+)
+from course_utils.data import FaultyData
 from course_utils.machine.profile import Profile
 from course_utils.model.nano import nano_model_path
 from course_utils.places import BrokenFile

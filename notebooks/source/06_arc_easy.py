@@ -124,7 +124,7 @@ axes.set_ylim(0, 0.6);
 
 # %%
 from course_utils.training.adapter import get_adapter
-from course_utils.benchmark import find_benchmark
+from course_utils.arc.task import find_benchmark
 
 finetuned = get_adapter(recipe, profile)
 benchmark = find_benchmark(profile, finetuned.folder / "lm_eval")
@@ -213,7 +213,7 @@ check(tick, by_sum, by_character)
 # the first question, and is it what we find by hand?
 
 # %%
-from course_utils.evaluation import evaluate
+from course_utils.arc.evaluation import evaluate
 
 model, tokenizer = models.load_adapter(finetuned.adapter_folder, plan, profile)
 first = evaluate(model, tokenizer, benchmark, "tuned", only=[0]).answers[0]
@@ -272,7 +272,7 @@ print(
 import shlex
 from pathlib import Path
 
-from course_utils.benchmark import command_line
+from course_utils.arc.task import command_line
 
 words = command_line(benchmark, "MODEL", Path("RESULTS"))
 words[words.index("--include_path") + 1] = benchmark.folder.name
@@ -299,7 +299,7 @@ tuned.save(finetuned.folder / "arc_tuned.jsonl").name
 pd.Series(base.settings, name="base")
 
 # %%
-from course_utils.evaluation import METRICS
+from course_utils.arc.evaluation import METRICS
 
 
 def accuracy(run, metric):
@@ -430,7 +430,7 @@ check(exact_p, one_against_seven, even, Case((3, 9), 598 / 4096, {}))
 # returns always shows n, metric, interval and p.
 
 # %%
-from course_utils.comparison import compare
+from course_utils.arc.evaluation import compare
 
 result = compare(base, tuned, METRIC, seed=plan.seed)
 result
@@ -451,7 +451,7 @@ outcome_mosaic(
 # take the difference; do that ten thousand times. In full:
 
 # %%
-from course_utils.comparison import paired_answers
+from course_utils.arc.evaluation import paired_answers
 
 pairs = paired_answers(base, tuned)
 outcomes = np.array([[b.right[METRIC], t.right[METRIC]] for b, t in pairs], int)
@@ -680,7 +680,7 @@ by_length
 # chat turn? Sixty of them, drawn by seed, for both models.
 
 # %%
-from course_utils.evaluation import Prompt
+from course_utils.arc.evaluation import Prompt
 
 rng = np.random.default_rng(plan.seed)
 drawn = rng.choice(result.n, min(AGAIN, result.n), replace=False)
@@ -703,7 +703,7 @@ with model.disable_adapter():
 # package refuses to compare them until that is said:
 
 # %%
-from course_utils.comparison import NotComparable
+from course_utils.arc.evaluation import NotComparable
 
 some = base.subset([a.question.id for a in base_chat.answers])
 try:
