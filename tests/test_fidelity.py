@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils.fidelity import (
+from course_utils.gguf.fidelity import (
     _interval_over_rows,
     affordable,
     compare,

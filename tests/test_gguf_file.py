@@ -5,8 +5,9 @@ import gguf
 import numpy as np
 import pytest
 
-from course_utils import gguf_file, llama_cpp
-from course_utils.gguf_file import (
+from course_utils.gguf import file as gguf_file
+from course_utils.gguf import llama_cpp
+from course_utils.gguf.file import (
     BrokenGguf,
     _fitting_type,
     _gets_more_bits,

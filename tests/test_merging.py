@@ -3,7 +3,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from course_utils.merging import (
+from course_utils.gguf.merging import (
     ChangedCodes,
     adapted_layers,
     copied,

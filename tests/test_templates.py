@@ -1,8 +1,8 @@
 import pytest
 
 from course_utils.data import Conversation
+from course_utils.gguf.serving import chat_pieces
 from course_utils.model.nano import nano_tokenizer
-from course_utils.ollama import chat_pieces
 from course_utils.templates import (
     ALPACA,
     CHAT,

@@ -46,7 +46,7 @@ ledger = Ledger("07", profile, recipe.name)
 # and its library come from one commit, built once into the course's cache.
 
 # %%
-from course_utils import llama_cpp
+from course_utils.gguf import llama_cpp
 from course_utils.training.adapter import get_adapter
 
 finetuned = get_adapter(recipe, profile)
@@ -60,7 +60,7 @@ print(f"llama.cpp of llama-cpp-python {llama_cpp.VERSION}:", llama_cpp.ensure().
 # %%
 from course_utils.adapters import load_rows
 from course_utils.model.architectures import Architecture
-from course_utils.fidelity import affordable, scored_rows
+from course_utils.gguf.fidelity import affordable, scored_rows
 from course_utils.tokens import to_dataset
 
 model, tokenizer = models.load_base(plan, profile)
@@ -149,8 +149,8 @@ curves(
 # that merging into a 4-bit base loses it. So: the course's adapter, live on an NF4 base.
 
 # %%
-from course_utils import merging
-from course_utils.fidelity import compare, model_log_probabilities
+from course_utils.gguf import merging
+from course_utils.gguf.fidelity import compare, model_log_probabilities
 
 model = merging.live(plan, profile, adapter, four_bit=True)
 layers = merging.adapted_layers(model)
@@ -191,7 +191,7 @@ print(f"{changed.changed:,} of {changed.total:,} codes changed ({changed.share:.
 # NBVAL_CHECK_OUTPUT
 import numpy as np
 
-from course_utils.fidelity import divergence
+from course_utils.gguf.fidelity import divergence
 
 log_p, log_q = np.log([[0.5, 0.5]]), np.log([[0.9, 0.1]])
 by_hand = (np.exp(log_p) * (log_p - log_q)).sum()
@@ -453,7 +453,7 @@ ledger.record(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.gguf_file import bits_per_weight
+from course_utils.gguf.file import bits_per_weight
 
 {kind: bits_per_weight(kind) for kind in ("F16", "Q8_0", "Q6_K", "Q5_0", "Q4_K")}
 
@@ -466,7 +466,7 @@ from course_utils.gguf_file import bits_per_weight
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.gguf_file import bytes_and_bits, count_types, predicted_tensors
+from course_utils.gguf.file import bytes_and_bits, count_types, predicted_tensors
 
 for name in ("llama-3.1-8b", "smollm2-135m"):
     tensors = predicted_tensors(shapes[name], "q4_k_m")
@@ -535,7 +535,7 @@ import shutil
 
 import psutil
 
-from course_utils.export import export_gguf, levels_that_fit, load_for_export
+from course_utils.gguf.export import export_gguf, levels_that_fit, load_for_export
 
 fits = levels_that_fit(
     architecture,
@@ -578,7 +578,7 @@ models.free_memory()
 # numbers and bytes:
 
 # %%
-from course_utils.gguf_file import read_gguf
+from course_utils.gguf.file import read_gguf
 
 facts = {level: read_gguf(path) for level, path in files.items()}
 predicted = {level: predicted_tensors(architecture, level) for level in files}
@@ -651,7 +651,7 @@ fact.end_token, fact.tokenizer_model, fact.tokenizer_pre
 # Prediction: f16 differs by rounding alone, and the distance grows as bits go down.
 
 # %%
-from course_utils.fidelity import gguf_log_probabilities
+from course_utils.gguf.fidelity import gguf_log_probabilities
 
 fidelity = {
     level: compare(reference, gguf_log_probabilities(path, scored), scored)
@@ -711,7 +711,7 @@ left_out = {level: float("nan") for level in fits}  # not a number where none wa
 kl = left_out | {level: found.kl for level, found in fidelity.items()}
 
 # %%
-from course_utils.gguf_file import K_BLOCK
+from course_utils.gguf.file import K_BLOCK
 
 ledger.record(
     "C113",
@@ -738,7 +738,7 @@ print(
 )
 
 # %%
-from course_utils.llama_server import serve
+from course_utils.gguf.serving import serve
 
 longest = project.suite().max_new_tokens
 with serve(files[shipped]) as server:
@@ -762,7 +762,7 @@ reply.choices[0].finish_reason, reply.usage.completion_tokens
 # names in the place of the texts, so the two cannot differ:
 
 # %%
-from course_utils.ollama import modelfile
+from course_utils.gguf.serving import modelfile
 
 print(modelfile(files[shipped].name, tokenizer))
 
@@ -825,7 +825,7 @@ grouped_bars(
 
 # %%
 from course_utils.training.adapter import OtherAdapter, refuse_other_adapter
-from course_utils.export import ExportProblem
+from course_utils.gguf.export import ExportProblem
 
 before = {path: path.stat().st_mtime_ns for path in target.iterdir()}
 

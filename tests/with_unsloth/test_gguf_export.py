@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils import fidelity, llama_cpp
-from course_utils.export import ExportProblem, export_gguf
-from course_utils.gguf_file import LEVELS, predicted_tensors, read_gguf
-from course_utils.llama_server import serve
-from course_utils.merging import adapted_layers, merge, ways_to_run
+from course_utils.gguf import fidelity, llama_cpp
+from course_utils.gguf.export import ExportProblem, export_gguf
+from course_utils.gguf.file import LEVELS, predicted_tensors, read_gguf
+from course_utils.gguf.merging import adapted_layers, merge, ways_to_run
+from course_utils.gguf.serving import serve
 from course_utils.model import loading as models
 from course_utils.model.architectures import Architecture
 from course_utils.movies import load_movies

@@ -16,10 +16,11 @@ from typing import Any
 import psutil
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from course_utils import CourseError, llama_cpp
-from course_utils.gguf_file import LEVELS, bytes_and_bits, predicted_tensors, read_gguf
+from course_utils import CourseError
+from course_utils.gguf import llama_cpp
+from course_utils.gguf.file import LEVELS, bytes_and_bits, predicted_tensors, read_gguf
+from course_utils.gguf.merging import SHARE_OF_MEMORY
 from course_utils.machine.profile import Profile
-from course_utils.merging import SHARE_OF_MEMORY
 from course_utils.model.architectures import Architecture
 from course_utils.places import locked, make_folder, whole_folder
 from course_utils.plans import Plan

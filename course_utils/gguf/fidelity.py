@@ -18,7 +18,7 @@ from scipy.special import log_softmax
 from statsmodels.stats.proportion import proportion_confint
 from transformers import PreTrainedModel
 
-from course_utils import llama_cpp
+from course_utils.gguf import llama_cpp
 from course_utils.model.architectures import Architecture
 from course_utils.tokens import IGNORE_INDEX
 

@@ -166,7 +166,7 @@ def ask(
     with tempfile.TemporaryDirectory() as folder:
         asked, out, log = (Path(folder) / name for name in ("asked", "out.npz", "log"))
         asked.write_text(json.dumps(request), "utf-8")
-        worker = [sys.executable, "-m", "course_utils.llama_cpp_worker"]
+        worker = [sys.executable, "-m", "course_utils.gguf.worker"]
         with watched([*worker, str(asked), str(out)], log) as process:
             status = process.wait()
         if status or not out.exists():
