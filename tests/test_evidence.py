@@ -2,15 +2,18 @@ import json
 
 import pytest
 
-from course_utils.claims import Claim, Expectation, FaultyBank, load_claims
-from course_utils.evidence import (
+from course_utils.evidence.cards import load_questions
+from course_utils.evidence.ledger import (
+    Claim,
+    Expectation,
+    FaultyBank,
     Ledger,
     Refuted,
     current_evidence,
+    load_claims,
     load_evidence,
     render,
 )
-from course_utils.interview import load_questions
 from course_utils.machine.profile import Profile
 
 BANK = """
@@ -43,7 +46,7 @@ def bank(tmp_path, monkeypatch):
     path = tmp_path / "claims.yaml"
     path.write_text(BANK)
     claims = load_claims(path)
-    monkeypatch.setattr("course_utils.evidence.load_claims", lambda: claims)
+    monkeypatch.setattr("course_utils.evidence.ledger.load_claims", lambda: claims)
     return claims
 
 
@@ -171,7 +174,7 @@ def test_references_are_filled_with_recorded_values():
 
 def test_only_a_run_that_is_published_overlays_the_published_values(bank, monkeypatch):
     published = [{"claim": "C901", "key": "bits", "value": 4.49}]
-    monkeypatch.setattr("course_utils.evidence.read_json", lambda *_: published)
+    monkeypatch.setattr("course_utils.evidence.ledger.read_json", lambda *_: published)
     assert current_evidence() == {"C901": {"bits": 4.49}}
     for kind in ({}, *OTHERS.values()):
         book = ledger(**kind)

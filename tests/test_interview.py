@@ -3,9 +3,8 @@ from collections import Counter
 
 import pytest
 
-from course_utils.claims import FaultyBank, load_claims
-from course_utils.evidence import load_evidence, render
-from course_utils.interview import Cards, Question, load_questions, show_cards
+from course_utils.evidence.cards import Cards, Question, load_questions, show_cards
+from course_utils.evidence.ledger import FaultyBank, load_claims, load_evidence, render
 
 QUESTIONS = load_questions()
 

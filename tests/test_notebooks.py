@@ -8,10 +8,10 @@ import nbformat
 import notebook_cells as cells
 import pytest
 
-from course_utils import checks as checks_module
-from course_utils.checks import TODO, Case, WrongAnswer, check
-from course_utils.claims import load_claims
-from course_utils.interview import show_cards
+from course_utils.evidence import exercises as checks_module
+from course_utils.evidence.cards import show_cards
+from course_utils.evidence.exercises import TODO, Case, WrongAnswer, check
+from course_utils.evidence.ledger import load_claims
 
 each_source = pytest.mark.parametrize("path", cells.SOURCES, ids=cells.NAMES)
 MACHINE_PATH = re.compile(r"(?<![\w/.])/(?:home|root|tmp|work|mnt|Users)/\w")

@@ -15,7 +15,7 @@ from execution import convert, execute, executed, inherited, settings, write_not
 from project import notebook_of, sources
 
 from course_utils import CourseError
-from course_utils.evidence import PUBLISHED_RECIPE
+from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.machine.doctor import describe, refuse_unsupported
 from course_utils.machine.profile import Profile
 from course_utils.places import PROJECT_ROOT, make_folder, read_json, runs_folder

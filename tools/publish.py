@@ -14,8 +14,8 @@ from readme import RECIPES_SHOWN_BY, RESULTS, refresh_readme, results_of
 from readme_figure import draw_before_after
 
 from course_utils import CourseError
-from course_utils.evidence import PUBLISHED_PROFILE, PUBLISHED_RECIPE
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
+from course_utils.evidence.ledger import PUBLISHED_PROFILE, PUBLISHED_RECIPE
 from course_utils.places import DATA_FOLDER, read_json, runs_folder, write_json
 from course_utils.recipes import RECIPES
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from project import colab_badge, course_settings, notebook_of, sources
 
-from course_utils.evidence import PUBLISHED_RECIPE
+from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.places import PROJECT_ROOT, read_json, write_whole
 from course_utils.projects import PROJECTS
 

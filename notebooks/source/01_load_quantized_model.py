@@ -34,7 +34,7 @@ profile = doctor()
 # interview-preparation documents, the interview sources, called S0 to S4.
 
 # %%
-from course_utils.evidence import Ledger
+from course_utils.evidence.ledger import Ledger
 from course_utils.recipes import MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
@@ -468,7 +468,7 @@ print(f"{8 * stored / gaussian.numel():.3f} bits a weight, error {double_error:.
 # `scales` numbers of `scale_bits` bits. How many bits is that a weight?
 
 # %%
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 # %% tags=["exercise"]
 def bits_per_weight(
@@ -1285,7 +1285,7 @@ memory_planner(architectures)
 # ## In the interview
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("01", ledger)
 

@@ -35,7 +35,7 @@ profile = doctor()
 # interview-preparation documents, called S0 to S4; the recipes are their projects.
 
 # %%
-from course_utils.evidence import Ledger
+from course_utils.evidence.ledger import Ledger
 from course_utils.recipes import ALPACA_MISTRAL, INFRAMIND, MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
@@ -427,7 +427,7 @@ curves(
 # was?
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def alpha_for(new_rank: int, rank: int, alpha: float) -> float:
@@ -1292,7 +1292,7 @@ check(
 # ## In the interview
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("02", ledger)
 

@@ -38,7 +38,7 @@ profile = doctor()
 # notebook: `%env COURSE_RECIPE=inframind` in a cell before this one.)
 
 # %%
-from course_utils.evidence import Ledger
+from course_utils.evidence.ledger import Ledger
 from course_utils.projects import chosen_project
 
 project = chosen_project()
@@ -255,7 +255,7 @@ histogram(
 # `spans` carry loss. A span `(start, stop)` includes `start` and excludes `stop`.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def mask(tokens: list[int], spans: list[tuple[int, int]]) -> list[int]:
@@ -957,7 +957,7 @@ check(rate_at, halfway, rising, Case((100, 100, 20, 1.0), 0.0, {}))
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("03", ledger)
 

@@ -39,7 +39,7 @@ profile = doctor()
 # %%
 from course_utils.training.adapter import get_adapter
 from course_utils.adapters import load_rows
-from course_utils.evidence import Ledger
+from course_utils.evidence.ledger import Ledger
 from course_utils.projects import chosen_project
 
 project = chosen_project()
@@ -104,7 +104,7 @@ assert abs(smooth(x, span)[-1] - smoothed) < 1e-12
 # Write `smoothed_line(losses, w)`: all smoothed values, by the formula above.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def smoothed_line(losses: list[float], w: float) -> list[float]:
@@ -1036,7 +1036,7 @@ trainer_config(plan, profile, folder, SWEEP_UPDATES).report_to
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("04", ledger)
 

@@ -38,7 +38,7 @@ profile = doctor()
 # course's five interview-preparation documents, called S0 to S4.
 
 # %%
-from course_utils.evidence import Ledger
+from course_utils.evidence.ledger import Ledger
 from course_utils.model.generation import Sampling
 from course_utils.projects import chosen_project
 
@@ -168,7 +168,7 @@ print(f"{sum(alarms)} false alarms on {len(alarms)} written answers")
 # and return distinct pieces divided by all pieces.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def share_of_distinct(words: list[str], piece: int) -> float:
@@ -1065,7 +1065,7 @@ closed = keywords * [is_balanced(text) for text in answers]
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("05", ledger)
 

@@ -37,7 +37,7 @@ profile = doctor()
 # chosen here, before anything has run; why that matters is shown in section 6.
 
 # %%
-from course_utils.evidence import Ledger
+from course_utils.evidence.ledger import Ledger
 from course_utils.recipes import chosen_recipe
 
 recipe = chosen_recipe()
@@ -164,7 +164,7 @@ toy
 # acc when `by_length` is False and under acc_norm when it is True.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def tick(scores: list[float], choices: list[str], by_length: bool) -> int:
@@ -1073,7 +1073,7 @@ styled.set_properties(**{"text-align": "left"})
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("06", ledger)
 

@@ -32,7 +32,7 @@ use_course_style()
 profile = doctor()
 
 # %%
-from course_utils.evidence import Ledger
+from course_utils.evidence.ledger import Ledger
 from course_utils.projects import chosen_project
 
 project = chosen_project()
@@ -290,7 +290,7 @@ ledger.record(
 # the sum to the nearest multiple of `step`.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def merge_on_grid(
@@ -893,7 +893,7 @@ f"{len(before)} files as they were, nothing beside them"
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("07", ledger)
 

@@ -11,8 +11,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from course_utils.claims import INTERVIEW_FOLDER, Entry, load_claims, read_bank
-from course_utils.evidence import Ledger, current_evidence, render
+from course_utils.evidence.ledger import (
+    INTERVIEW_FOLDER,
+    Entry,
+    Ledger,
+    current_evidence,
+    load_claims,
+    read_bank,
+    render,
+)
 
 _REFERENCE = re.compile(r"\{(C\d{3})\.(\w+)(?::[^}]*)?\}")
 # Digits that belong to a name. Every other digit in an answer must be a reference.
