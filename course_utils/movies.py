@@ -13,11 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, TypeAdapter
 
-from course_utils.data import Conversation, load_conversations
-from course_utils.jsonl import Fault, FaultyData, Text, read_text, validated
-from course_utils.places import DATA_FOLDER
+from course_utils.data.datasets import MOVIES_FOLDER
+from course_utils.data.files import Fault, FaultyData, Text, read_text, validated
 
-MOVIES_FOLDER = DATA_FOLDER / "movies"
 ANSWER_FORM = re.compile(
     r"\*\*(?P<title>.+?) \((?P<year>\d{4})\)\*\*\n"
     r"- Genre: (?P<genres>[^\n]+)\n"
@@ -87,22 +85,6 @@ def load_films(path: Path = MOVIES_FOLDER / "films.csv") -> Mapping[str, Film]:
     if faults:
         raise FaultyData(faults)
     return films
-
-
-def load_movies(split: str, **checks: Any) -> list[Conversation]:
-    """A split of the movie conversations: `train`, `validation` or `stress`.
-
-    Training rows are held against both other sets, so that no held-out request
-    can slip into training.
-
-    Args:
-        split: Name of the file in data/movies.
-        **checks: Passed on to `load_conversations`.
-    """
-    if split == "train":
-        checks["held_out"] = [*load_movies("validation"), *load_movies("stress")]
-    path = MOVIES_FOLDER / f"{split}.jsonl"
-    return load_conversations(path, answered=split != "stress", **checks)
 
 
 def write_answer(film: Film, why: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from course_utils import movies
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
 from course_utils.iac.prompts import expectation
 from course_utils.iac.schema import load_schema
 from course_utils.plans import Recipe

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from course_utils.instructions import load_split
+from course_utils.data.datasets import load_split
 from course_utils.places import DATA_FOLDER
 from course_utils.stress.suite import (
     Check,

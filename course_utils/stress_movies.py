@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache, partial
 
 from course_utils import film_reading as reads
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
+from course_utils.data.datasets import load_movies
 from course_utils.film_reading import FilmReading
-from course_utils.movies import load_films, load_movies, parse_answer, write_answer
+from course_utils.movies import load_films, parse_answer, write_answer
 from course_utils.stress.suite import (
     Check,
     Demonstration,

@@ -3,7 +3,7 @@ import torch
 import yaml
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from course_utils.jsonl import FaultyData
+from course_utils.data.files import FaultyData
 from course_utils.model.architectures import (
     ALL_LINEAR,
     ARCHITECTURES_PATH,

@@ -14,7 +14,7 @@ from course_utils.arc.evaluation import (
     ScoredQuestion,
     compare,
 )
-from course_utils.science import ScienceQuestion
+from course_utils.data.questions import ScienceQuestion
 from course_utils.statistics import paired as comparison
 from course_utils.statistics import paired as power
 from course_utils.statistics import shares as accuracy

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from course_utils.data import Conversation, FaultyData, load_conversations
-from course_utils.instructions import load_instructions
+from course_utils.data.conversation import Conversation, FaultyData, load_conversations
+from course_utils.data.instructions import load_instructions
 
 
 def turn(role, content):

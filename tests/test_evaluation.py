@@ -26,11 +26,16 @@ from course_utils.arc.task import (
     local_benchmark,
     stock_task,
 )
-from course_utils.data import FaultyData
+from course_utils.data.conversation import FaultyData
+from course_utils.data.questions import (
+    EXAMPLES,
+    QUESTIONS,
+    ScienceQuestion,
+    load_questions,
+)
 from course_utils.machine.profile import Profile
 from course_utils.model.nano import nano_model_path
 from course_utils.places import BrokenFile
-from course_utils.science import EXAMPLES, QUESTIONS, ScienceQuestion, load_questions
 
 ASKED = 12  # questions: enough for batches of several lengths
 

@@ -46,7 +46,9 @@ def bank(tmp_path, monkeypatch):
     path = tmp_path / "claims.yaml"
     path.write_text(BANK)
     claims = load_claims(path)
-    monkeypatch.setattr("course_utils.evidence.ledger.load_claims", lambda: claims)
+    monkeypatch.setattr(
+        "course_utils.evidence.ledger.ledger.load_claims", lambda: claims
+    )
     return claims
 
 
@@ -174,7 +176,9 @@ def test_references_are_filled_with_recorded_values():
 
 def test_only_a_run_that_is_published_overlays_the_published_values(bank, monkeypatch):
     published = [{"claim": "C901", "key": "bits", "value": 4.49}]
-    monkeypatch.setattr("course_utils.evidence.ledger.read_json", lambda *_: published)
+    monkeypatch.setattr(
+        "course_utils.evidence.ledger.ledger.read_json", lambda *_: published
+    )
     assert current_evidence() == {"C901": {"bits": 4.49}}
     for kind in ({}, *OTHERS.values()):
         book = ledger(**kind)

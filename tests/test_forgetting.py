@@ -19,10 +19,10 @@ from course_utils.curves.forgetting import (
     score,
     wrong_passages,
 )
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
+from course_utils.data.templates import use_template
+from course_utils.data.tokens import completion_nll, tokenize_conversation
 from course_utils.model.nano import nano_model
-from course_utils.templates import use_template
-from course_utils.tokens import completion_nll, tokenize_conversation
 
 LONG = 256
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from course_utils.data import FaultyData
+from course_utils.data.conversation import FaultyData
+from course_utils.data.datasets import load_split
 from course_utils.iac import parsing
 from course_utils.iac.blocks import Expression, values_at
 from course_utils.iac.kubernetes_parsing import MAX_YAML_DEPTH, MAX_YAML_NODES
@@ -20,7 +21,6 @@ from course_utils.iac.terraform_scanning import (
     MAX_HCL_TOKENS,
     MAX_MINUS_RUN,
 )
-from course_utils.instructions import load_split
 
 BUCKET = 'resource "aws_s3_bucket" "logs" {\n  bucket = "media-archive"\n}\n'
 POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n"

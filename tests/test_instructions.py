@@ -5,9 +5,9 @@ import re
 import datasets
 import pytest
 
-from course_utils.adapters import load_rows, load_splits, thinned
-from course_utils.data import DATA_FOLDER, FaultyData
-from course_utils.instructions import from_hub, load_instructions, load_split
+from course_utils.data.conversation import DATA_FOLDER, FaultyData
+from course_utils.data.datasets import load_rows, load_split, load_splits, thinned
+from course_utils.data.instructions import from_hub, load_instructions
 from course_utils.plans import Source
 from course_utils.recipes import ALPACA_MISTRAL, RECIPES
 

@@ -2,20 +2,19 @@ from collections import Counter
 
 import pytest
 
-from course_utils.jsonl import FaultyData
+from course_utils.data.datasets import MOVIES_FOLDER, load_movies
+from course_utils.data.files import FaultyData
+from course_utils.data.tokens import to_dataset
 from course_utils.movies import (
-    MOVIES_FOLDER,
     Answer,
     Film,
     broken_constraints,
     follows_form,
     load_films,
-    load_movies,
     parse_answer,
     write_answer,
     wrong_facts,
 )
-from course_utils.tokens import to_dataset
 
 FILM = Film("Paper Moon", 1973, 102, ("comedy", "drama"), "train")
 TABLE = "title,year,runtime_minutes,genres,pool\n"

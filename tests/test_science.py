@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from course_utils import science
-from course_utils.data import FaultyData
-from course_utils.science import load_questions, question_file
+from course_utils.data import questions as science
+from course_utils.data.conversation import FaultyData
+from course_utils.data.questions import load_questions, question_file
 
 
 def row(**changes):

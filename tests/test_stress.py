@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated, Sampling
 from course_utils.movies import load_films, write_answer
 from course_utils.stress.trials import judge_all, save_trials

@@ -1,9 +1,7 @@
 import pytest
 
-from course_utils.data import Conversation
-from course_utils.gguf.serving import chat_pieces
-from course_utils.model.nano import nano_tokenizer
-from course_utils.templates import (
+from course_utils.data.conversation import Conversation
+from course_utils.data.templates import (
     ALPACA,
     CHAT,
     adds_bos,
@@ -11,7 +9,9 @@ from course_utils.templates import (
     join_input,
     use_template,
 )
-from course_utils.tokens import tokenize_conversation
+from course_utils.data.tokens import tokenize_conversation
+from course_utils.gguf.serving import chat_pieces
+from course_utils.model.nano import nano_tokenizer
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["no bos", "bos"])

@@ -5,10 +5,9 @@ from functools import cache
 import pytest
 import torch
 
-from course_utils.data import Conversation
-from course_utils.model.nano import nano_tokenizer
-from course_utils.templates import use_template
-from course_utils.tokens import (
+from course_utils.data.conversation import Conversation
+from course_utils.data.templates import use_template
+from course_utils.data.tokens import (
     IGNORE_INDEX,
     NothingToLearn,
     UnusableRows,
@@ -17,6 +16,7 @@ from course_utils.tokens import (
     to_dataset,
     tokenize_conversation,
 )
+from course_utils.model.nano import nano_tokenizer
 
 
 def chat(answer="**Alien (1979)**", request="something scary"):

@@ -7,7 +7,7 @@ import pytest
 from transformers import TrainerControl, TrainerState
 from transformers.trainer_callback import DefaultFlowCallback
 
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
 from course_utils.machine.profile import Gpu, Profile
 from course_utils.places import BrokenFile, write_json
 from course_utils.recipes import ALPACA_MISTRAL, MOVIE_RECOMMENDER

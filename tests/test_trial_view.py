@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated
 from course_utils.movies import load_films, write_answer
 from course_utils.places import PROJECT_ROOT

@@ -1,6 +1,6 @@
 import pytest
 
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated
 from course_utils.movies import Film, write_answer
 from course_utils.stress.rates import shuffle_wishes as shuffled

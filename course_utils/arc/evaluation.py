@@ -20,8 +20,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_utils import CourseError
 from course_utils.arc.task import BATCH_SIZE, SOFTMAX_DTYPE, Benchmark
+from course_utils.data.questions import ScienceQuestion
 from course_utils.places import BrokenFile, read_jsonl, write_jsonl
-from course_utils.science import ScienceQuestion
 from course_utils.statistics.paired import PairedComparison
 
 METRICS = ("acc", "acc_norm")

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import yaml
 
+from course_utils.data.questions import (
+    EXAMPLES,
+    PATH_VARIABLE,
+    load_questions,
+    question_file,
+)
 from course_utils.machine.profile import Profile
 from course_utils.places import sha256, write_whole
-from course_utils.science import EXAMPLES, PATH_VARIABLE, load_questions, question_file
 
 HUB_TASK, LOCAL_TASK = "arc_easy", "arc_easy_local"
 SOFTMAX_DTYPE = "float32"  # a GPU's fp16 logits would lose digits in a sum of logs

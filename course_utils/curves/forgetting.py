@@ -22,11 +22,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from course_utils.curves.losses import bits_per_byte, perplexity
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
+from course_utils.data.questions import ScienceQuestion
+from course_utils.data.tokens import prompt_and_answer_ids, rendered, text_ids
 from course_utils.model.generation import inference
 from course_utils.places import DATA_FOLDER
-from course_utils.science import ScienceQuestion
-from course_utils.tokens import prompt_and_answer_ids, rendered, text_ids
 
 WINDOW = 2048  # tokens; the course's texts fit, and each of its models reads so far
 NOBODY = -1  # owner of a token that is not scored

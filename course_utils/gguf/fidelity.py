@@ -18,9 +18,9 @@ from scipy.special import log_softmax
 from statsmodels.stats.proportion import proportion_confint
 from transformers import PreTrainedModel
 
+from course_utils.data.tokens import IGNORE_INDEX
 from course_utils.gguf import llama_cpp
 from course_utils.model.architectures import Architecture
-from course_utils.tokens import IGNORE_INDEX
 
 RESAMPLES = 2000
 SMALL_MODEL = 2e9  # parameters; above it llama.cpp takes about a second a token

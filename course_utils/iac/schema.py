@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from course_utils.jsonl import FaultyData, read_table, refusal
+from course_utils.data.files import FaultyData, read_table, refusal
 from course_utils.places import DATA_FOLDER
 
 IAC_FOLDER = DATA_FOLDER / "iac"

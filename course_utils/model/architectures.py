@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import WrapValidator
 
-from course_utils.jsonl import read_table, refusal
+from course_utils.data.files import read_table, refusal
 from course_utils.places import DATA_FOLDER
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated
 
 Named = TypeVar("Named")

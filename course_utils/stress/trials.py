@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated, Sampling
 from course_utils.places import write_jsonl
 from course_utils.stress.rating import PairView, ShownPair, as_html

@@ -33,7 +33,7 @@ from transformers import (
 from transformers.trainer_utils import sort_checkpoints
 
 from course_utils import CourseError, places
-from course_utils.data import Conversation
+from course_utils.data.conversation import Conversation
 from course_utils.machine.doctor import MAIN_LIBRARIES
 from course_utils.machine.profile import Profile
 from course_utils.plans import Plan

@@ -898,7 +898,7 @@ f"largest deviation {deviation.max():.2%}, in {deviation.idxmax()}"
 # perplexity, which is $e^{\text{loss}}$. How much worse does each format predict it?
 
 # %%
-from course_utils.data import DATA_FOLDER
+from course_utils.data.conversation import DATA_FOLDER
 
 prose = (DATA_FOLDER / "text" / "general.txt").read_text(encoding="utf-8")
 small_tokenizer = AutoTokenizer.from_pretrained(location)
@@ -907,7 +907,7 @@ tokens = tokens.to(profile.device)
 tuple(tokens.shape)
 
 # %%
-from course_utils.tokens import completion_nll
+from course_utils.data.tokens import completion_nll
 
 
 @torch.inference_mode()
@@ -1103,7 +1103,8 @@ true
 # again as the recipe says.
 
 # %%
-from course_utils.movies import follows_form, load_movies
+from course_utils.movies import follows_form
+from course_utils.data.datasets import load_movies
 
 requests = [row.request for row in load_movies("validation")[1:5]]
 requests

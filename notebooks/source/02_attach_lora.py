@@ -138,7 +138,7 @@ ledger.record("C117", key_inputs=inputs, key_outputs=outputs)
 # next token after each position of one short text.
 
 # %%
-from course_utils.movies import load_movies
+from course_utils.data.datasets import load_movies
 
 text = "\n\n".join(row.answer for row in load_movies("train")[:4])
 base, tokenizer = models.load_base(plan, profile)
@@ -225,7 +225,7 @@ f"largest difference of a logit: {logit_difference:g}"
 # A few steps by hand show it. The loss is the mean negative log-likelihood of the text.
 
 # %%
-from course_utils.tokens import completion_nll
+from course_utils.data.tokens import completion_nll
 
 
 def first_tokens(tokenizer, length=128):

@@ -90,7 +90,7 @@ for tokens in (256, 1024, author.max_length):
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.adapters import load_splits, thinned
+from course_utils.data.datasets import load_splits, thinned
 
 training, validation = load_splits(plan)
 {"training": len(training), "validation": len(validation)}
@@ -113,7 +113,7 @@ print(row.request, row.answer, sep="\n\n")
 import tempfile
 from pathlib import Path
 
-from course_utils.data import FaultyData, load_conversations
+from course_utils.data.conversation import FaultyData, load_conversations
 
 broken = Path(tempfile.mkdtemp()) / "broken.jsonl"
 broken.write_text('{"id": "a", "messages": []}\n{"id": "a"\n')
@@ -146,7 +146,7 @@ print(text)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.templates import alpaca_prompt
+from course_utils.data.templates import alpaca_prompt
 
 print(alpaca_prompt("{instruction}", "{input}") + "{output}<end token>\n")
 print(alpaca_prompt("{instruction}") + "{output}<end token>")
@@ -186,7 +186,7 @@ list(zip(toy_tokens, toy_labels))
 
 # %%
 from course_utils.plots import label_strip
-from course_utils.tokens import tokenize_conversation
+from course_utils.data.tokens import tokenize_conversation
 
 example = tokenize_conversation(row, tokenizer, plan.max_length)
 spelled = [repr(tokenizer.decode([token]))[1:-1] for token in example["input_ids"]]
@@ -200,7 +200,7 @@ label_strip(spelled, carries_loss, title=title);
 # itself: for every row, do the blue tokens spell exactly the answer?
 
 # %%
-from course_utils.tokens import to_dataset
+from course_utils.data.tokens import to_dataset
 
 training = training[: plan.rows]
 train_rows = to_dataset(training, tokenizer, plan.max_length)
@@ -326,7 +326,7 @@ round(toy_nll(uniform, toy_targets).item(), 3)
 # what the model itself reports for a row?
 
 # %%
-from course_utils.tokens import completion_nll
+from course_utils.data.tokens import completion_nll
 
 batch = {name: torch.tensor([ids]) for name, ids in example.items()}
 batch = {name: ids.to(base.device) for name, ids in batch.items()}

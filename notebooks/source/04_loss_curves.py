@@ -38,7 +38,7 @@ profile = doctor()
 
 # %%
 from course_utils.training.adapter import get_adapter
-from course_utils.adapters import load_rows
+from course_utils.data.datasets import load_rows
 from course_utils.evidence.ledger import Ledger
 from course_utils.projects import chosen_project
 
@@ -201,7 +201,7 @@ print(
 # of each question.
 
 # %%
-from course_utils.science import load_questions
+from course_utils.data.questions import load_questions
 from course_utils.curves.forgetting import answer_passages, general_passages
 from course_utils.curves.forgetting import science_passages, wrong_passages
 
@@ -569,7 +569,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from course_utils.tokens import to_dataset
+from course_utils.data.tokens import to_dataset
 from course_utils.training.trainer import build_trainer, run_training
 
 temporary = tempfile.TemporaryDirectory()  # gone when this kernel ends

@@ -142,7 +142,7 @@ for fault, (text, stopped) in faults.items():
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.adapters import load_splits
+from course_utils.data.datasets import load_splits
 
 _, written = load_splits(plan)
 alarms = [

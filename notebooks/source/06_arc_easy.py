@@ -72,7 +72,7 @@ ledger.record(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.science import load_questions
+from course_utils.data.questions import load_questions
 
 own = load_questions()
 print(f"{len(own)} questions\n\n{own[0].question}")

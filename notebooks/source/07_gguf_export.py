@@ -58,10 +58,10 @@ print(f"llama.cpp of llama-cpp-python {llama_cpp.VERSION}:", llama_cpp.ensure().
 # on the CPU on every machine here, so a large model gets fewer.
 
 # %%
-from course_utils.adapters import load_rows
+from course_utils.data.datasets import load_rows
 from course_utils.model.architectures import Architecture
 from course_utils.gguf.fidelity import affordable, scored_rows
-from course_utils.tokens import to_dataset
+from course_utils.data.tokens import to_dataset
 
 model, tokenizer = models.load_base(plan, profile)
 architecture = Architecture.from_config(model.config)

@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from course_utils import CourseError, places
-from course_utils.adapters import load_rows
+from course_utils.data.datasets import load_rows
+from course_utils.data.tokens import to_dataset
 from course_utils.model import loading as models
 from course_utils.plans import Source
 from course_utils.recipes import MOVIE_RECOMMENDER
-from course_utils.tokens import to_dataset
 from course_utils.training.adapter import (
     BrokenAdapter,
     OtherAdapter,

@@ -3,8 +3,8 @@ import torch
 
 from course_utils.arc.evaluation import compare, evaluate
 from course_utils.arc.task import local_benchmark
+from course_utils.data.questions import EXAMPLES
 from course_utils.model import loading as models
-from course_utils.science import EXAMPLES
 
 
 @pytest.fixture(scope="module")

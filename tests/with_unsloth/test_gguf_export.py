@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from course_utils.data.datasets import load_movies
+from course_utils.data.tokens import to_dataset
 from course_utils.gguf import fidelity, llama_cpp
 from course_utils.gguf.export import ExportProblem, export_gguf
 from course_utils.gguf.file import LEVELS, predicted_tensors, read_gguf
@@ -11,9 +13,7 @@ from course_utils.gguf.merging import adapted_layers, merge, ways_to_run
 from course_utils.gguf.serving import serve
 from course_utils.model import loading as models
 from course_utils.model.architectures import Architecture
-from course_utils.movies import load_movies
 from course_utils.recipes import MOVIE_RECOMMENDER
-from course_utils.tokens import to_dataset
 from course_utils.training.adapter import OtherAdapter, refuse_other_adapter
 
 EXPORTED = ("f16", "q8_0", "q4_k_m")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from course_utils.data.datasets import load_movies
+from course_utils.data.tokens import to_dataset
 from course_utils.model import loading as models
-from course_utils.movies import load_movies
-from course_utils.tokens import to_dataset
 from course_utils.training.trainer import (
     CannotResume,
     StopAfter,
@@ -176,7 +176,7 @@ def test_without_any_whole_checkpoint_there_is_nothing_to_resume(fresh_trainer, 
 
 
 def test_the_trainers_first_loss_is_the_one_of_our_own_formula(fresh_trainer):
-    from course_utils.tokens import completion_nll
+    from course_utils.data.tokens import completion_nll
 
     trainer = fresh_trainer("batches")
     batch = next(iter(trainer.get_eval_dataloader()))

@@ -1,17 +1,15 @@
-"""A recipe's adapter: the saved one, or trained then and there.
-
-So that each notebook after the third works alone on a fresh machine. The steps are
-those that notebook 03 shows one by one.
-"""
+"""A data set's name and split -> rows, held-out sets kept out of training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from course_utils import places
-from course_utils.data import Conversation
-from course_utils.instructions import from_hub, load_split
-from course_utils.movies import load_movies
+from course_utils.data.conversation import Conversation, load_conversations
+from course_utils.data.instructions import from_hub, load_instructions
+from course_utils.places import DATA_FOLDER
 from course_utils.plans import Plan
 
 MOVIES = "movies"
@@ -59,3 +57,34 @@ def load_rows(plan: Plan) -> Splits:
 def thinned(validation: Sequence[Conversation]) -> list[Conversation]:
     """Every k-th row, so that at most WATCHED_ROWS are left: enough to judge by."""
     return list(validation[:: -(-len(validation) // WATCHED_ROWS)])
+
+
+MOVIES_FOLDER = DATA_FOLDER / "movies"
+
+
+def load_movies(split: str, **checks: Any) -> list[Conversation]:
+    """A split of the movie conversations: `train`, `validation` or `stress`.
+
+    Training rows are held against both other sets, so that no held-out request
+    can slip into training.
+
+    Args:
+        split: Name of the file in data/movies.
+        **checks: Passed on to `load_conversations`.
+    """
+    if split == "train":
+        checks["held_out"] = [*load_movies("validation"), *load_movies("stress")]
+    path = MOVIES_FOLDER / f"{split}.jsonl"
+    return load_conversations(path, answered=split != "stress", **checks)
+
+
+def load_split(folder: Path, split: str) -> list[Conversation]:
+    """`train`, `validation` or `stress` of a folder in this form.
+
+    Training rows are held against both other sets, so that no held-out request can
+    slip into training.
+    """
+    others = ("validation", "stress") if split == "train" else ()
+    held_out = [row for other in others for row in load_split(folder, other)]
+    path = folder / f"{split}.jsonl"
+    return load_instructions(path, answered=split != "stress", held_out=held_out)

@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from course_utils import CourseError
-from course_utils.data import Conversation
-from course_utils.templates import adds_bos
+from course_utils.data.conversation import Conversation
+from course_utils.data.templates import adds_bos
 
 IGNORE_INDEX = -100  # PyTorch's default: a label with this value carries no loss
 SHOWN_FAULTS = 20

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, model_validator
 
-from course_utils.jsonl import Text, read_rows, refusal
+from course_utils.data.files import Text, read_rows, refusal
 from course_utils.places import DATA_FOLDER
 
 SCIENCE_FOLDER = DATA_FOLDER / "science"

@@ -17,8 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel
 
-from course_utils.jsonl import FaultyData, Problem, Text, read_rows, refusal
-from course_utils.places import DATA_FOLDER  # noqa: F401
+from course_utils.data.files import Problem, Text, read_rows, refusal
 
 __all__ = ["Conversation", "FaultyData", "load_conversations"]
 

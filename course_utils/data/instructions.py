@@ -17,9 +17,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, TypeAdapter
 
-from course_utils.data import Conversation, requests_differ
-from course_utils.jsonl import Text, read_rows, refusal, validated
-from course_utils.templates import join_input
+from course_utils.data.conversation import Conversation, requests_differ
+from course_utils.data.files import Text, read_rows, refusal, validated
+from course_utils.data.templates import join_input
 
 
 def _refuse_output(found: object) -> None:
@@ -55,18 +55,6 @@ def load_instructions(
     """
     form = _Example if answered else Prompt
     return read_rows(path, form, conversation, requests_differ(held_out))
-
-
-def load_split(folder: Path, split: str) -> list[Conversation]:
-    """`train`, `validation` or `stress` of a folder in this form.
-
-    Training rows are held against both other sets, so that no held-out request can
-    slip into training.
-    """
-    others = ("validation", "stress") if split == "train" else ()
-    held_out = [row for other in others for row in load_split(folder, other)]
-    path = folder / f"{split}.jsonl"
-    return load_instructions(path, answered=split != "stress", held_out=held_out)
 
 
 def conversation(row: Mapping[str, Any]) -> Conversation:
