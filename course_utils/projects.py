@@ -9,13 +9,13 @@ from course_utils import movies
 from course_utils.data.conversation import Conversation
 from course_utils.iac.prompts import expectation
 from course_utils.iac.schema import load_schema
-from course_utils.plans import Recipe
-from course_utils.recipes import (
+from course_utils.recipes.book import (
     ALPACA_MISTRAL,
     INFRAMIND,
     MOVIE_RECOMMENDER,
     chosen_recipe,
 )
+from course_utils.recipes.plan import Recipe
 from course_utils.rewards import Reward, score
 from course_utils.stress.suite import StressSuite
 from course_utils.stress_iac import iac_suite

@@ -370,7 +370,7 @@ def test_a_reference_that_is_missing_or_edited_is_refused(tmp_path):
 
 
 def test_the_shipped_reference_belongs_to_the_recipe_as_it_stands():
-    from course_utils.recipes import MOVIE_RECOMMENDER
+    from course_utils.recipes.book import MOVIE_RECOMMENDER
 
     plan = MOVIE_RECOMMENDER.plan_for("cpu")
     reference = load_reference(MOVIE_RECOMMENDER.name)

@@ -8,8 +8,8 @@ import pytest
 from course_utils.data.conversation import DATA_FOLDER, FaultyData
 from course_utils.data.datasets import load_rows, load_split, load_splits, thinned
 from course_utils.data.instructions import from_hub, load_instructions
-from course_utils.plans import Source
-from course_utils.recipes import ALPACA_MISTRAL, RECIPES
+from course_utils.recipes.book import ALPACA_MISTRAL, RECIPES
+from course_utils.recipes.plan import Source
 
 GOOD = {"id": "a", "instruction": "Add.", "input": "1 + 1", "output": "2"}
 

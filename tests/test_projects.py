@@ -4,7 +4,7 @@ from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import load_splits
 from course_utils.model.generation import Generated
 from course_utils.projects import PROJECTS, chosen_project
-from course_utils.recipes import RECIPES
+from course_utils.recipes.book import RECIPES
 
 EVERY = pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
 

@@ -5,8 +5,7 @@ import pytest
 
 from course_utils.memory.planner import plan_memory
 from course_utils.model.architectures import ALL_LINEAR, load_architectures
-from course_utils.plans import Plan, Source, WrongSetting
-from course_utils.recipes import (
+from course_utils.recipes.book import (
     ALPACA_MISTRAL,
     INFRAMIND,
     MOVIE_RECOMMENDER,
@@ -14,6 +13,7 @@ from course_utils.recipes import (
     UnknownRecipe,
     chosen_recipe,
 )
+from course_utils.recipes.plan import Plan, Source, WrongSetting
 from course_utils.training.trainer import total_updates, updates_per_epoch
 
 FIELDS = {field.name for field in dataclasses.fields(Plan)}

@@ -10,7 +10,7 @@ from transformers.trainer_callback import DefaultFlowCallback
 from course_utils.data.conversation import Conversation
 from course_utils.machine.profile import Gpu, Profile
 from course_utils.places import BrokenFile, write_json
-from course_utils.recipes import ALPACA_MISTRAL, MOVIE_RECOMMENDER
+from course_utils.recipes.book import ALPACA_MISTRAL, MOVIE_RECOMMENDER
 from course_utils.training.trainer import (
     StopAfter,
     TrainingRun,

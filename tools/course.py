@@ -19,7 +19,7 @@ from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.machine.doctor import describe, refuse_unsupported
 from course_utils.machine.profile import Profile
 from course_utils.places import PROJECT_ROOT, make_folder, read_json, runs_folder
-from course_utils.recipes import RECIPES, chosen_recipe
+from course_utils.recipes.book import RECIPES, chosen_recipe
 
 LINE = "{:34}  {:>7}  {:11}  {}"
 FOLLOW_THE_RECIPE = ["03", "04", "05", "06", "07"]

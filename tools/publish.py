@@ -17,7 +17,7 @@ from course_utils import CourseError
 from course_utils.evidence.cards import show_cards
 from course_utils.evidence.ledger import PUBLISHED_PROFILE, PUBLISHED_RECIPE
 from course_utils.places import DATA_FOLDER, read_json, runs_folder, write_json
-from course_utils.recipes import RECIPES
+from course_utils.recipes.book import RECIPES
 
 EVIDENCE = DATA_FOLDER / "interview" / "evidence.json"  # the numbers of all answers
 AGAIN = "Publish the notebook again."

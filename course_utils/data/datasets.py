@@ -10,7 +10,7 @@ from course_utils import places
 from course_utils.data.conversation import Conversation, load_conversations
 from course_utils.data.instructions import from_hub, load_instructions
 from course_utils.places import DATA_FOLDER
-from course_utils.plans import Plan
+from course_utils.recipes.plan import Plan
 
 MOVIES = "movies"
 INSTRUCTIONS = ("instructions", "iac")

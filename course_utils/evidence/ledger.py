@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 from course_utils import CourseError
 from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER, read_json, runs_folder, write_json
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.recipes.book import MOVIE_RECOMMENDER
 
 INTERVIEW_FOLDER = DATA_FOLDER / "interview"
 

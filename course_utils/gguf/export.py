@@ -23,7 +23,7 @@ from course_utils.gguf.merging import SHARE_OF_MEMORY
 from course_utils.machine.profile import Profile
 from course_utils.model.architectures import Architecture
 from course_utils.places import locked, make_folder, whole_folder
-from course_utils.plans import Plan
+from course_utils.recipes.plan import Plan
 
 WANTED_LEVELS = ("f16", "q8_0", "q4_k_m")
 # What lies on the disk beside the results while they are made, in bytes a parameter. On

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from course_utils.machine.profile import Profile
 from course_utils.model.architectures import Architecture
-from course_utils.plans import Plan
+from course_utils.recipes.plan import Plan
 
 SHARE_OF_MEMORY = 0.8  # of what is free, for weights; activations need the rest
 

@@ -36,7 +36,7 @@ from course_utils import CourseError, places
 from course_utils.data.conversation import Conversation
 from course_utils.machine.doctor import MAIN_LIBRARIES
 from course_utils.machine.profile import Profile
-from course_utils.plans import Plan
+from course_utils.recipes.plan import Plan
 
 EVALUATIONS = 4  # in a run, at most; each costs a pass over the validation rows
 WEIGHTS = "adapter_model.safetensors"

@@ -35,7 +35,7 @@ profile = doctor()
 
 # %%
 from course_utils.evidence.ledger import Ledger
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.recipes.book import MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
 plan = recipe.plan_for(profile.name, profile.model_override)

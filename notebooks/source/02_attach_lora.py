@@ -36,7 +36,7 @@ profile = doctor()
 
 # %%
 from course_utils.evidence.ledger import Ledger
-from course_utils.recipes import ALPACA_MISTRAL, INFRAMIND, MOVIE_RECOMMENDER
+from course_utils.recipes.book import ALPACA_MISTRAL, INFRAMIND, MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
 plan = recipe.plan_for(profile.name, profile.model_override)

@@ -367,7 +367,7 @@ print(
 # Alpaca-cleaned with its 51,760 rows it is under one percent.
 
 # %%
-from course_utils.recipes import ALPACA_MISTRAL, MOVIE_RECOMMENDER
+from course_utils.recipes.book import ALPACA_MISTRAL, MOVIE_RECOMMENDER
 
 seed_plan = MOVIE_RECOMMENDER.plan
 examples = seed_plan.max_steps * seed_plan.effective_batch

@@ -936,7 +936,7 @@ ledger.record(
 
 # %%
 from course_utils.iac.schema import load_schema
-from course_utils.recipes import INFRAMIND
+from course_utils.recipes.book import INFRAMIND
 from course_utils.rewards import score
 
 attempts = {

@@ -38,7 +38,7 @@ profile = doctor()
 
 # %%
 from course_utils.evidence.ledger import Ledger
-from course_utils.recipes import chosen_recipe
+from course_utils.recipes.book import chosen_recipe
 
 recipe = chosen_recipe()
 plan = recipe.plan_for(profile.name, profile.model_override)

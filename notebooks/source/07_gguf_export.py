@@ -415,7 +415,7 @@ axes.legend(ncols=3, loc="upper left");
 
 # %%
 from course_utils.model.architectures import ALL_LINEAR, load_architectures
-from course_utils.recipes import ALPACA_MISTRAL
+from course_utils.recipes.book import ALPACA_MISTRAL
 
 shapes = load_architectures()
 mistral, rank = shapes["mistral-7b"], ALPACA_MISTRAL.plan.rank

@@ -16,7 +16,7 @@ def profile():
 
 @pytest.fixture(scope="module")
 def plan_of():
-    from course_utils.recipes import MOVIE_RECOMMENDER
+    from course_utils.recipes.book import MOVIE_RECOMMENDER
 
     return lambda model: MOVIE_RECOMMENDER.plan_for("nano", model)
 

@@ -10,8 +10,8 @@ from course_utils import CourseError, places
 from course_utils.data.datasets import load_rows
 from course_utils.data.tokens import to_dataset
 from course_utils.model import loading as models
-from course_utils.plans import Source
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.recipes.book import MOVIE_RECOMMENDER
+from course_utils.recipes.plan import Source
 from course_utils.training.adapter import (
     BrokenAdapter,
     OtherAdapter,

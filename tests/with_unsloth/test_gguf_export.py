@@ -13,7 +13,7 @@ from course_utils.gguf.merging import adapted_layers, merge, ways_to_run
 from course_utils.gguf.serving import serve
 from course_utils.model import loading as models
 from course_utils.model.architectures import Architecture
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.recipes.book import MOVIE_RECOMMENDER
 from course_utils.training.adapter import OtherAdapter, refuse_other_adapter
 
 EXPORTED = ("f16", "q8_0", "q4_k_m")

@@ -16,8 +16,8 @@ from course_utils.data.templates import alpaca_prompt
 from course_utils.machine.profile import Gpu, Profile
 from course_utils.model import loading as models
 from course_utils.places import BrokenFile, whole_folder
-from course_utils.plans import Source
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.recipes.book import MOVIE_RECOMMENDER
+from course_utils.recipes.plan import Source
 
 TEXT = "sci-fi under two hours"
 

@@ -5,7 +5,7 @@ import pytest
 from course_utils.data.datasets import load_rows
 from course_utils.data.templates import alpaca_prompt
 from course_utils.model import loading as models
-from course_utils.recipes import ALPACA_MISTRAL, INFRAMIND
+from course_utils.recipes.book import ALPACA_MISTRAL, INFRAMIND
 from course_utils.training.adapter import fine_tune
 from course_utils.training.trainer import adapter as adapters
 

@@ -16,14 +16,7 @@ import yaml
 
 from course_utils import CourseError
 from course_utils.places import DATA_FOLDER
-from course_utils.plans import (  # noqa: F401
-    EMBEDDED_MODEL,
-    NANO_MODEL,
-    AuthorResult,
-    Recipe,
-    Settings,
-    Source,
-)
+from course_utils.recipes.plan import AuthorResult, Recipe, Settings, Source
 
 
 class UnknownRecipe(CourseError, KeyError):
