@@ -1,10 +1,10 @@
 import pytest
 
-from course_utils import film_reading as reads
 from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import load_movies
-from course_utils.film_reading import FilmReading, find_film
-from course_utils.movies import follows_form, load_films
+from course_utils.projects.movies import stress as reads
+from course_utils.projects.movies.films import follows_form, load_films
+from course_utils.projects.movies.stress import FilmReading, find_film
 from course_utils.stress.suite import distinct_share, repeats_little
 
 FILMS = load_films()

@@ -5,7 +5,7 @@ import pytest
 from course_utils.data.datasets import MOVIES_FOLDER, load_movies
 from course_utils.data.files import FaultyData
 from course_utils.data.tokens import to_dataset
-from course_utils.movies import (
+from course_utils.projects.movies.films import (
     Answer,
     Film,
     broken_constraints,

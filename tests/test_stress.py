@@ -6,9 +6,14 @@ import pytest
 
 from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated, Sampling
-from course_utils.movies import load_films, write_answer
+from course_utils.projects.movies.films import load_films, write_answer
+from course_utils.projects.movies.stress import (
+    CONSTRAINED,
+    FILM_WISHES,
+    NO_WISH,
+    movie_suite,
+)
 from course_utils.stress.trials import judge_all, save_trials
-from course_utils.stress_movies import CONSTRAINED, FILM_WISHES, NO_WISH, movie_suite
 
 FILMS = load_films()
 SUITE = movie_suite()

@@ -4,10 +4,10 @@ import pytest
 
 from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated
-from course_utils.movies import load_films, write_answer
 from course_utils.places import PROJECT_ROOT
+from course_utils.projects.movies.films import load_films, write_answer
+from course_utils.projects.movies.stress import movie_suite
 from course_utils.stress.trials import Trial, failures, judge_all, side_by_side
-from course_utils.stress_movies import movie_suite
 
 FILMS = load_films()
 SUITE = movie_suite()

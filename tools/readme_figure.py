@@ -14,9 +14,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from statsmodels.stats.proportion import proportion_confint
 
-from course_utils.movies import follows_form, load_films, parse_answer, wrong_facts
 from course_utils.places import PROJECT_ROOT, read_jsonl, write_whole
 from course_utils.plots import BASE, TUNED, use_course_style
+from course_utils.projects.movies.films import (
+    follows_form,
+    load_films,
+    parse_answer,
+    wrong_facts,
+)
 
 FIGURE = PROJECT_ROOT / "notebooks" / "figures" / "before_after.png"
 

@@ -1103,7 +1103,7 @@ true
 # again as the recipe says.
 
 # %%
-from course_utils.movies import follows_form
+from course_utils.projects.movies.films import follows_form
 from course_utils.data.datasets import load_movies
 
 requests = [row.request for row in load_movies("validation")[1:5]]
