@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from course_utils.data.conversation import Conversation
 from course_utils.iac.prompts import expectation
 from course_utils.iac.schema import load_schema
+from course_utils.projects.alpaca.stress import HEADING, MOST_WORDS, instruction_suite
 from course_utils.projects.movies import films as movies
 from course_utils.projects.movies.stress import movie_suite
 from course_utils.recipes.book import (
@@ -20,7 +21,6 @@ from course_utils.recipes.plan import Recipe
 from course_utils.rewards import Reward, score
 from course_utils.stress.suite import StressSuite
 from course_utils.stress_iac import iac_suite
-from course_utils.stress_instructions import HEADING, MOST_WORDS, instruction_suite
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 import pytest
 
 from course_utils.model.generation import Generated
-from course_utils.stress.suite import Reading
-from course_utils.stress_instructions import (
+from course_utils.projects.alpaca.stress import (
     CONTENT_RULES,
     FORM_RULES,
     asks_back,
@@ -12,6 +11,7 @@ from course_utils.stress_instructions import (
     instruction_suite,
     is_brief,
 )
+from course_utils.stress.suite import Reading
 
 SUITE = instruction_suite()
 BOTH = {**FORM_RULES, **CONTENT_RULES}
