@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from course_utils.data.conversation import Conversation
 from course_utils.iac.prompts import expectation
-from course_utils.iac.schema import load_schema
 from course_utils.projects.alpaca.stress import HEADING, MOST_WORDS, instruction_suite
+from course_utils.projects.inframind.code.schema import load_schema
 from course_utils.projects.movies import films as movies
 from course_utils.projects.movies.stress import movie_suite
 from course_utils.recipes.book import (

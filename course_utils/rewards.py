@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from course_utils.iac.blocks import Parsed, values_at
-from course_utils.iac.findings import examine
-from course_utils.iac.parsing import extract, parse
-from course_utils.iac.schema import Schema
+from course_utils.projects.inframind.code.blocks import Parsed, values_at
+from course_utils.projects.inframind.code.parsing import extract, parse
+from course_utils.projects.inframind.code.schema import Schema, examine
 
 PARTS = ("syntax", "resource", "required", "known", "complete", "values")
 STARTS_CODE = re.compile(

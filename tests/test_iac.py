@@ -5,22 +5,25 @@ import pytest
 from course_utils.data.conversation import FaultyData
 from course_utils.data.datasets import load_split
 from course_utils.iac import parsing
-from course_utils.iac.blocks import Expression, values_at
-from course_utils.iac.kubernetes_parsing import MAX_YAML_DEPTH, MAX_YAML_NODES
-from course_utils.iac.parsing import (
+from course_utils.iac.prompts import expectation, load_prompts
+from course_utils.projects.inframind.code.blocks import Expression, values_at
+from course_utils.projects.inframind.code.kubernetes import (
+    MAX_YAML_DEPTH,
+    MAX_YAML_NODES,
+)
+from course_utils.projects.inframind.code.parsing import (
     MAX_BLANK_RUN,
     MAX_CHARACTERS,
     REMEMBERED_TEXTS,
     extract,
     parse,
 )
-from course_utils.iac.prompts import expectation, load_prompts
-from course_utils.iac.schema import Schema, load_schema
-from course_utils.iac.terraform_scanning import (
+from course_utils.projects.inframind.code.scanning import (
     MAX_HCL_DEPTH,
     MAX_HCL_TOKENS,
     MAX_MINUS_RUN,
 )
+from course_utils.projects.inframind.code.schema import Schema, load_schema
 
 BUCKET = 'resource "aws_s3_bucket" "logs" {\n  bucket = "media-archive"\n}\n'
 POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n"
@@ -310,8 +313,10 @@ def no_parser(monkeypatch):
     def called(*arguments):
         raise AssertionError("a parser was called")
 
-    monkeypatch.setattr("course_utils.iac.terraform_parsing.parses_to_tree", called)
-    monkeypatch.setattr("course_utils.iac.kubernetes_parsing._load", called)
+    monkeypatch.setattr(
+        "course_utils.projects.inframind.code.terraform.parses_to_tree", called
+    )
+    monkeypatch.setattr("course_utils.projects.inframind.code.kubernetes._load", called)
     parsing._parse.cache_clear()
     yield
     parsing._parse.cache_clear()

@@ -19,9 +19,9 @@ from pydantic import BaseModel, BeforeValidator, model_validator
 from course_utils.data.conversation import Conversation, requests_differ
 from course_utils.data.files import Problem, Text, read_rows, refusal
 from course_utils.data.instructions import Prompt, conversation
-from course_utils.iac.blocks import LANGUAGES
-from course_utils.iac.parsing import extract, parse
-from course_utils.iac.schema import IAC_FOLDER, Schema
+from course_utils.projects.inframind.code.blocks import LANGUAGES
+from course_utils.projects.inframind.code.parsing import extract, parse
+from course_utils.projects.inframind.code.schema import IAC_FOLDER, Schema
 
 
 def load_prompts(

@@ -935,7 +935,7 @@ ledger.record(
 # of 156 resource types with their arguments. Does it see what S2's base model invented?
 
 # %%
-from course_utils.iac.schema import load_schema
+from course_utils.projects.inframind.code.schema import load_schema
 from course_utils.recipes.book import INFRAMIND
 from course_utils.rewards import score
 

@@ -15,7 +15,7 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from course_utils.iac.blocks import Document, Parsed
+from course_utils.projects.inframind.code.blocks import Document, Parsed
 
 MAX_YAML_DEPTH = 32  # a pod template's deepest field is at 12; PyYAML recurses
 MAX_YAML_NODES = 2_000  # a large Deployment has 150; 0.1 ms each in pure Python

@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from course_utils.iac.blocks import LANGUAGES, Parsed
-from course_utils.iac.kubernetes_parsing import parse_kubernetes
-from course_utils.iac.terraform_parsing import parse_terraform
+from course_utils.projects.inframind.code.blocks import LANGUAGES, Parsed
+from course_utils.projects.inframind.code.kubernetes import parse_kubernetes
+from course_utils.projects.inframind.code.terraform import parse_terraform
 
 MAX_CHARACTERS = 16_000  # 40 times the longest answer that the course trains on
 MAX_BLANK_RUN = 200  # spaces in a row; python-hcl2's heredocs need their square
