@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from course_utils.data.conversation import Conversation
-from course_utils.iac.prompts import expectation
 from course_utils.projects.alpaca.stress import HEADING, MOST_WORDS, instruction_suite
 from course_utils.projects.inframind.code.schema import load_schema
+from course_utils.projects.inframind.requests import expectation
+from course_utils.projects.inframind.reward import Reward, score
+from course_utils.projects.inframind.stress import iac_suite
 from course_utils.projects.movies import films as movies
 from course_utils.projects.movies.stress import movie_suite
 from course_utils.recipes.book import (
@@ -18,9 +20,7 @@ from course_utils.recipes.book import (
     chosen_recipe,
 )
 from course_utils.recipes.plan import Recipe
-from course_utils.rewards import Reward, score
 from course_utils.stress.suite import StressSuite
-from course_utils.stress_iac import iac_suite
 
 
 @dataclass(frozen=True)

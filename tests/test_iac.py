@@ -5,7 +5,6 @@ import pytest
 from course_utils.data.conversation import FaultyData
 from course_utils.data.datasets import load_split
 from course_utils.iac import parsing
-from course_utils.iac.prompts import expectation, load_prompts
 from course_utils.projects.inframind.code.blocks import Expression, values_at
 from course_utils.projects.inframind.code.kubernetes import (
     MAX_YAML_DEPTH,
@@ -24,6 +23,7 @@ from course_utils.projects.inframind.code.scanning import (
     MAX_MINUS_RUN,
 )
 from course_utils.projects.inframind.code.schema import Schema, load_schema
+from course_utils.projects.inframind.requests import expectation, load_prompts
 
 BUCKET = 'resource "aws_s3_bucket" "logs" {\n  bucket = "media-archive"\n}\n'
 POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n"

@@ -3,10 +3,10 @@ import math
 import pytest
 
 from course_utils.data.datasets import load_split
-from course_utils.iac.prompts import load_prompts
 from course_utils.projects.inframind.code.schema import IAC_FOLDER, Schema, load_schema
+from course_utils.projects.inframind.requests import load_prompts
+from course_utils.projects.inframind.reward import PARTS, Reward, score, writes_code
 from course_utils.recipes.book import INFRAMIND
-from course_utils.rewards import PARTS, Reward, score, writes_code
 
 SCHEMA = Schema(
     {

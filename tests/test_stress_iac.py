@@ -1,7 +1,7 @@
 import pytest
 
 from course_utils.model.generation import Generated
-from course_utils.stress_iac import iac_suite
+from course_utils.projects.inframind.stress import iac_suite
 
 SUITE = iac_suite()
 GOOD = SUITE.demonstration.good

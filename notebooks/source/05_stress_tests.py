@@ -937,7 +937,7 @@ ledger.record(
 # %%
 from course_utils.projects.inframind.code.schema import load_schema
 from course_utils.recipes.book import INFRAMIND
-from course_utils.rewards import score
+from course_utils.projects.inframind.reward import score
 
 attempts = {
     "keyword soup": soup,

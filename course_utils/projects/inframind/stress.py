@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from course_utils.iac.prompts import load_prompts
 from course_utils.projects.inframind.code.schema import Schema, load_schema
-from course_utils.rewards import PARTS, Reward, score, writes_code
+from course_utils.projects.inframind.requests import load_prompts
+from course_utils.projects.inframind.reward import PARTS, Reward, score, writes_code
 from course_utils.stress.suite import (
     Check,
     Demonstration,
