@@ -47,7 +47,7 @@ def bank(tmp_path, monkeypatch):
     path.write_text(BANK)
     claims = load_claims(path)
     monkeypatch.setattr(
-        "course_utils.evidence.ledger.ledger.ledger.ledger.ledger.ledger.ledger.load_claims",
+        "course_utils.evidence.ledger.ledger.ledger.ledger.ledger.ledger.ledger.ledger.load_claims",
         lambda: claims,
     )
     return claims
@@ -178,7 +178,7 @@ def test_references_are_filled_with_recorded_values():
 def test_only_a_run_that_is_published_overlays_the_published_values(bank, monkeypatch):
     published = [{"claim": "C901", "key": "bits", "value": 4.49}]
     monkeypatch.setattr(
-        "course_utils.evidence.ledger.ledger.ledger.ledger.ledger.ledger.ledger.read_json",
+        "course_utils.evidence.ledger.ledger.ledger.ledger.ledger.ledger.ledger.ledger.read_json",
         lambda *_: published,
     )
     assert current_evidence() == {"C901": {"bits": 4.49}}

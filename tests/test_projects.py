@@ -3,7 +3,7 @@ import pytest
 from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import load_splits
 from course_utils.model.generation import Generated
-from course_utils.projects import PROJECTS, chosen_project
+from course_utils.projects.project import PROJECTS, chosen_project
 from course_utils.recipes.book import RECIPES
 
 EVERY = pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)

@@ -10,7 +10,7 @@ from project import colab_badge, course_settings, notebook_of, sources
 
 from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.places import PROJECT_ROOT, read_json, write_whole
-from course_utils.projects import PROJECTS
+from course_utils.projects.project import PROJECTS
 
 README = PROJECT_ROOT / "README.md"
 RESULTS = PROJECT_ROOT / "notebooks" / "results"  # of the published runs

@@ -40,7 +40,7 @@ profile = doctor()
 from course_utils.training.adapter import get_adapter
 from course_utils.data.datasets import load_rows
 from course_utils.evidence.ledger import Ledger
-from course_utils.projects import chosen_project
+from course_utils.projects.project import chosen_project
 
 project = chosen_project()
 recipe = project.recipe

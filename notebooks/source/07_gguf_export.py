@@ -33,7 +33,7 @@ profile = doctor()
 
 # %%
 from course_utils.evidence.ledger import Ledger
-from course_utils.projects import chosen_project
+from course_utils.projects.project import chosen_project
 
 project = chosen_project()
 recipe = project.recipe
