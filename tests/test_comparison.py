@@ -18,8 +18,8 @@ from course_utils.data.questions import ScienceQuestion
 from course_utils.statistics import paired as comparison
 from course_utils.statistics import paired as power
 from course_utils.statistics import shares as accuracy
-from course_utils.statistics.paired import (
-    PairedComparison,
+from course_utils.statistics.paired import PairedComparison
+from course_utils.statistics.power import (
     detectable_difference,
     exact_p,
     mcnemar_power,

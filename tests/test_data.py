@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from course_utils.data.conversation import Conversation, FaultyData, load_conversations
+from course_utils.data.conversation import Conversation, load_conversations
+from course_utils.data.files import FaultyData
 from course_utils.data.instructions import load_instructions
 
 

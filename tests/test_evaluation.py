@@ -26,7 +26,7 @@ from course_utils.arc.task import (
     local_benchmark,
     stock_task,
 )
-from course_utils.data.conversation import FaultyData
+from course_utils.data.files import FaultyData
 from course_utils.data.questions import (
     EXAMPLES,
     QUESTIONS,

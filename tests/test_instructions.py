@@ -5,9 +5,10 @@ import re
 import datasets
 import pytest
 
-from course_utils.data.conversation import DATA_FOLDER, FaultyData
 from course_utils.data.datasets import load_rows, load_split, load_splits, thinned
+from course_utils.data.files import FaultyData
 from course_utils.data.instructions import from_hub, load_instructions
+from course_utils.places import DATA_FOLDER
 from course_utils.recipes.book import ALPACA_MISTRAL, RECIPES
 from course_utils.recipes.plan import Source
 

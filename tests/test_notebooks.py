@@ -8,9 +8,9 @@ import nbformat
 import notebook_cells as cells
 import pytest
 
+from course_utils.evidence import exercises as checks_module
 from course_utils.evidence.cards import show_cards
 from course_utils.evidence.exercises import TODO, Case, WrongAnswer, check
-from course_utils.evidence.ledger import exercises as checks_module
 from course_utils.evidence.ledger import load_claims
 
 each_source = pytest.mark.parametrize("path", cells.SOURCES, ids=cells.NAMES)

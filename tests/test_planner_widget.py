@@ -3,8 +3,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from course_utils.memory import widget as planner_widget
 from course_utils.memory.planner import plan_memory
-from course_utils.memory.planner import widget as planner_widget
 from course_utils.memory.widget import (
     GIB,
     PART_COLOURS,

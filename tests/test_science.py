@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from course_utils.data.conversation import FaultyData
-from course_utils.data.conversation import questions as science
+from course_utils.data import questions as science
+from course_utils.data.files import FaultyData
 from course_utils.data.questions import load_questions, question_file
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER, read_json, write_whole
-from course_utils.recipes.book import Recipe
+from course_utils.recipes.plan import Recipe
 from course_utils.training.adapter import fine_tune
 
 PROFILE = "cpu"

@@ -12,7 +12,7 @@ from scipy import stats
 
 from course_utils.curves.losses import LossCurves, smooth
 from course_utils.places import DATA_FOLDER, BrokenFile, read_json
-from course_utils.statistics.paired import ALPHA
+from course_utils.statistics.power import ALPHA
 
 MEASURED_ON = "cpu"  # the profile whose seeds the course ships
 _FEWEST_SEEDS = 2  # a spread needs two

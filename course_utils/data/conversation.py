@@ -19,8 +19,6 @@ from pydantic import AfterValidator, BaseModel
 
 from course_utils.data.files import Problem, Text, read_rows, refusal
 
-__all__ = ["Conversation", "FaultyData", "load_conversations"]
-
 
 @dataclass(frozen=True)
 class Conversation:

@@ -46,11 +46,10 @@ from course_utils import CourseError
 from course_utils.data.templates import use_template
 from course_utils.data.tokens import text_ids
 from course_utils.model.bundled import embedded_model_path
-from course_utils.model.generation import answer, generate, inference  # noqa: F401
+from course_utils.model.generation import inference
 from course_utils.model.nano import NANO_BOS_MODEL, cached_nano_path
 from course_utils.places import PROJECT_ROOT, STAMP, BrokenFile, is_whole, read_json
-from course_utils.recipes.book import EMBEDDED_MODEL, NANO_MODEL
-from course_utils.recipes.plan import Plan
+from course_utils.recipes.plan import EMBEDDED_MODEL, NANO_MODEL, Plan
 
 CAUSAL_MODELS = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 FOLDER = "COURSE_MODEL takes a hub id, or the folder of a model with its tokenizer."

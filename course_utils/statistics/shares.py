@@ -21,7 +21,7 @@ from statsmodels.stats.proportion import (
     proportions_ztest,
 )
 
-from course_utils.statistics.paired import ALPHA, POWER, exact_p, most_discordant
+from course_utils.statistics.power import ALPHA, POWER, exact_p, most_discordant
 
 RESAMPLES = 10_000  # of a bootstrap; the ends then move by about 0.1 point
 

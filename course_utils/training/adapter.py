@@ -19,8 +19,8 @@ from course_utils.data.tokens import to_dataset
 from course_utils.machine.profile import Profile
 from course_utils.places import BrokenFile
 from course_utils.recipes.plan import Plan, Recipe
+from course_utils.training import trainer as training
 from course_utils.training.trainer import CannotResume, TrainingRun, run_training
-from course_utils.training.trainer import trainer as training
 
 _CONFIG = "adapter_config.json"
 

@@ -898,7 +898,7 @@ f"largest deviation {deviation.max():.2%}, in {deviation.idxmax()}"
 # perplexity, which is $e^{\text{loss}}$. How much worse does each format predict it?
 
 # %%
-from course_utils.data.conversation import DATA_FOLDER
+from course_utils.places import DATA_FOLDER
 
 prose = (DATA_FOLDER / "text" / "general.txt").read_text(encoding="utf-8")
 small_tokenizer = AutoTokenizer.from_pretrained(location)

@@ -113,7 +113,8 @@ print(row.request, row.answer, sep="\n\n")
 import tempfile
 from pathlib import Path
 
-from course_utils.data.conversation import FaultyData, load_conversations
+from course_utils.data.files import FaultyData
+from course_utils.data.conversation import load_conversations
 
 broken = Path(tempfile.mkdtemp()) / "broken.jsonl"
 broken.write_text('{"id": "a", "messages": []}\n{"id": "a"\n')

@@ -556,8 +556,8 @@ leads.groupby("verdict").median().round(2)
 # and 6 lost on average.
 
 # %%
-from course_utils.statistics.paired import exact_p as mcnemar_p
-from course_utils.statistics.paired import mcnemar_power
+from course_utils.statistics.power import exact_p as mcnemar_p
+from course_utils.statistics.power import mcnemar_power
 
 gained_share, lost_share = 0.075, 0.025  # sum 10 %, difference 5 points
 rng = np.random.default_rng(0)
@@ -589,7 +589,7 @@ power = {
 }
 
 # %%
-from course_utils.statistics.paired import POWER, detectable_difference
+from course_utils.statistics.power import POWER, detectable_difference
 
 limits = {n: 100 * detectable_difference(n, discordant) for n in sizes.values()}
 limits
@@ -611,7 +611,7 @@ curves(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.statistics.paired import needed_questions
+from course_utils.statistics.power import needed_questions
 
 rows, shares = (1, 2, 5), (0.05, 0.10, 0.20)  # points; share discordant
 pd.DataFrame(

@@ -12,6 +12,8 @@ from course_utils.data.tokens import to_dataset
 from course_utils.model import loading as models
 from course_utils.recipes.book import MOVIE_RECOMMENDER
 from course_utils.recipes.plan import Source
+from course_utils.training import adapter as adapters
+from course_utils.training import trainer as training
 from course_utils.training.adapter import (
     BrokenAdapter,
     OtherAdapter,
@@ -26,8 +28,6 @@ from course_utils.training.trainer import (
     build_trainer,
     run_training,
 )
-from course_utils.training.trainer import adapter as adapters
-from course_utils.training.trainer import trainer as training
 
 ROWS = load_rows(MOVIE_RECOMMENDER.plan_for("nano"))
 WEIGHTS = "adapter_model.safetensors"

@@ -6,8 +6,8 @@ from course_utils.data.datasets import load_rows
 from course_utils.data.templates import alpaca_prompt
 from course_utils.model import loading as models
 from course_utils.recipes.book import ALPACA_MISTRAL, INFRAMIND
+from course_utils.training import adapter as adapters
 from course_utils.training.adapter import fine_tune
-from course_utils.training.trainer import adapter as adapters
 
 
 @pytest.fixture

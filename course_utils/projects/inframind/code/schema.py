@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import model_validator
-from pydantic.dataclasses import dataclass
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from course_utils.data.files import FaultyData, read_table, refusal
 from course_utils.places import DATA_FOLDER
@@ -24,7 +24,7 @@ from course_utils.projects.inframind.code.terraform import LABELS
 IAC_FOLDER = DATA_FOLDER / "iac"
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@checked_dataclass(frozen=True, config={"extra": "forbid"})
 class BlockSchema:
     """What a resource, or a block within one, may and must hold.
 
@@ -48,7 +48,7 @@ class BlockSchema:
         return required or name in self.optional
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@checked_dataclass(frozen=True, config={"extra": "forbid"})
 class KindSchema:
     """What a Kubernetes kind may and must hold.
 
