@@ -106,6 +106,7 @@ def test_resources_and_other_blocks_of_terraform_are_told_apart():
         ('a = { Name = "x", "y" = 2 }', {"Name": "x", "y": 2}),
         ("a = {\n  for = 1\n  b : 2\n}", {"for": 1, "b": 2}),
         (r'a = "tab\tquote\"\u00e9 $${x}"', 'tab\tquote"é ${x}'),
+        (r'a = "\UFFFFFFFF \U0001F600"', "\\UFFFFFFFF 😀"),
         ("a = <<E\none\n  two\nE", "one\n  two\n"),
         ("a = <<-E\n    one\n      two\n    E", "one\n  two\n"),
         ("a = var.name", Expression("var.name")),
