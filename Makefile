@@ -2,11 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+COURSE := $(RUN) tools/course.py
 READY := $(VENV)/.ready
 # llama.cpp is compiled once, into the cache (minutes). `setup` and the tests ask for it
 # here; the first notebooks do without, and notebook 07 makes it when it is missing.
 LLAMA := $(VENV)/.llama-cpp
 N ?= 01
+ONLY := $(if $(filter command line,$(origin N)),$(N))
+
+# An environment that has lost a package since it was filled is filled again.
+NEEDED := pip torch transformers unsloth trl peft nbclient
+THERE := import sys, importlib.util as i; sys.exit(not all(map(i.find_spec, sys.argv[1:])))
+$(shell test ! -e $(READY) || $(RUN) -c "$(THERE)" $(NEEDED) || rm -f $(READY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup course notebook publish prose recipes test unit nbval chains lint clean
@@ -25,33 +32,35 @@ $(LLAMA): $(READY) tools/build_llama_cpp.py course_utils/llama_cpp.py
 setup: $(LLAMA) ## make .venv, fill it with the tested set, build llama.cpp
 
 course: $(READY) ## run every notebook in order, into runs/
-	@$(RUN) tools/run_notebooks.py
+	@$(COURSE) run
 
 notebook: $(READY) ## run one notebook: make notebook N=03
-	@$(RUN) tools/run_notebooks.py $(N)
+	@$(COURSE) run $(N)
 
 publish: $(READY) ## write, execute and refresh the committed notebooks
-	@$(RUN) tools/publish.py $(if $(filter command line,$(origin N)),$(N))
+	@$(COURSE) publish $(ONLY)
 
 prose: $(READY) ## after edits of text or cards: renew them, keep outputs
-	@$(RUN) tools/publish.py --prose
+	@$(COURSE) prose $(ONLY)
 
 recipes: $(READY) ## measure the other recipes' stress tests for the README
-	@$(RUN) tools/publish_recipes.py
+	@$(COURSE) recipes
 
-lint: $(READY) ## style of code and notebooks
+lint: $(READY) ## style, types, and which module may import which
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check course_utils tests tools
+	@$(VENV)/bin/pyrefly check
+	@$(VENV)/bin/lint-imports
 
 unit: $(LLAMA) ## unit tests and gates, without executing notebooks
 	@$(RUN) -m pytest -q tests --ignore tests/with_unsloth
 	@$(RUN) -m pytest -q tests/with_unsloth
 
 nbval: $(LLAMA) ## every notebook, cell by cell, on the nano model
-	@$(RUN) tools/run_nbval.py
+	@$(COURSE) nbval
 
 chains: $(LLAMA) ## notebooks 03 to 07 with each other recipe, on the nano model
-	@$(RUN) tools/run_chains.py
+	@$(COURSE) chains
 
 test: lint unit nbval chains ## every check that CI makes
 

@@ -26,6 +26,14 @@ def no_figure_is_left_for_the_next_test():
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    from course_utils.nano import nano_tokenizer
+    from course_utils.model.nano import nano_tokenizer
 
     return nano_tokenizer()
+
+
+@pytest.fixture(scope="session", params=[False, True], ids=["no bos", "bos"])
+def any_tokenizer(request):
+    """SmolLM2's, and one that puts a mark before every text, as Llama's does."""
+    from course_utils.model.nano import nano_tokenizer
+
+    return nano_tokenizer(bos=request.param)

@@ -3,7 +3,8 @@ import torch
 import yaml
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from course_utils.architectures import (
+from course_utils.data.files import FaultyData
+from course_utils.model.architectures import (
     ALL_LINEAR,
     ARCHITECTURES_PATH,
     ATTENTION,
@@ -67,9 +68,8 @@ def test_an_adapter_on_one_key_projection_is_counted_by_hand():
 
 def test_a_module_named_twice_is_counted_once():
     shape = ARCHITECTURES["smollm2-135m"]
-    assert shape.lora_parameters(8, ("q_proj", "q_proj")) == shape.lora_parameters(
-        8, ("q_proj",)
-    )
+    once, twice = (shape.lora_parameters(8, ("q_proj",) * n) for n in (1, 2))
+    assert once == twice
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,8 @@ def test_the_break_even_rank_is_half_the_width_of_a_square_matrix():
 @pytest.mark.parametrize("module", ALL_LINEAR)
 def test_past_the_break_even_rank_the_adapter_is_larger_than_the_matrix(name, module):
     shape = ARCHITECTURES[name]
-    rank, (inputs, outputs) = (
-        shape.break_even_rank(module),
-        shape.linear_shapes()[module],
-    )
+    rank = shape.break_even_rank(module)
+    inputs, outputs = shape.linear_shapes()[module]
     matrix = shape.layers * inputs * outputs
     assert shape.lora_parameters(rank, (module,)) <= matrix
     assert shape.lora_parameters(rank + 1, (module,)) > matrix
@@ -173,12 +171,21 @@ def write_entry(tmp_path):
 
 
 def test_a_wrong_width_is_refused_since_the_sum_no_longer_fits(write_entry):
-    with pytest.raises(ValueError, match=r"published are 134,515,008.*config\.json"):
+    with pytest.raises(
+        FaultyData, match=r"parameters: found 134515008 \(published\).*config\.json"
+    ):
         load_architectures(write_entry(intermediate_size=1537))
 
 
-def test_a_missing_and_an_unknown_field_are_named(write_entry):
-    with pytest.raises(ValueError, match="smollm2-135m lacks head_dim"):
-        load_architectures(write_entry(head_dim=None))
-    with pytest.raises(ValueError, match=r"unknown fields heads; a typing error"):
-        load_architectures(write_entry(heads=9))
+def test_missing_unknown_and_mistyped_fields_are_named_at_once(write_entry):
+    with pytest.raises(FaultyData) as caught:
+        load_architectures(write_entry(head_dim=None, heads=9, layers="many"))
+    found = {
+        fault.field: (fault.found, fault.expected) for fault in caught.value.faults
+    }
+    assert found.keys() == {
+        f"smollm2-135m.{name}" for name in ("head_dim", "heads", "layers")
+    }
+    assert found["smollm2-135m.head_dim"][1] == "the key head_dim"
+    assert found["smollm2-135m.heads"][1] == "no such key: a typing error?"
+    assert found["smollm2-135m.layers"] == ("'many'", "a whole number")

@@ -1,23 +1,37 @@
 import inspect
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom, binomtest
+from scipy.stats import binom, binomtest, norm
 
-from course_utils import accuracy, comparison, power
-from course_utils.accuracy import Accuracy, UnpairedComparison
-from course_utils.comparison import NotComparable, PairedComparison, compare
-from course_utils.evaluation import Evaluation, ScoredQuestion
-from course_utils.power import (
+from course_utils.arc.evaluation import (
+    Evaluation,
+    NotComparable,
+    ScoredQuestion,
+    compare,
+)
+from course_utils.data.questions import ScienceQuestion
+from course_utils.statistics import paired as comparison
+from course_utils.statistics import paired as power
+from course_utils.statistics import shares as accuracy
+from course_utils.statistics.paired import PairedComparison
+from course_utils.statistics.power import (
     detectable_difference,
     exact_p,
     mcnemar_power,
     most_discordant,
     needed_questions,
 )
-from course_utils.science import ScienceQuestion
+from course_utils.statistics.shares import (
+    Accuracy,
+    Share,
+    UnpairedComparison,
+    mean_interval,
+)
 
 SEED_CASE = UnpairedComparison("acc", 1896, 1929, 2376)
 
@@ -56,6 +70,27 @@ def test_an_accuracy_has_the_standard_error_of_lm_eval_and_a_wilson_interval():
         assert part in repr(found)
 
 
+@pytest.mark.parametrize("right", [0, 1])
+def test_one_answer_has_a_share_and_an_interval_but_no_standard_error(right):
+    found = Accuracy("base", "acc", right, 1)
+    assert found.share == right and math.isnan(found.standard_error)
+    z2 = 1.959964**2  # Wilson: 1 of 1 reaches down to n / (n + z²)
+    low, high = (1 / (1 + z2), 1) if right else (0, z2 / (1 + z2))
+    assert found.interval == pytest.approx((low, high), abs=1e-6)
+    assert "standard error nan" in repr(found)
+
+
+def test_no_answer_excludes_nothing():
+    found = Share(0, 0)
+    assert math.isnan(found.share) and math.isnan(found.standard_error)
+    assert found.interval == (0, 1)
+
+
+def test_a_mean_of_fewer_than_two_values_has_no_interval():
+    assert all(map(math.isnan, mean_interval([3.0], seed=0)))
+    assert all(map(math.isnan, mean_interval([], seed=0)))
+
+
 # --- the paired test ------------------------------------------------------------
 
 
@@ -77,6 +112,13 @@ def test_without_discordant_questions_nothing_is_shown_and_nothing_excluded():
     low, estimate, high = none.points
     assert estimate == 0 and low == -high
     assert high == pytest.approx(100 * (1 - 0.025 ** (1 / 100)))  # Clopper, Pearson
+
+
+def test_one_question_that_differs_has_no_interval_and_is_shown_all_the_same():
+    one = paired(lost=0, gained=1, both_right=0, both_wrong=0)
+    low, estimate, high = one.points
+    assert estimate == 100 and math.isnan(low) and math.isnan(high)
+    assert "n = 1 questions" in repr(one) and one.needed_questions == 6  # 2 · ½⁶ < 0.05
 
 
 def test_comparing_pairs_the_answers_by_question():
@@ -138,6 +180,16 @@ def test_no_function_or_property_returns_a_bare_difference():
     assert set(found) == allowed
 
 
+def test_statistics_need_neither_lm_eval_nor_transformers():
+    code = "import sys, course_utils.comparison; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    loaded = set(found.stdout.split())
+    assert "course_utils.statistics.paired" in loaded
+    assert (
+        not {"course_utils.arc.evaluation", "lm_eval", "transformers", "torch"} & loaded
+    )
+
+
 # --- what may be compared -------------------------------------------------------
 
 
@@ -152,6 +204,13 @@ def test_runs_under_other_settings_are_refused_and_the_settings_named():
 def test_a_setting_that_only_one_run_has_is_refused():
     with pytest.raises(NotComparable, match="dtype: None and 'float16'"):
         compare(evaluation("a", [1]), evaluation("b", [1], dtype="float16"), "acc")
+
+
+@pytest.mark.parametrize("setting", ["quantized", "device", "seed", "model", "torch"])
+def test_any_setting_but_the_batch_size_is_held_equal(setting):
+    other = evaluation("tuned", [1], **{setting: "another"})
+    with pytest.raises(NotComparable, match=f"{setting}: 1 and 'another'"):
+        compare(evaluation("base", [1], **{setting: 1}), other, "acc")
 
 
 def test_the_batch_size_may_differ():
@@ -187,12 +246,24 @@ def test_the_published_case_is_33_questions_and_not_significant():
     low, estimate, high = SEED_CASE.points
     assert (round(low, 2), round(estimate, 2), round(high, 2)) == (-0.86, 1.39, 3.64)
     assert round(SEED_CASE.z, 2) == 1.21 and round(SEED_CASE.p, 3) == 0.227
-    assert SEED_CASE.needed_questions == pytest.approx(12_775, abs=25)
+    needed = SEED_CASE.needed_questions
+    assert needed == pytest.approx(12_775, abs=25)
+    # arcsine effect size (Cohen 1988), by hand; the other tail is below 1e-5
+    effect = 2 * (math.asin((1929 / 2376) ** 0.5) - math.asin((1896 / 2376) ** 0.5))
+    power = [norm.sf(1.959964 - effect * (n / 2) ** 0.5) for n in (needed - 1, needed)]
+    assert power[0] < 0.8 <= power[1]
+
+
+def test_two_equal_accuracies_are_shown_without_a_number_of_questions():
+    same = UnpairedComparison("acc", 10, 10, 20)
+    assert same.needed_questions is None and same.p == 1
+    assert "p = 1.000\n" in repr(same)
 
 
 def test_paired_it_would_be_significant_with_at_most_267_discordant():
     assert SEED_CASE.most_discordant == 267
     assert exact_p(117, 150) < 0.05 <= exact_p(118, 151)
+    assert UnpairedComparison("acc", 1929, 1896, 2376).most_discordant == 267  # a loss
     assert UnpairedComparison("acc_norm", 1865, 1912, 2376).most_discordant == 551
 
 

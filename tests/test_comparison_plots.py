@@ -2,18 +2,13 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from course_utils.comparison_plots import interval_plot, outcome_mosaic
 from course_utils.plots import ACCENT, BASE, TUNED
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+from course_utils.statistics.plots import interval_plot, outcome_mosaic
+from course_utils.stress.plots import draw_grid, verdict_matrix
 
 
 def test_an_interval_that_contains_the_reference_is_grey():
@@ -32,6 +27,7 @@ def test_an_interval_that_contains_the_reference_is_grey():
 def test_the_areas_of_the_mosaic_are_the_shares_of_the_questions():
     counts = [[50, 10], [15, 25]]
     axes = outcome_mosaic(counts, names=("base", "tuned"), title="25 of 100 decide")
+    assert axes.get_title() == "25 of 100 decide"
     areas = [tile.get_width() * tile.get_height() for tile in axes.patches]
     assert areas == pytest.approx([0.50, 0.10, 0.15, 0.25])
     colours = [to_hex(tile.get_facecolor()) for tile in axes.patches]
@@ -41,4 +37,35 @@ def test_the_areas_of_the_mosaic_are_the_shares_of_the_questions():
 
 def test_a_mosaic_without_discordant_questions_is_drawn():
     axes = outcome_mosaic([[0, 0], [0, 12]], names=("a", "b"), title="none decides")
-    assert [text.get_text() for text in axes.texts] == ["12"]
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["12"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a wrong (12)"]
+
+
+def test_without_a_reference_every_estimate_is_blue_and_no_line_is_dashed():
+    axes = interval_plot(
+        ["rate"],
+        [(-0.1, 0.25, 0.6)],
+        x_label="share",
+        title="a quarter",
+        reference=None,
+        spelled="{1:.0%} of {2:.0%}",
+    )
+    assert {to_hex(line.get_color()) for line in axes.lines} == {TUNED}
+    assert axes.texts[0].get_text() == "25% of 60%"
+
+
+def test_the_matrix_writes_k_of_n_in_the_tile_of_its_check_and_group():
+    rows = [("base", "form", "a", 1, 2), ("base", "stops", "b", 0, 3)]
+    rows += [("tuned", "form", "a", 2, 2), ("tuned", "stops", "b", 3, 3)]
+    names = ["model", "check", "group", "passed", "n"]
+    rates = pd.DataFrame(rows, columns=names).set_index(names[:3])
+    panels = verdict_matrix(rates.assign(rate=rates["passed"] / rates["n"]), title="x")
+    written = [{t.get_position(): t.get_text() for t in axes.texts} for axes in panels]
+    assert written == [{(0, 0): "1/2", (1, 1): "0/3"}, {(0, 0): "2/2", (1, 1): "3/3"}]
+
+
+def test_a_draw_that_was_not_judged_is_neither_passed_nor_failed():
+    passed = pd.DataFrame([[True, None], [False, True]], index=["greedy", "seed 1"])
+    tiles = draw_grid(passed, title="x").collections[0].get_array()
+    assert tiles.mask.tolist() == [[False, True], [False, False]]
+    assert tiles[~tiles.mask].tolist() == [1, 0, 1]

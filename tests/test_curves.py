@@ -8,8 +8,9 @@ import pytest
 
 matplotlib.use("Agg")
 
-from course_utils.curve_plots import band_plot, loss_plot, run_plot, trade_off
-from course_utils.curves import (
+from course_utils.curves.diagnosis import FEWEST_POINTS, WAY_OUT, diagnose
+from course_utils.curves.forgetting import Change
+from course_utils.curves.losses import (
     LossCurves,
     bits_per_byte,
     guess_level,
@@ -17,9 +18,9 @@ from course_utils.curves import (
     save_curves,
     smooth,
 )
-from course_utils.diagnosis import FEWEST_POINTS, WAY_OUT, diagnose
-from course_utils.forgetting import Change
-from course_utils.reference import compare, load_reference, other_seeds
+from course_utils.curves.plots import band_plot, loss_plot, run_plot, trade_off
+from course_utils.curves.reference import compare, load_reference, other_seeds
+from course_utils.places import BrokenFile
 
 
 def history(training, validation=None, **columns):
@@ -127,6 +128,21 @@ def test_curves_are_saved_as_picture_table_and_valid_json(tmp_path):
     found = json.loads(facts.read_text())
     assert found["verdict"] == "not a number"
     assert found["curves"]["training"] == {"1": 3.0, "2": "nan"}
+
+
+def test_facts_may_hold_nan_and_what_is_refused_leaves_the_old_files(tmp_path):
+    curves = LossCurves.from_history(history([3.0, 2.0]))
+    axes = loss_plot(curves, title="made")
+    facts = {"bits_per_byte": {"task": math.nan, "general": 1.5}}
+    paths = save_curves(tmp_path, "made", curves, axes, facts)
+    found = json.loads(paths[2].read_text())["bits_per_byte"]
+    assert found == {"task": "nan", "general": 1.5}
+    before = [path.read_bytes() for path in paths]
+    other = LossCurves.from_history(history([9.0, 8.0]))
+    with pytest.raises(TypeError):
+        save_curves(tmp_path, "made", other, axes, {"run": object()})
+    assert [path.read_bytes() for path in paths] == before
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
 # diagnosis on made curves
@@ -327,7 +343,7 @@ def test_a_nan_never_lies_in_a_band(tmp_path):
 
 def test_a_seed_is_left_out_and_a_spread_needs_two(tmp_path):
     reference = made_reference(tmp_path).without(3)
-    assert reference.seeds == (1, 2)
+    assert reference.seeds == [1, 2]
     assert reference.validation_band().mean == pytest.approx([4.0, 1.5])
     with pytest.raises(ValueError, match="measure_reference"):
         reference.without(2).training_band()
@@ -336,30 +352,41 @@ def test_a_seed_is_left_out_and_a_spread_needs_two(tmp_path):
 def test_a_reference_that_is_missing_or_edited_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="measure_reference"):
         load_reference("nothing", tmp_path / "nothing-cpu.json")
-    with pytest.raises(ValueError, match="edited"):
-        made_reference(tmp_path, seeds=[1, 2])
+    lines = [[3.0, 2.0], [3.0, 2.2]]
+    for change in (
+        {"seeds": [1, 2]},
+        {"loss": [*lines, [3.0]]},
+        {"eval_loss": lines},
+        {"steps": None},
+        {"steps": [1, 2, 3]},
+        {"loss": [*lines, "ab"]},
+    ):
+        with pytest.raises(BrokenFile, match=r"made-cpu\.json .*edited"):
+            made_reference(tmp_path, **change)
+    whole = (tmp_path / "made-cpu.json").read_text()
+    (tmp_path / "made-cpu.json").write_text(whole[:-20])
+    with pytest.raises(BrokenFile, match="stopped while it wrote"):
+        load_reference("made", tmp_path / "made-cpu.json")
 
 
 def test_the_shipped_reference_belongs_to_the_recipe_as_it_stands():
-    from course_utils.recipes import MOVIE_RECOMMENDER
+    from course_utils.recipes.book import MOVIE_RECOMMENDER
 
     plan = MOVIE_RECOMMENDER.plan_for("cpu")
     reference = load_reference(MOVIE_RECOMMENDER.name)
     assert len(set(reference.seeds)) >= 4 and plan.seed in reference.seeds
-    assert list(reference.steps) == list(range(1, plan.max_steps + 1))
-    for run in (reference.loss, reference.eval_loss):
-        assert np.isfinite(run).all() and (run > 0).all()
-    for seed, losses, checks in zip(
-        reference.seeds, reference.loss, reference.eval_loss, strict=True
-    ):
-        validation = dict(zip(reference.eval_steps.tolist(), checks, strict=True))
-        assert diagnose(history(losses, validation)).verdict == "healthy", seed
+    assert list(reference.loss) == list(range(1, plan.max_steps + 1))
+    for runs in (reference.loss, reference.eval_loss):
+        assert (np.isfinite(runs) & (runs > 0)).all(axis=None)
+    for seed, losses in reference.loss.iterrows():
+        log = history(losses, reference.eval_loss.loc[seed].to_dict())
+        assert diagnose(log).verdict == "healthy", seed
 
 
 def test_a_recipe_without_shipped_seeds_has_an_empty_band_that_says_so(tmp_path):
     missing = other_seeds("poems", 1, tmp_path / "poems-cpu.json")
     lonely = other_seeds("movie_recommender", 3407).without(1)
-    assert missing.seeds == () and len(lonely.seeds) >= 2
+    assert missing.seeds == [] and len(lonely.seeds) >= 2
     band = missing.validation_band()
     curve = LossCurves.from_history(history([3.0, 2.0], {0: 3.0, 2: 2.0}))
     assert compare(curve, band) == "No seeds of this recipe to compare with"
@@ -372,5 +399,5 @@ def test_too_few_other_seeds_are_none(tmp_path):
     table = {"recipe": "poems", "profile": "cpu", "seeds": [1, 2], "steps": [1]}
     table |= {"loss": [[2.0], [3.0]], "eval_steps": [1], "eval_loss": [[2.0], [3.0]]}
     path.write_text(json.dumps(table))
-    assert other_seeds("poems", 3, path).seeds == (1, 2)
-    assert other_seeds("poems", 2, path).seeds == ()
+    assert other_seeds("poems", 3, path).seeds == [1, 2]
+    assert other_seeds("poems", 2, path).seeds == []

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,24 +11,31 @@ import yaml
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM
 
-from course_utils.benchmark import (
+from course_utils.arc.evaluation import (
+    METRICS,
+    Evaluation,
+    NotANumber,
+    Prompt,
+    ScoredQuestion,
+    evaluate,
+)
+from course_utils.arc.task import (
     NANO_QUESTIONS,
     command_line,
     find_benchmark,
     local_benchmark,
     stock_task,
 )
-from course_utils.data import FaultyData
-from course_utils.evaluation import (
-    METRICS,
-    Evaluation,
-    Prompt,
-    ScoredQuestion,
-    evaluate,
+from course_utils.data.files import FaultyData
+from course_utils.data.questions import (
+    EXAMPLES,
+    QUESTIONS,
+    ScienceQuestion,
+    load_questions,
 )
-from course_utils.nano import nano_model_path
-from course_utils.profile import Profile
-from course_utils.science import EXAMPLES, QUESTIONS, ScienceQuestion, load_questions
+from course_utils.machine.profile import Profile
+from course_utils.model.nano import nano_model_path
+from course_utils.places import BrokenFile
 
 ASKED = 12  # questions: enough for batches of several lengths
 
@@ -239,6 +247,60 @@ def test_a_saved_run_comes_back_as_it_was(result, tmp_path):
     assert Evaluation.load(path) == result
     rows = [json.loads(line) for line in path.open(encoding="utf-8")]
     assert len(rows) == 1 + ASKED and "settings" in rows[0]
+
+
+def one_answer(text="Which?", scores=(-1.0, -2.0, -3.0)):
+    question = ScienceQuestion("q1", text, ("a", "b", "c"), 0)
+    return ScoredQuestion(question, scores, {"acc": True, "acc_norm": True})
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0c", "\r"])
+def test_a_question_may_hold_any_line_mark_of_unicode(tmp_path, mark):
+    run = Evaluation("base", {}, (one_answer(f"Which{mark}one?"),))
+    assert Evaluation.load(run.save(tmp_path / "run.jsonl")) == run
+
+
+@pytest.mark.parametrize("score", [math.nan, -math.inf])
+def test_scores_that_are_no_numbers_are_refused_and_the_question_named(tmp_path, score):
+    with pytest.raises(NotANumber, match=f"q1: log-likelihoods .*{score}"):
+        one_answer(scores=(-1.0, score, -3.0))
+    path = Evaluation("base", {}, (one_answer(),)).save(tmp_path / "run.jsonl")
+    path.write_text(path.read_text("utf-8").replace("-2.0", json.dumps(score)), "utf-8")
+    with pytest.raises(BrokenFile, match="q1: log-likelihoods"):
+        Evaluation.load(path)
+
+
+def test_a_model_that_scores_nan_is_named_and_its_mode_comes_back(
+    nano, tokenizer, benchmark, monkeypatch
+):
+    broken = torch.full_like(nano.lm_head.weight, math.nan)
+    monkeypatch.setattr(nano.lm_head, "weight", torch.nn.Parameter(broken))
+    nano.train()
+    with pytest.raises(NotANumber, match="fp16"):
+        evaluate(nano, tokenizer, benchmark, "base", only=[0])
+    assert nano.training
+    nano.eval()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:-20],
+        lambda text: text[: text.rindex("{")],  # cut between two lines
+        lambda text: '["no", "run"]\n',
+        lambda text: text.replace('"choices"', '"answers"'),
+        lambda text: text.replace('"settings"', '"options"'),
+    ],
+)
+def test_a_run_that_is_cut_off_empty_or_something_else_is_named(tmp_path, damage):
+    path = Evaluation("base", {}, (one_answer(), one_answer())).save(tmp_path / "a")
+    path.write_text(damage(path.read_text("utf-8")), "utf-8")
+    with pytest.raises(BrokenFile, match="Evaluate the model again"):
+        Evaluation.load(path)
+    path.unlink()
+    with pytest.raises(BrokenFile, match="missing"):
+        Evaluation.load(path)
 
 
 def test_the_models_mode_and_the_random_states_are_left_alone(

@@ -2,14 +2,19 @@ import json
 
 import pytest
 
-from course_utils.claims import Claim, Expectation, load_claims
-from course_utils.evidence import (
+from course_utils.evidence.cards import load_questions
+from course_utils.evidence.ledger import (
+    Claim,
+    Expectation,
+    FaultyBank,
     Ledger,
     Refuted,
     current_evidence,
+    load_claims,
     load_evidence,
     render,
 )
+from course_utils.machine.profile import Profile
 
 BANK = """
 C901:
@@ -31,6 +36,7 @@ C902:
   notebook: "01"
   values:
     ratio: {min: 1.0, max: 3.0, unit: ratio, profile: cpu}
+    bound: {expected: 1.5, unit: ratio}
   source: measured
 """
 
@@ -40,65 +46,125 @@ def bank(tmp_path, monkeypatch):
     path = tmp_path / "claims.yaml"
     path.write_text(BANK)
     claims = load_claims(path)
-    monkeypatch.setattr("course_utils.evidence.load_claims", lambda: claims)
+    monkeypatch.setattr(
+        "course_utils.evidence.ledger.ledger.ledger.ledger.ledger.ledger.ledger.ledger.load_claims",
+        lambda: claims,
+    )
     return claims
 
 
-def ledger(tmp_path, profile="cpu"):
-    return Ledger("01", profile, folder=tmp_path / profile)
+def ledger(profile="cpu", recipe="movie_recommender", model=None):
+    return Ledger("01", Profile(profile, "cpu", model), recipe)
 
 
-def test_a_value_within_its_bounds_is_recorded_with_its_unit(bank, tmp_path):
-    book = ledger(tmp_path)
-    shown = repr(book.record("C901", bits=4.5))
-    assert shown.splitlines() == [
-        "C901 · S0 Q2: “half a byte a weight”",
-        "→ wrong",
-        "  bits = 4.5 bits",
-    ]
+def test_a_value_within_its_bounds_is_recorded_with_its_unit(bank):
+    book = ledger()
+    said = "C901 · S0 Q2: “half a byte a weight”"
+    assert repr(book.record("C901", bits=4.5)) == f"{said}\n→ wrong\n  bits = 4.5 bits"
     [row] = json.loads(book.path.read_text())
     assert (row["claim"], row["value"], row["unit"]) == ("C901", 4.5, "bits")
 
 
-def test_an_arithmetic_value_is_held_on_every_profile(bank, tmp_path):
+def test_an_arithmetic_value_is_held_on_every_profile(bank):
     for profile in ("nano", "cpu", "t4"):
         with pytest.raises(Refuted, match=r"C901\.bits is 4, .* 4\.5 ± 0\.01 bits"):
-            ledger(tmp_path, profile).record("C901", bits=4.0)
+            ledger(profile).record("C901", bits=4.0)
 
 
-def test_a_measured_value_is_held_on_the_profile_of_its_bounds_only(bank, tmp_path):
+OTHERS = {  # what is not published, by its folder
+    "evidence-nano": {"profile": "nano"},
+    "evidence-cpu-inframind": {"recipe": "inframind"},
+    "evidence-cpu-org-model-1B": {"model": "org/model-1B"},
+    "evidence-cpu-inframind--m": {"recipe": "inframind", "model": "../m"},
+}
+
+
+@pytest.mark.parametrize("key", ["ratio", "bound"])  # with a profile, and without
+def test_a_measured_value_is_held_where_it_is_published_only(bank, key):
     with pytest.raises(Refuted):
-        ledger(tmp_path, "cpu").record("C902", ratio=0.5)
-    ledger(tmp_path, "nano").record("C902", ratio=0.5)
+        ledger().record("C902", **{key: 0.5})
+    for other in OTHERS.values():
+        ledger(**other).record("C902", **{key: 0.5})
 
 
-def test_a_value_that_is_not_a_number_is_never_allowed():
-    assert not Expectation("bits", expected=4.5, tolerance=1).allows(float("nan"))
-    assert not Expectation("bits", minimum=0).allows(float("nan"))
+def test_numbers_of_another_recipe_or_model_lie_in_folders_of_their_own(tmp_path):
+    for folder, kind in {"evidence-cpu": {}, **OTHERS}.items():
+        assert ledger(**kind).path == tmp_path / "runs" / folder / "01.json"
 
 
-def test_bounds_are_inclusive_and_one_sided_ones_stay_open():
-    tight = Expectation("ratio", expected=0.3, tolerance=0.1)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_a_machine_could_not_measure_is_said_and_is_no_number(bank, value):
+    book = ledger("t4")
+    shown = repr(book.record("C902", ratio=value, bound=1.5)).splitlines()
+    assert shown[2:] == ["  ratio = not measured here", "  bound = 1.5 ratio"]
+    assert [row["value"] for row in json.loads(book.path.read_text())] == [None, 1.5]
+    assert book.missing() == ["C901.bits"]
+    assert load_evidence(book.path) == {"C902": {"bound": 1.5}}
+
+
+def test_what_is_published_or_arithmetic_must_be_a_number(bank):
+    with pytest.raises(Refuted, match=r"C902\.ratio is nan"):
+        ledger("cpu").record("C902", ratio=float("nan"))
+    with pytest.raises(Refuted, match=r"C901\.bits is inf"):
+        ledger("t4").record("C901", bits=float("inf"))
+
+
+def bounds(**given):
+    return Expectation(unit="bits", **given)
+
+
+def test_bounds_are_inclusive_one_sided_ones_stay_open_and_none_allows_nan():
+    tight, low = bounds(expected=0.3, tolerance=0.1), bounds(minimum=10)
     assert tight.allows(0.4) and not tight.allows(0.41)
-    assert Expectation("files", minimum=10).allows(1e9)
+    assert low.allows(10) and low.allows(1e9) and not low.allows(9)
+    assert not tight.allows(float("nan")) and not low.allows(float("nan"))
 
 
-def test_unknown_claims_and_keys_are_named(bank, tmp_path):
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "expected either"),
+        ({"expected": 1, "min": 0}, "expected either"),
+        ({"min": 0, "tolerance": 1}, "a tolerance belongs to"),
+        ({"min": 2, "max": 1}, "`min` 2 is above `max` 1"),
+        ({"expected": 1, "tolerance": -1}, "greater than or equal to 0"),
+        ({"expected": 1, "profile": "gpu"}, "'nano', 'cpu' or 't4'"),
+        ({"expected": float("nan")}, "finite number"),
+        ({"expected": True}, "valid number"),
+    ],
+)
+def test_an_expectation_that_contradicts_itself_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        bounds(**given)
+
+
+def test_unknown_claims_and_keys_are_named(bank):
     with pytest.raises(KeyError, match="C999 is not in"):
-        ledger(tmp_path).record("C999", bits=1)
+        ledger().record("C999", bits=1)
     with pytest.raises(KeyError, match="C901 has no value 'bytes'; it has bits"):
-        ledger(tmp_path).record("C901", bytes=1)
+        ledger().record("C901", bytes=1)
 
 
-def test_the_ledger_says_what_no_cell_recorded(bank, tmp_path):
-    book = ledger(tmp_path)
+def test_the_ledger_says_what_no_cell_recorded(bank):
+    book = ledger()
     book.record("C901", bits=4.5)
-    assert book.missing() == ["C902.ratio"]
+    assert book.missing() == ["C902.ratio", "C902.bound"]
 
 
-def test_a_new_run_starts_with_an_empty_record(bank, tmp_path):
-    ledger(tmp_path).record("C901", bits=4.5)
-    assert not ledger(tmp_path).path.exists()
+def test_the_first_record_of_a_run_replaces_all_of_an_earlier_one(bank):
+    ledger().record("C902", ratio=2.0)
+    again = ledger()
+    assert len(json.loads(again.path.read_text())) == 1  # nothing is lost so far
+    assert "C902.ratio" in again.missing()
+    again.record("C901", bits=4.5)
+    assert [row["claim"] for row in json.loads(again.path.read_text())] == ["C901"]
+
+
+def test_a_refused_record_leaves_the_file_and_the_ledger_as_they_were(bank):
+    book = ledger()
+    with pytest.raises(Refuted):
+        book.record("C902", bound=1.5, ratio=0.5)
+    assert not book.path.exists() and "C902.bound" in book.missing()
 
 
 def test_references_are_filled_with_recorded_values():
@@ -109,25 +175,51 @@ def test_references_are_filled_with_recorded_values():
             render(text, table)
 
 
-def test_only_a_run_of_the_published_profile_overlays_the_published_values(
-    bank, tmp_path, monkeypatch
-):
-    published = {"C901": {"bits": 4.49}}
+def test_only_a_run_that_is_published_overlays_the_published_values(bank, monkeypatch):
+    published = [{"claim": "C901", "key": "bits", "value": 4.49}]
     monkeypatch.setattr(
-        "course_utils.evidence.load_evidence",
-        lambda: {k: dict(v) for k, v in published.items()},
+        "course_utils.evidence.ledger.ledger.ledger.ledger.ledger.ledger.ledger.ledger.read_json",
+        lambda *_: published,
     )
-    for profile, expected in (("cpu", 4.5), ("nano", 4.49)):
-        book = ledger(tmp_path, profile)
+    assert current_evidence() == {"C901": {"bits": 4.49}}
+    for kind in ({}, *OTHERS.values()):
+        book = ledger(**kind)
         book.record("C901", bits=4.5)
-        assert current_evidence(book)["C901"]["bits"] == expected
+        assert current_evidence(book)["C901"]["bits"] == (4.49 if kind else 4.5)
 
 
-def test_an_entry_with_an_unknown_field_is_named(tmp_path):
+@pytest.mark.parametrize("reader", [load_claims, load_questions])
+@pytest.mark.parametrize(
+    "text", ["", "- a", "C1: [", "[a]: 1", "C1: 5", "C1: {id: 5}", "a: \udcff"]
+)
+def test_what_is_no_bank_is_refused_by_its_name(tmp_path, reader, text):
+    path = tmp_path / "bank.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(FaultyBank, match=r"faults in bank\.yaml; nothing was loaded"):
+        reader(path)
+
+
+def test_every_fault_of_a_bank_is_named_at_once_with_its_claim_and_field(tmp_path):
+    faulty = BANK.replace("tolerance", "tolerence").replace("measured", "measurd", 1)
+    faulty = faulty.replace("max: 3.0", "max: 0.5").replace("wrong", "rong")
     path = tmp_path / "claims.yaml"
-    path.write_text(BANK.replace("tolerance", "tolerence"))
-    with pytest.raises(ValueError, match=r"C901.*tolerence"):
+    path.write_text(faulty.replace('"01"', "1", 1))
+    with pytest.raises(FaultyBank, match="5 faults") as caught:
         load_claims(path)
+    of_first = "C901.verdict", "C901.notebook", "C901.values.bits.tolerence"
+    for fault in (*of_first, "C902.kind", "C902.values.ratio"):
+        assert f"  {fault}: found" in str(caught.value)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "claims.yaml"
+    for bank, twice in (
+        (f"{BANK}\nC901:\n  seed: S0 Q9\n", "C901"),
+        (BANK.replace("min: 1.0", "min: 1.0, min: 2.0"), "min"),
+    ):
+        path.write_text(bank)
+        with pytest.raises(FaultyBank, match=f"{twice} twice"):
+            load_claims(path)
 
 
 def published_rows():
@@ -154,8 +246,6 @@ def test_every_value_of_the_claim_bank_was_published():
 
 @pytest.mark.parametrize("claim", load_claims().values(), ids=lambda claim: claim.id)
 def test_a_claim_is_complete_and_its_right_statement_can_be_rendered(claim: Claim):
-    assert claim.verdict in ("right", "imprecise", "depends", "wrong")
-    assert claim.kind in ("arithmetic", "measured", "read")
     assert (claim.kind == "read") == (not claim.values)
     assert claim.source.strip() and claim.seed.startswith("S")
     assert "{" not in render(claim.right, load_evidence())

@@ -9,16 +9,17 @@ import gguf
 import numpy as np
 import pytest
 
-from course_utils import merging, places
-from course_utils.architectures import load_architectures
-from course_utils.export import (
+from course_utils import places
+from course_utils.gguf import merging
+from course_utils.gguf.export import (
     ExportProblem,
     export_gguf,
     levels_that_fit,
     needed_bytes,
 )
-from course_utils.gguf_file import LEVELS, bytes_and_bits, predicted_tensors
-from course_utils.profile import Profile
+from course_utils.gguf.file import LEVELS, bytes_and_bits, predicted_tensors
+from course_utils.machine.profile import Profile
+from course_utils.model.architectures import load_architectures
 
 SMOLLM2 = load_architectures()["smollm2-135m"]
 LLAMA_8B = load_architectures()["llama-3.1-8b"]

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils.architectures import load_architectures
-from course_utils.fidelity import (
+from course_utils.gguf.fidelity import (
     _interval_over_rows,
     affordable,
     compare,
@@ -14,6 +13,7 @@ from course_utils.fidelity import (
     model_log_probabilities,
     scored_rows,
 )
+from course_utils.model.architectures import load_architectures
 
 ROW = {"input_ids": [5, 6, 7, 8], "labels": [-100, -100, 7, 8]}
 
@@ -84,7 +84,7 @@ def test_a_longer_row_weighs_more_since_tokens_are_averaged():
 
 
 def test_the_scores_of_a_model_are_those_after_the_prompt():
-    from course_utils.nano import nano_model
+    from course_utils.model.nano import nano_model
 
     model = nano_model(vocabulary=32)
     [found] = model_log_probabilities(model, scored_rows([ROW]))

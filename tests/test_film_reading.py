@@ -1,10 +1,11 @@
 import pytest
 
-from course_utils import film_reading as reads
-from course_utils.answer_reading import distinct_share, repeats_little
-from course_utils.data import Conversation
-from course_utils.film_reading import FilmReading, find_film
-from course_utils.movies import follows_form, load_films, load_movies
+from course_utils.data.conversation import Conversation
+from course_utils.data.datasets import load_movies
+from course_utils.projects.movies import stress as reads
+from course_utils.projects.movies.films import follows_form, load_films
+from course_utils.projects.movies.stress import FilmReading, find_film
+from course_utils.stress.suite import distinct_share, repeats_little
 
 FILMS = load_films()
 RUNNER = FILMS["Blade Runner (1982)"]
@@ -68,6 +69,7 @@ def test_no_check_raises_a_false_alarm_on_a_written_answer(row):
     [
         "You could try Blade Runner (1982), which is fine.",
         'I would say "Blade Runner" to that.',
+        "It goes “as in “Blade Runner” and on.",
         "Perhaps **blade runner**, or *Casablanca*?",
         "1. _Blade Runner_\n2. **Casablanca (1942)**",
     ],
@@ -87,6 +89,11 @@ def test_a_film_is_found_in_prose_as_well_and_the_first_one_counts(text):
 )
 def test_what_only_sounds_like_a_film_is_not_found(text):
     assert find_film(text, FILMS) is None
+
+
+@pytest.mark.parametrize("mark", ["“", "“a", "*a", "**", "_a", '"', '“a"“'])
+def test_any_number_of_marks_is_read_in_one_pass(mark):
+    assert find_film(mark * 100_000 + "\n**Blade Runner**", FILMS) == RUNNER
 
 
 def test_distinct_share_by_hand():

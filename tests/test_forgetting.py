@@ -1,23 +1,28 @@
+import contextlib
+import copy
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from course_utils.data import Conversation
-from course_utils.forgetting import ForgettingMeter, change
-from course_utils.nano import nano_model
-from course_utils.text_scores import (
+from course_utils.curves.forgetting import (
     WINDOW,
+    ForgettingMeter,
     Passage,
     Score,
     answer_passages,
+    change,
     general_passages,
     science_passages,
     score,
     wrong_passages,
 )
-from course_utils.tokens import completion_nll, tokenize_conversation
+from course_utils.data.conversation import Conversation
+from course_utils.data.templates import use_template
+from course_utils.data.tokens import completion_nll, tokenize_conversation
+from course_utils.model.nano import nano_model
 
 LONG = 256
 
@@ -44,12 +49,19 @@ def test_a_model_that_guesses_pays_ln_v_for_each_token(tokenizer):
     assert found.bits_per_byte == pytest.approx(2 * math.log2(49_152) / 9)
 
 
-def test_a_score_is_the_loss_of_the_answer_tokens(model, tokenizer):
+@pytest.mark.parametrize("template", ["chat", "alpaca"])
+@pytest.mark.parametrize("answer", ["**Alien** (1979)", "- Alien", "{1}"])
+def test_a_score_is_the_loss_of_the_answer_tokens(
+    model, any_tokenizer, template, answer
+):
+    """Also where prompt and answer in one piece would share a token, `:-` or `:{`."""
+    tokenizer = copy.deepcopy(any_tokenizer)
+    use_template(tokenizer, template)
     row = Conversation(
         "a",
         (
             {"role": "user", "content": "A film, please."},
-            {"role": "assistant", "content": "**Alien** (1979)"},
+            {"role": "assistant", "content": answer},
         ),
     )
     tokens = tokenize_conversation(row, tokenizer, LONG)
@@ -63,7 +75,7 @@ def test_a_score_is_the_loss_of_the_answer_tokens(model, tokenizer):
 
 
 def test_padding_and_batches_leave_the_scores_unchanged(model, tokenizer):
-    texts = [Passage("Short."), Passage("A much longer text than that.", "Say: ")]
+    texts = [Passage("Short."), Passage(" A much longer text than that.", "Say:")]
     together = score(model, tokenizer, texts, max_length=LONG)
     alone = [score(model, tokenizer, [text], max_length=LONG) for text in texts]
     assert together.nats == pytest.approx([s.nats[0] for s in alone], rel=1e-5)
@@ -71,21 +83,23 @@ def test_padding_and_batches_leave_the_scores_unchanged(model, tokenizer):
     assert one_by_one.nats == pytest.approx(together.nats, rel=1e-5)
 
 
-def test_scores_equal_those_of_lm_eval(model, tokenizer):
+def test_scores_equal_those_of_lm_eval(model, any_tokenizer):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
     texts = ["Rain fell on the hill.", "Ice!"]
     pair = ("Question: What is ice?\nAnswer:", " frozen water")
-    judge = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, max_length=LONG)
+    judge = partial(HFLM, pretrained=model, tokenizer=any_tokenizer, max_length=LONG)
     rolling = [Instance("loglikelihood_rolling", {}, (text,), 0) for text in texts]
-    theirs = judge.loglikelihood_rolling(rolling, disable_tqdm=True)
-    ours = score(model, tokenizer, list(map(Passage, texts)), max_length=LONG)
+    # Left alone, lm-eval puts a mark before a text's own mark and scores the second.
+    alone = judge(add_bos_token=False)
+    theirs = alone.loglikelihood_rolling(rolling, disable_tqdm=True)
+    ours = score(model, any_tokenizer, list(map(Passage, texts)), max_length=LONG)
     assert [-nats for nats in ours.nats] == pytest.approx(theirs, rel=1e-5)
     choice = [Instance("loglikelihood", {}, pair, 0)]
-    [(likelihood, _)] = judge.loglikelihood(choice, disable_tqdm=True)
+    [(likelihood, _)] = judge().loglikelihood(choice, disable_tqdm=True)
     passage = Passage(pair[1], pair[0])
-    [nats] = score(model, tokenizer, [passage], max_length=LONG).nats
+    [nats] = score(model, any_tokenizer, [passage], max_length=LONG).nats
     assert -nats == pytest.approx(likelihood, rel=1e-5)
 
 
@@ -101,10 +115,14 @@ def test_a_passage_that_follows_is_scored_after_the_one_before(model, tokenizer)
     assert cut.nats[1] == pytest.approx(alone.nats[0], rel=1e-5)
 
 
-def test_a_training_model_goes_on_training_and_its_weights_stay(tokenizer):
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_training_model_goes_on_training_and_its_weights_stay(fails, tokenizer):
     model = nano_model().train()
     before = [p.clone() for p in model.parameters()]
-    score(model, tokenizer, [Passage("Some text.")], max_length=LONG)
+    if fails:
+        model.lm_head.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext():
+        score(model, tokenizer, [Passage("Some text.")], max_length=LONG)
     assert model.training
     assert all(map(torch.equal, before, model.parameters()))
 
@@ -115,6 +133,7 @@ def test_a_training_model_goes_on_training_and_its_weights_stay(tokenizer):
         ([], "No passage"),
         ([Passage("")], "has 0 tokens"),
         ([Passage("a " * 99)], "has 100 tokens after 1"),
+        ([Passage("{1}", "### Response:")], "shares a token with its context"),
     ],
 )
 def test_nothing_empty_and_nothing_too_long_is_scored(passages, told, model, tokenizer):

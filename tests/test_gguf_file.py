@@ -5,10 +5,9 @@ import gguf
 import numpy as np
 import pytest
 
-from course_utils import gguf_file, llama_cpp
-from course_utils.architectures import Architecture, load_architectures
-from course_utils.embedded_model import embedded_gguf
-from course_utils.gguf_file import (
+from course_utils.gguf import file as gguf_file
+from course_utils.gguf import llama_cpp
+from course_utils.gguf.file import (
     BrokenGguf,
     _fitting_type,
     _gets_more_bits,
@@ -18,6 +17,8 @@ from course_utils.gguf_file import (
     predicted_tensors,
     read_gguf,
 )
+from course_utils.model.architectures import Architecture, load_architectures
+from course_utils.model.bundled import embedded_gguf
 
 ARCHITECTURES = load_architectures()
 
@@ -164,7 +165,7 @@ def small_model(tmp_path_factory):
     """Eight blocks whose rows fit, untied, in 16 bits: what K-quants are made for."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from course_utils.nano import nano_tokenizer
+    from course_utils.model.nano import nano_tokenizer
 
     folder = tmp_path_factory.mktemp("small")
     config = LlamaConfig(

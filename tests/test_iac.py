@@ -1,27 +1,29 @@
 import json
 
 import pytest
-
-from course_utils.data import FaultyData
 from course_utils.iac import parsing
-from course_utils.iac.blocks import Expression, values_at
-from course_utils.iac.kubernetes_parsing import MAX_YAML_DEPTH, MAX_YAML_NODES
-from course_utils.iac.parsing import (
+
+from course_utils.data.datasets import load_split
+from course_utils.data.files import FaultyData
+from course_utils.projects.inframind.code.blocks import Expression, values_at
+from course_utils.projects.inframind.code.kubernetes import (
+    MAX_YAML_DEPTH,
+    MAX_YAML_NODES,
+)
+from course_utils.projects.inframind.code.parsing import (
     MAX_BLANK_RUN,
     MAX_CHARACTERS,
     REMEMBERED_TEXTS,
     extract,
-    extract_code,
     parse,
 )
-from course_utils.iac.prompts import expectation, load_prompts
-from course_utils.iac.schema import FaultySchema, load_schema, make_schema
-from course_utils.iac.terraform_scanning import (
+from course_utils.projects.inframind.code.scanning import (
     MAX_HCL_DEPTH,
     MAX_HCL_TOKENS,
     MAX_MINUS_RUN,
 )
-from course_utils.instructions import load_split
+from course_utils.projects.inframind.code.schema import Schema, load_schema
+from course_utils.projects.inframind.requests import expectation, load_prompts
 
 BUCKET = 'resource "aws_s3_bucket" "logs" {\n  bucket = "media-archive"\n}\n'
 POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n"
@@ -62,12 +64,12 @@ def argument(line):
     ],
 )
 def test_the_code_is_the_first_fenced_block_or_else_the_whole_text(text, code):
-    assert extract_code(text) == code
+    assert extract(text).code == code
 
 
 def test_a_fence_within_an_indented_text_is_no_fence_of_the_answer():
     note = "data:\n  README.md: |\n    ```\n    make\n    ```\n"
-    assert extract_code(note) == note
+    assert extract(note).code == note
 
 
 def test_prose_and_open_fences_are_told_apart():
@@ -127,10 +129,32 @@ def test_nested_and_dynamic_blocks_are_blocks_of_their_name():
     assert list(values_at(body, "rule.port")) == [80, 81]
 
 
-def test_every_function_that_is_called_is_named():
-    line = 'a = upper(join("-", [file("x"), "${lower(var.b)}"]))'
-    functions = parse(within(line), "terraform").functions
-    assert functions == ("upper", "join", "file", "lower")
+@pytest.mark.parametrize(
+    ("code", "functions"),
+    [
+        (
+            within('a = upper(join("-", [file("x"), "${lower(var.b)}"]))'),
+            ("upper", "join", "file", "lower"),
+        ),
+        (within("a = core::upper(b) + aws::c::d()"), ("upper", "aws::c::d")),
+        (within("type = map(1)"), ("map",)),
+        (
+            'variable "n" {\n  type = list(object({\n    a = optional(set(any), [])\n'
+            "    b = tuple([map(string)])\n    c = lst(string)\n  }))\n"
+            "  default = list(upper(1))\n}",
+            ("lst", "list", "upper"),
+        ),
+    ],
+)
+def test_functions_that_are_called_are_named_and_type_constraints_are_none(
+    code, functions
+):
+    assert parse(code, "terraform").functions == functions
+
+
+def test_an_expression_is_quoted_as_it_was_written():
+    assert argument('a = "${\n f(1)\n}"').text == '"${\n f(1)\n}"'
+    assert argument("a = <<E\nb \nE  ") == "b \n"
 
 
 @pytest.mark.parametrize(
@@ -162,6 +186,13 @@ def test_every_function_that_is_called_is_named():
         (within("a = { b = 1 c = 2 }"), "no comma or new line"),
         (within("a = 1\n  a = 2"), "a is given twice"),
         (within(r'a = "\d"'), "no escape sequence"),
+        (within("a = 1 +\n 2"), "line 2: the line stops at '+'"),
+        (within("a = 1\n + 2"), "line 3: the line stops at '+'"),
+        (within("a = true ?\n 1 : 2"), "the line stops at '?'"),
+        (within("a = [true] ? 1 : # why\n 2"), "the line stops at ':'"),
+        (within("a = f({ b = 1 ==\n 2 })"), "the line stops at '='"),
+        (within("a = 10.0.0.0/16"), "line 2: 10.0.0 is no number"),
+        (within("a = 1.2.3"), "line 2: 1.2.3 is no number"),
         (BUCKET + BUCKET, "aws_s3_bucket.logs is declared 2 times"),
         ('resource "aws_s3_bucket" {\n}', "with 1 labels, expected 2"),
         ('resource "aws_s3_bucket" "my logs" {\n}', "'my logs' cannot be a name"),
@@ -185,19 +216,27 @@ def test_what_terraform_would_not_load_does_not_parse(code, reason):
         within('a = jsonencode({\n    b = "c"\n    d = [true]\n  })'),
         within('a = true ? "b" : "c"\n  d = !e\n  f = [for x in y : x.z if x.w]'),
         within("a = <<E\nb\nE\n  c = 1"),
-        within("a = 1 + 2\n  b = 3"),
+        within("a = 1 + 2\n  b = -3\n  c = d.*\n  e = d.0.1.2.f"),
+        within("a = (1 +\n 2 # b\n * 3)\n  c = f(true ?\n 1 : 2)"),
+        within("a = {\n for k, v in b :\n k => v\n if v\n  }"),
+        within('a = "${\n    f(1) # why\n  }-${ merge(\n { b = 1\n c = 2 }) }"'),
+        within('a = "%{ if b\n }x%{ else }\\n%{\n endif }"'),
+        within("a = <<EOF\nb\nEOF \t\n  c = <<-EOF\nd\n  EOF  "),
+        within('a = "10.0.0.0/16" # 1.2.3\n  /* 4 +\n */ b = "1.2.3"'),
         BUCKET.replace("\n", "\r\n"),
+        "\ufeff" + BUCKET,
     ],
 )
 def test_what_terraform_loads_parses(code):
-    assert parse(extract_code(code), "terraform").problem is None
+    assert parse(code, "terraform").problem is None
 
 
 # --- Kubernetes ------------------------------------------------------------------
 
 
 def test_manifests_are_read_with_kind_and_version():
-    parsed = parse(POD + "---\n" + POD.replace("Pod", "Secret") + "---\n", "kubernetes")
+    two = "\ufeff" + POD + "---\n" + POD.replace("Pod", "Secret") + "---\n"
+    parsed = parse(two, "kubernetes")
     assert [(d.kind, d.api_version) for d in parsed.documents] == [
         ("Pod", "v1"),
         ("Secret", "v1"),
@@ -274,8 +313,12 @@ def no_parser(monkeypatch):
     def called(*arguments):
         raise AssertionError("a parser was called")
 
-    monkeypatch.setattr("course_utils.iac.terraform_parsing.parses_to_tree", called)
-    monkeypatch.setattr("course_utils.iac.kubernetes_parsing._load", called)
+    monkeypatch.setattr(
+        "course_utils.projects.project.inframind.code.terraform.parses_to_tree", called
+    )
+    monkeypatch.setattr(
+        "course_utils.projects.project.inframind.code.kubernetes._load", called
+    )
     parsing._parse.cache_clear()
     yield
     parsing._parse.cache_clear()
@@ -375,27 +418,49 @@ def test_a_schema_names_every_fault_at_once(tmp_path):
         "  c: {blocks: {d: {required: e}}}\n"
     )
     (tmp_path / "kubernetes.yaml").write_text(
-        "kinds:\n  Pod: {required: [spec.nodes], fields: {spec: [containers]}}\n"
+        "kinds:\n  Pod: {required: [spec.x], fields: {}}\n  Job: {api_versions: [v1], "
+        "required: [spec.nodes], fields: {spec: [containers]}}\n"
     )
-    with pytest.raises(FaultySchema) as caught:
+    with pytest.raises(FaultyData) as caught:
         load_schema(tmp_path)
-    message = str(caught.value)
-    assert message.startswith("5 faults")
-    for part in (
-        "a: found x as required and optional",
-        "b: found key 'optinal'",
-        "c.d.required: found 'e', expected a list of names",
-        "Pod.api_versions: found none",
-        "Pod.required: found spec.nodes",
-    ):
-        assert part in message
+    assert [str(fault) for fault in caught.value.faults] == [
+        "terraform.yaml, line 2, a: found x as required and optional, expected one",
+        "terraform.yaml, line 3, b.optinal: found the key 'optinal', "
+        "expected no such key: a typing error?",
+        "terraform.yaml, line 4, c.blocks.d.required: found 'e', expected a list",
+        "kubernetes.yaml, line 2, Pod.api_versions: found nothing among the keys "
+        "required, fields, expected the key api_versions",
+        "kubernetes.yaml, line 3, Job.required: found spec.nodes, "
+        "expected a listed field",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found"),
+    [
+        ("resources:\n  a: {}\n  b: {}\n  a: {}\n", 4, "the key 'a' twice"),
+        ("resources:\n\ta: {}\n", 2, "cannot start any token"),
+        ("resources: [1", 1, "expected ',' or ']'"),
+        ("[" * 5000, 1, "maximum recursion depth"),
+        ("kinds: {}\n", 1, "nothing"),
+        ("resources: {}\n", 1, "no entries"),
+        ("resources:\n  a: 3\n", 2, "3"),
+        ("", 1, "nothing"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named_with_its_line(tmp_path, text, line, found):
+    (tmp_path / "terraform.yaml").write_text(text)
+    (tmp_path / "kubernetes.yaml").write_text("kinds:\n  Pod: {api_versions: [v1]}\n")
+    with pytest.raises(FaultyData) as caught:
+        load_schema(tmp_path)
+    [fault] = caught.value.faults
+    assert (fault.file, fault.line) == ("terraform.yaml", line)
+    assert found in fault.found
 
 
 def test_a_name_may_be_an_argument_a_block_or_both():
     made = {"required": ["a", "b"], "optional": ["c"], "blocks": {"b": {}, "c": {}}}
-    faults = []
-    schema = make_schema({"x": made}, {}, faults).resources["x"]
-    assert not faults
+    schema = Schema({"x": made}, {}).resources["x"]
     takes = {name: schema.takes_argument(name) for name in "abcd"}
     assert takes == {"a": True, "b": False, "c": True, "d": False}
 
@@ -448,7 +513,7 @@ def test_an_example_without_its_texts_is_a_fault(tmp_path, changes, field):
         ),
         (
             {"language": "terraform", "resources": ["a"], "values": [["a", "c", []]]},
-            "expect.values",
+            "expect.values[0]",
         ),
         ({"language": "terraform", "resources": ["a"]}, "expect.values"),
     ],
@@ -471,14 +536,14 @@ def test_a_held_out_request_cannot_slip_into_training(tmp_path):
         load_split(tmp_path, "train")
     found = [(f.line, f.field, f.found) for f in caught.value.faults]
     assert found == [
-        (2, "instruction", "the request of held-out row s-1"),
-        (3, "instruction", "the request of held-out row v-1"),
+        (2, "request", "the request of held-out row 's-1'"),
+        (3, "request", "the request of held-out row 'v-1'"),
     ]
 
 
 def test_a_prompt_cannot_expect_what_the_schema_does_not_have(tmp_path):
     write(tmp_path, stress=[prompt()])
-    schema = make_schema({"aws_sqs_queue": {}}, {}, [])
+    schema = Schema({"aws_sqs_queue": {}}, {})
     with pytest.raises(FaultyData, match="a type or kind of the schema"):
         load_prompts(tmp_path, schema=schema)
 

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import install
@@ -23,7 +26,7 @@ def test_requirement_lines_are_read_by_section():
 
 
 def test_colab_keeps_its_torch_and_gets_our_other_pins():
-    direct = install.direct_names(install.read_sections(REQUIREMENTS))
+    direct = install.names_of(["lm-eval[hf]>=0.4.13", "torch>=2.8"])
     kept = install.colab_constraints("torch==2.13.0\nlm_eval==0.4.13\nsix==1\n", direct)
     assert kept == "lm_eval==0.4.13\n"
 
@@ -48,13 +51,70 @@ def test_a_full_disk_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_an_old_torch_gets_the_xformers_that_fits_it():
-    assert install.gpu_requirements(["xformers>=0.0.32", "triton"], "2.9.1+cu128") == [
-        "xformers==0.0.33.post1",
-        "triton",
-    ]
-    assert install.gpu_requirements(["xformers>=0.0.32"], "2.13.0") == [
-        "xformers>=0.0.32"
-    ]
+    lines = ["xformers>=0.0.32", "triton"]
+    fitting = ["xformers==0.0.33.post1", "triton"]
+    assert install.gpu_requirements(lines, "2.9.1+cu128 12.8") == fitting
+    assert install.gpu_requirements(lines, "2.13.0 13.0") == lines
+
+
+# The installer's own torch was once asked, and a CPU torch got a Triton that TRL finds.
+@pytest.mark.parametrize(
+    ("torch", "driver", "extra"),
+    [
+        ("2.13.0 13.0", "/usr/bin/nvidia-smi", True),
+        ("2.13.0+cpu", "/usr/bin/nvidia-smi", False),
+        ("2.13.0 13.0", None, False),
+    ],
+)
+def test_kernels_for_cuda_go_where_torch_and_driver_can_use_them(
+    torch, driver, extra, monkeypatch, tmp_path
+):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncase \"$2\" in *torch*) echo '{torch}';; esac\n")
+    python.chmod(0o755)
+    wanted = []
+    monkeypatch.setattr(install, "run_pip", lambda python, *words: wanted.extend(words))
+    monkeypatch.setattr(install.shutil, "which", lambda name: driver)
+    install.install(python, colab=True)
+    assert any(word.startswith("triton") for word in wanted) is extra
+
+
+def test_a_torch_that_cannot_be_imported_is_one_line(tmp_path):
+    with pytest.raises(install.SetupProblem, match="failed: ZeroDivisionError"):
+        install.ask(Path(sys.executable), "1 / 0")
+
+
+# Killed while pip was put in, it had a python and was taken for whole at each try.
+@pytest.mark.parametrize(("status", "made"), [(0, []), (1, ["cleared"])])
+def test_an_environment_without_a_working_pip_is_made_anew(
+    status, made, tmp_path, monkeypatch
+):
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\nexit {status}\n")
+    python.chmod(0o755)
+    calls = []
+
+    def create(folder, with_pip, clear):
+        calls.append("cleared" if with_pip and clear else "kept")
+
+    monkeypatch.setattr(install.venv, "create", create)
+    assert install.make_venv(tmp_path / ".venv") == python
+    assert calls == made
+
+
+# A notebook's first cell looks for this file, and sets up again without it.
+def test_the_stamp_is_written_by_an_install_that_came_to_its_end(monkeypatch, tmp_path):
+    def fail(python, *, colab):
+        raise install.SetupProblem("pip ended with status 1")
+
+    monkeypatch.setattr(install, "STAMP", tmp_path / ".installed")
+    for name in ("check_disk", "check_compiler"):
+        monkeypatch.setattr(install, name, lambda *folder: None)
+    monkeypatch.setattr(install, "install", fail)
+    assert install.main(["--here"]) == 1 and not install.STAMP.exists()
+    monkeypatch.setattr(install, "install", lambda python, *, colab: None)
+    assert install.main(["--here"]) == 0 and install.STAMP.exists()
 
 
 def test_a_problem_ends_set_up_with_one_line_and_status_one(monkeypatch, capsys):
@@ -64,7 +124,7 @@ def test_a_problem_ends_set_up_with_one_line_and_status_one(monkeypatch, capsys)
     monkeypatch.setattr(install, "check_compiler", refuse)
     monkeypatch.setattr(install, "make_venv", lambda folder: pytest.fail("too late"))
     assert install.main([]) == 1
-    assert capsys.readouterr().err == "set-up stopped: no compiler\n"
+    assert capsys.readouterr().err == "set-up: no compiler\n"
 
 
 ROOT = Path(__file__).parent.parent
@@ -73,8 +133,10 @@ ROOT = Path(__file__).parent.parent
 def test_every_direct_dependency_is_pinned_and_inside_its_range():
     from packaging.requirements import Requirement
 
-    sections = install.read_sections((ROOT / "requirements.txt").read_text())
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    sections = install.read_sections(
+        (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    )
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
     pins = {name.lower().replace("_", "-"): version for name, version in pins.items()}
     for section in ("base", "no-deps", "develop"):
@@ -84,12 +146,24 @@ def test_every_direct_dependency_is_pinned_and_inside_its_range():
             assert wanted.specifier.contains(version), f"{line} against {version}"
 
 
+# torch was removed and the stamp stayed: make then ran into a ModuleNotFoundError.
+@pytest.mark.parametrize(("needed", "kept"), [("pytest", True), ("no_such", False)])
+def test_make_fills_an_environment_again_that_lost_a_package(needed, kept, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / ".ready").touch()
+    command = ["make", f"VENV={tmp_path}", f"NEEDED={needed}", "help"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(pytest.__file__).parent.parent)}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert (tmp_path / ".ready").exists() is kept
+
+
 def test_no_requirement_spells_out_an_address():
     for name in ("requirements.txt", "constraints.txt", "environment.yml"):
-        assert "://" not in (ROOT / name).read_text()
+        assert "://" not in (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_conda_users_get_the_same_set():
-    environment = (ROOT / "environment.yml").read_text()
+    environment = (ROOT / "environment.yml").read_text(encoding="utf-8")
     assert "tools/install.py --here" in environment  # the same pins, the same steps
     assert "python=3.11" in environment and "cxx-compiler" in environment

@@ -1,14 +1,16 @@
 import dataclasses
 import json
+import re
 
 import datasets
 import pytest
 
-from course_utils.adapters import load_rows, load_splits, thinned
-from course_utils.data import DATA_FOLDER, FaultyData
-from course_utils.instructions import from_hub, load_instructions, load_split
-from course_utils.plans import Source
-from course_utils.recipes import ALPACA_MISTRAL, RECIPES
+from course_utils.data.datasets import load_rows, load_split, load_splits, thinned
+from course_utils.data.files import FaultyData
+from course_utils.data.instructions import from_hub, load_instructions
+from course_utils.places import DATA_FOLDER
+from course_utils.recipes.book import ALPACA_MISTRAL, RECIPES
+from course_utils.recipes.plan import Source
 
 GOOD = {"id": "a", "instruction": "Add.", "input": "1 + 1", "output": "2"}
 
@@ -43,16 +45,17 @@ def test_every_fault_is_named_with_line_and_field(tmp_path):
         (2, "instruction"),
         (3, "input"),
         (4, "output"),
-        (5, "instruction"),
+        (5, "request"),
         (6, "id"),
     ]
-    assert "line 4, output: found None, expected a string" in str(caught.value)
+    message = "line 4, output: found nothing among the keys id, instruction, expected"
+    assert message in str(caught.value)
 
 
 def test_a_request_that_is_held_out_cannot_be_trained_on(tmp_path):
     path = write(tmp_path, GOOD)
     held_out = load_instructions(path)
-    with pytest.raises(FaultyData, match="the request of held-out row a"):
+    with pytest.raises(FaultyData, match="the request of held-out row 'a'"):
         load_instructions(path, held_out=held_out)
 
 
@@ -90,13 +93,21 @@ def test_validation_is_thinned_evenly():
     assert len(thinned(list(range(81)))) == 27
 
 
-def hub(monkeypatch, rows, columns=("instruction", "input", "output", "text")):
-    """A fake of the hub's client; returns the calls that it saw."""
+COLUMNS = ("instruction", "input", "output", "text")
+
+
+def hub(monkeypatch, rows, columns=COLUMNS, **odd):
+    """A fake of the hub's client; returns the calls that it saw.
+
+    `odd` gives columns another value in every fourth row.
+    """
     calls = []
 
     def load_dataset(name, *, split, revision):
         calls.append((name, split, revision))
         made = [{c: f"{c} {n}" for c in columns} for n in range(rows)]
+        for row in made[::4]:
+            row.update(odd)
         return datasets.Dataset.from_list(made)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
@@ -116,9 +127,46 @@ def test_the_authors_rows_come_from_the_hub_drawn_by_the_seed(monkeypatch):
     assert "text" in training[0].notes and training[0].answer.startswith("output ")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"output": ""},
+        {"output": " \n"},
+        {"output": None},
+        {"instruction": None},
+        {"instruction": "instruction 1", "input": "input 1"},  # as in another row
+    ],
+)
+def test_rows_that_teach_nothing_are_replaced_by_others_and_counted(
+    monkeypatch, capsys, odd
+):
+    hub(monkeypatch, 200)
+    from_hub("org/set", 200, seed=3407)
+    assert capsys.readouterr().out == ""
+    hub(monkeypatch, 200, **odd)
+    drawn = from_hub("org/set", 140, seed=3407)
+    assert len({row.request for row in drawn}) == len(drawn) == 140
+    assert all(row.answer.strip() for row in drawn)
+    left_out = int(
+        re.fullmatch(r"org/set: (\d+) rows .*\n", capsys.readouterr().out)[1]
+    )
+    assert drawn[-1].id == f"hub-{139 + left_out:05d}" and 20 <= left_out <= 50
+    with pytest.raises(ValueError, match=r"200 rows, 15\d of them usable"):
+        from_hub("org/set", 160, seed=3407)
+
+
+def test_a_hub_row_may_have_no_input(monkeypatch):
+    for columns, odd in ((("instruction", "output"), {}), (COLUMNS, {"input": None})):
+        hub(monkeypatch, 20, columns, **odd)
+        drawn = from_hub("org/set", 20, seed=0)
+        bare = [row for row in drawn if row.request == row.notes["instruction"]]
+        assert len(bare) == (5 if odd else 20)
+        assert {row.notes["input"] for row in bare} == {""}
+
+
 def test_a_data_set_of_other_columns_or_too_few_rows_is_refused(monkeypatch):
     hub(monkeypatch, 10)
-    with pytest.raises(ValueError, match=r"10 rows, expected .* at least 11 rows"):
+    with pytest.raises(ValueError, match=r"10 rows, 10 of them usable; .* and 11 rows"):
         from_hub("org/set", 11, seed=0)
     hub(monkeypatch, 10, columns=("prompt", "completion"))
     with pytest.raises(ValueError, match="has columns prompt, completion"):

@@ -1,16 +1,17 @@
 import re
+from collections import Counter
 
 import pytest
 
-from course_utils.claims import load_claims
-from course_utils.evidence import load_evidence, render
-from course_utils.interview import Question, load_questions, show_cards
+from course_utils.evidence.cards import Cards, Question, load_questions, show_cards
+from course_utils.evidence.ledger import FaultyBank, load_claims, load_evidence, render
 
 QUESTIONS = load_questions()
 
 
 def question(answer: str, trap: str = "none") -> Question:
-    return Question("Q00", "01", "?", answer, trap, ("S0 Q1",), ("C009",))
+    sources = {"notebook": "01", "seeds": ["S0 <b>"], "claims": ["C009"]}
+    return Question(question="<b>?", answer=answer, trap=trap, **sources)
 
 
 def test_a_typed_number_is_found_wherever_it_hides():
@@ -23,12 +24,15 @@ def test_names_and_references_are_not_numbers():
     assert question(text).typed_numbers() == []
 
 
-@pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+EACH = pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+
+
+@EACH
 def test_no_number_of_an_answer_is_typed(entry):
     assert entry.typed_numbers() == []
 
 
-@pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+@EACH
 def test_every_reference_names_a_listed_claim_and_an_existing_value(entry):
     claims = load_claims()
     for claim, key in entry.references():
@@ -37,31 +41,19 @@ def test_every_reference_names_a_listed_claim_and_an_existing_value(entry):
     assert set(entry.claims) <= set(claims)
 
 
-@pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+@EACH
 def test_an_answer_takes_half_a_minute_to_a_minute_to_say(entry):
     words = len(render(entry.answer, load_evidence()).split())
     assert 75 <= words <= 150, f"{words} words"
     assert 20 <= len(entry.trap.split()) <= 75
 
 
-QUESTIONS_BY_NOTEBOOK = {
-    "01": range(1, 6),
-    "02": range(6, 11),
-    "03": range(11, 15),
-    "04": range(15, 18),
-    "05": range(18, 20),
-    "06": range(20, 22),
-    "07": range(22, 24),
-}
-
-
 def test_each_notebook_settles_its_questions_in_order():
-    ids = [q.id for q in QUESTIONS]
-    assert ids == sorted(ids) and len(set(ids)) == len(ids)
-    assert {q.notebook for q in QUESTIONS} == set(QUESTIONS_BY_NOTEBOOK)
-    for notebook, numbers in QUESTIONS_BY_NOTEBOOK.items():
-        found = [q.id for q in QUESTIONS if q.notebook == notebook]
-        assert found == [f"Q{number:02d}" for number in numbers]
+    assert [q.id for q in QUESTIONS] == [f"Q{number:02d}" for number in range(1, 24)]
+    notebooks = [q.notebook for q in QUESTIONS]
+    assert notebooks == sorted(notebooks)
+    counted = {"01": 5, "02": 5, "03": 4, "04": 3, "05": 2, "06": 2, "07": 2}
+    assert Counter(notebooks) == counted
 
 
 def test_a_card_shows_question_answer_trap_and_verdicts():
@@ -69,6 +61,24 @@ def test_a_card_shows_question_answer_trap_and_verdicts():
     assert html.count("<details>") == 5 and html.count("The trap.") == 5
     assert "C009 (wrong)" in html and "Asked in S0 Q2" in html
     assert not re.search(r"\{C\d", html)
+
+
+def test_markup_in_a_card_is_shown_and_not_obeyed():
+    html = Cards((question("<b>answer", "<b>trap"),), {})._repr_html_()
+    assert html.count("&lt;b&gt;") == 4  # question, answer, trap, seed
+    assert html.count("<b>") == 2  # the title, the words "The trap."
+
+
+def test_every_fault_of_the_questions_is_named_with_its_id(tmp_path):
+    path = tmp_path / "questions.yaml"
+    path.write_text("Q01: {notebook: 1, seeds: S0}\nQ02: {trick: none, claims: [9]}")
+    with pytest.raises(FaultyBank, match="nothing was loaded") as caught:
+        load_questions(path)
+    for fault in ("Q01.notebook", "Q01.seeds", "Q02.trick", "Q02.claims.0", "Q02.trap"):
+        assert f"  {fault}: found" in str(caught.value)
+    path.write_text("Q01: {}\nQ01: {}")
+    with pytest.raises(FaultyBank, match="Q01 twice"):
+        load_questions(path)
 
 
 def test_a_notebook_without_questions_is_an_error():

@@ -9,10 +9,11 @@ import psutil
 import pytest
 from install import SetupProblem
 
-from course_utils import llama_cpp, places
-from course_utils.embedded_model import embedded_gguf
-from course_utils.llama_cpp import LlamaCppProblem
-from course_utils.llama_server import serve
+from course_utils import places
+from course_utils.gguf import llama_cpp
+from course_utils.gguf.llama_cpp import LlamaCppProblem
+from course_utils.gguf.serving import serve
+from course_utils.model.bundled import embedded_gguf
 
 CORPUS = (
     "In 2049 it cost 1,234.50 – twice!",

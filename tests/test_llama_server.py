@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from course_utils import llama_cpp, llama_server
-from course_utils.embedded_model import embedded_gguf
-from course_utils.generation import Generated
-from course_utils.llama_cpp import LlamaCppProblem
-from course_utils.llama_server import same_prompt, serve
+from course_utils.gguf import llama_cpp
+from course_utils.gguf import serving as llama_server
+from course_utils.gguf.llama_cpp import LlamaCppProblem
+from course_utils.gguf.serving import same_prompt, serve
+from course_utils.model.bundled import embedded_gguf
+from course_utils.model.generation import Generated
 from course_utils.places import PROJECT_ROOT, runs_folder
 
 CHAT = [{"role": "user", "content": "hi 🙂"}]

@@ -1,7 +1,7 @@
 import pytest
 
-from course_utils.architectures import load_architectures
-from course_utils.memory import plan_memory
+from course_utils.memory.planner import plan_memory
+from course_utils.model.architectures import load_architectures
 
 ARCHITECTURES = load_architectures()
 QWEN, LLAMA_8B = ARCHITECTURES["qwen2.5-0.5b"], ARCHITECTURES["llama-3.1-8b"]

@@ -3,11 +3,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils.architectures import ALL_LINEAR, Architecture, load_architectures
-from course_utils.memory import (
-    activation_bytes,
-    block_activation_bytes,
-    saved_activation_bytes,
+from course_utils.memory.formulas import activation_bytes, block_activation_bytes
+from course_utils.memory.measured import saved_activation_bytes
+from course_utils.model.architectures import (
+    ALL_LINEAR,
+    Architecture,
+    load_architectures,
 )
 
 

@@ -3,14 +3,14 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils.architectures import load_architectures
-from course_utils.memory import (
+from course_utils.memory.formulas import (
     WeightFormat,
     matrix_bytes,
     optimizer_bytes,
     trainable_tensor_sizes,
     weight_bytes,
 )
+from course_utils.model.architectures import load_architectures
 
 ARCHITECTURES = load_architectures()
 SMOLLM2 = ARCHITECTURES["smollm2-135m"]

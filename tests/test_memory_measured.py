@@ -4,8 +4,9 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils.architectures import Architecture
-from course_utils.memory import saved_activation_bytes, tensor_bytes, weight_bytes
+from course_utils.memory.formulas import weight_bytes
+from course_utils.memory.measured import saved_activation_bytes, tensor_bytes
+from course_utils.model.architectures import Architecture
 
 
 def packed_linear(double: bool) -> bnb.nn.Linear4bit:

@@ -3,7 +3,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from course_utils.merging import (
+from course_utils.gguf.merging import (
     ChangedCodes,
     adapted_layers,
     copied,
@@ -11,7 +11,7 @@ from course_utils.merging import (
     merge,
     packed_codes,
 )
-from course_utils.nano import nano_model_path
+from course_utils.model.nano import nano_model_path
 
 TOKENS = torch.tensor([[5, 6, 7, 8]])
 

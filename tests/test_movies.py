@@ -2,22 +2,22 @@ from collections import Counter
 
 import pytest
 
-from course_utils.movies import (
-    CONSTRAINTS,
-    MOVIES_FOLDER,
+from course_utils.data.datasets import MOVIES_FOLDER, load_movies
+from course_utils.data.files import FaultyData
+from course_utils.data.tokens import to_dataset
+from course_utils.projects.movies.films import (
     Answer,
     Film,
     broken_constraints,
     follows_form,
     load_films,
-    load_movies,
     parse_answer,
     write_answer,
     wrong_facts,
 )
-from course_utils.tokens import count_tokens
 
 FILM = Film("Paper Moon", 1973, 102, ("comedy", "drama"), "train")
+TABLE = "title,year,runtime_minutes,genres,pool\n"
 GOOD = write_answer(FILM, "A con man and a girl argue across dusty Kansas.")
 
 
@@ -44,6 +44,8 @@ def test_an_answer_is_read_back_as_it_was_written():
         GOOD.replace("- Genre", "* Genre"),
         GOOD.replace("\n", " "),
         GOOD + "\n" + GOOD,
+        GOOD.replace("102", "9" * 5000),
+        GOOD.replace("1973", "1" * 5000),
     ],
 )
 def test_anything_but_the_form_is_not_the_form(text):
@@ -84,6 +86,35 @@ def test_wrong_facts_are_named():
         "runtime_minutes"
     ]
     assert wrong_facts(parse_answer(GOOD.replace("1973", "1974")), films) == ["film"]
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("title,year,pool\n", [(1, "runtime_minutes, genres")]),
+        ("", [(1, "title, year, runtime_minutes, genres, pool")]),
+        (TABLE + "Up,1982\n", [(2, "runtime_minutes"), (2, "genres"), (2, "pool")]),
+        (
+            TABLE + "Up,2009,96 min,comedy,train\n\nHeat,,170,,test\n",
+            [(2, "runtime_minutes"), (4, "year"), (4, "genres[0]"), (4, "pool")],
+        ),
+        (
+            TABLE + "Up,2009,96,comedy,train\n" * 2 + "Up,1984,80,war,train\n",
+            [(3, "title")],
+        ),
+    ],
+)
+def test_a_table_of_films_names_every_fault_with_its_line(tmp_path, text, faults):
+    path = tmp_path / "films.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(FaultyData) as caught:
+        load_films(path)
+    assert [(fault.line, fault.field) for fault in caught.value.faults] == faults
+    assert "films.csv" in str(caught.value)
+
+
+def test_the_table_is_read_once():
+    assert load_films() is load_films()
 
 
 FILMS = load_films()
@@ -144,7 +175,6 @@ def test_no_film_serves_two_sets():
 
 @pytest.mark.parametrize("row", SPLITS["stress"], ids=lambda row: row.id)
 def test_expected_films_of_a_stress_prompt_exist_and_meet_it(row):
-    assert set(row.notes["constraints"]) <= set(CONSTRAINTS)
     for name in row.notes["expected"]:
         assert FILMS[name].pool == "stress"
         assert broken_constraints(FILMS[name], row.notes["constraints"]) == []
@@ -160,8 +190,7 @@ def test_no_film_of_the_table_meets_an_impossible_wish(row):
 
 
 def test_the_longest_training_row_fits_the_plan(tokenizer):
-    longest = max(count_tokens(row.messages, tokenizer) for row in ANSWERED)
-    assert longest <= 256
+    assert len(to_dataset(ANSWERED, tokenizer, 256)) == len(ANSWERED)
 
 
 def test_the_datasheet_states_the_counts_that_the_files_have():

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-from course_utils.ollama import (
+from course_utils.gguf.serving import (
     PROMPT,
     RESPONSE,
     SYSTEM,

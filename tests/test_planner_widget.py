@@ -3,14 +3,15 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from course_utils.architectures import load_architectures
-from course_utils.memory import plan_memory
-from course_utils.planner_widget import (
+from course_utils.memory import widget as planner_widget
+from course_utils.memory.planner import plan_memory
+from course_utils.memory.widget import (
     GIB,
     PART_COLOURS,
     memory_planner,
     plot_memory_plans,
 )
+from course_utils.model.architectures import load_architectures
 
 ARCHITECTURES = load_architectures()
 LLAMA_8B = ARCHITECTURES["llama-3.1-8b"]
@@ -42,25 +43,44 @@ def test_a_picture_without_plans_is_refused():
         plot_memory_plans(Figure().add_subplot(), {})
 
 
-def test_moving_a_control_redraws_the_picture_and_leaves_pyplot_alone():
-    planner = memory_planner(ARCHITECTURES)
-    controls, picture = planner.children[:-1], planner.children[-1]
-    assert bytes(picture.value).startswith(b"\x89PNG")
+def test_moving_a_control_redraws_the_picture_and_leaves_pyplot_alone(monkeypatch):
+    pictures = []
+    monkeypatch.setattr(planner_widget, "display", pictures.append)
+    *controls, _ = memory_planner(ARCHITECTURES).children
+    assert pictures[0].data.startswith(b"\x89PNG")
     changes = {
         "model": "llama-3.1-8b",
         "rank": 64,
-        "batch (sequences)": 8,
-        "length (tokens)": 512,
+        "batch size (sequences)": 8,
+        "sequence length (tokens)": 1024,
         "gradient checkpointing": False,
-        "double quantization (QLoRA)": True,
+        "double quantization": True,
+        "fused loss": True,
         "method": "lora",
     }
-    assert [control.description for control in controls] == [
-        *("model", "method", "rank", "batch (sequences)", "length (tokens)"),
-        *("gradient checkpointing", "double quantization (QLoRA)"),
-    ]
-    for control in sorted(controls, key=lambda c: list(changes).index(c.description)):
-        before = bytes(picture.value)
-        control.value = changes[control.description]
-        assert bytes(picture.value) != before, control.description
+    by_name = {control.description: control for control in controls}
+    assert by_name.keys() == changes.keys()
+    for name, value in changes.items():
+        by_name[name].value = value
+    assert len({picture.data for picture in pictures}) == 1 + len(changes)
     assert plt.get_fignums() == []
+
+
+def test_the_picture_of_the_planner_is_that_of_the_plan_it_was_asked_for(monkeypatch):
+    plans = []
+    monkeypatch.setattr(planner_widget, "display", lambda picture: None)
+    monkeypatch.setattr(
+        planner_widget, "plan_picture", lambda p: plans.append(p) or b""
+    )
+    *controls, _ = memory_planner({"qwen": ARCHITECTURES["qwen2.5-0.5b"]}).children
+    settings = dict(batch_size=2, rank=16, sequence_length=2048)
+    shape = ARCHITECTURES["qwen2.5-0.5b"]
+    assert plans[-1] == plan_memory(shape, "qlora", **settings)
+    controls[-1].value = True  # fused loss
+    controls[-2].value = True  # double quantization
+    double = plan_memory(
+        shape, weight_format="nf4_double_quant", logit_copies=0, **settings
+    )
+    assert plans[-1] == double and double.logit_bytes == 0
+    controls[1].value = "full"  # where double quantization says nothing
+    assert plans[-1] == plan_memory(shape, "full", logit_copies=0, **settings)

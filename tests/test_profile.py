@@ -1,14 +1,19 @@
+import types
+
 import pytest
 import torch
 
-from course_utils import profile as profile_module
-from course_utils.doctor import (
+from course_utils.machine import doctor as doctor_module
+from course_utils.machine import profile as profile_module
+from course_utils.machine.doctor import (
+    ALL_LIBRARIES,
     doctor,
     pinned_versions,
     refuse_unsupported,
     version_warnings,
 )
-from course_utils.profile import Gpu, Profile, UnsupportedMachine, torch_drives
+from course_utils.machine.profile import Gpu, Profile, UnsupportedMachine, torch_drives
+from course_utils.places import UnusableFolder
 
 T4 = Gpu("Tesla T4", (7, 5), 14.74)
 P100 = Gpu("Tesla P100-PCIE-16GB", (6, 0), 15.9)
@@ -64,19 +69,13 @@ def test_a_p100_is_refused_for_its_capability():
     with pytest.raises(
         UnsupportedMachine, match=r"6\.0.*need 7\.0.*COURSE_PROFILE=cpu"
     ):
-        refuse_unsupported(on(P100), memory_gib=16, disk_gib=100)
-
-
-def test_bf16_on_a_t4_is_refused_and_on_an_h100_is_not():
-    with pytest.raises(UnsupportedMachine, match=r"bf16 .* Tesla T4.*fp16"):
-        refuse_unsupported(on(T4), bf16=True, memory_gib=14.7, disk_gib=100)
-    refuse_unsupported(on(H100), bf16=True, memory_gib=79, disk_gib=100)
+        refuse_unsupported(on(P100))
 
 
 def test_a_gpu_that_this_torch_cannot_drive_is_refused():
     undriven = Gpu("NVIDIA B300", (10, 3), 270.0, driven_by_this_torch=False)
     with pytest.raises(UnsupportedMachine, match="carries no code for NVIDIA B300"):
-        refuse_unsupported(on(undriven), disk_gib=100)
+        refuse_unsupported(on(undriven))
 
 
 @pytest.mark.parametrize(
@@ -94,12 +93,98 @@ def test_torch_drives_what_its_architectures_cover(capability, architectures, dr
     assert torch_drives(capability, architectures) is driven
 
 
-def test_too_little_memory_or_disk_is_refused_with_a_way_out():
+# memory and disk
+
+
+def write_limit(folder, monkeypatch, said):
+    path = folder / "memory.max"
+    path.write_text(said)
+    monkeypatch.setattr(profile_module, "CONTAINER_LIMITS", (path, folder / "none"))
+
+
+def test_a_container_has_the_memory_that_its_limit_allows(tmp_path, monkeypatch):
+    write_limit(tmp_path, monkeypatch, f"{3 * 2**30}\n")
     cpu = Profile("cpu", "cpu")
+    assert cpu.memory_gib == 3.0
     with pytest.raises(UnsupportedMachine, match=r"3\.0 GiB of memory.*COURSE_MODEL"):
-        refuse_unsupported(cpu, memory_gib=3.0, disk_gib=100)
-    with pytest.raises(UnsupportedMachine, match=r"0\.4 GiB of disk.*COURSE_RUNS"):
-        refuse_unsupported(cpu, memory_gib=16.0, disk_gib=0.4)
+        refuse_unsupported(cpu)
+
+
+@pytest.mark.parametrize("unlimited", ["max", "9223372036854771712"])  # v2, v1
+def test_a_container_without_a_limit_has_the_machines_memory(
+    unlimited, tmp_path, monkeypatch
+):
+    write_limit(tmp_path, monkeypatch, unlimited)
+    total = profile_module.psutil.virtual_memory().total
+    assert Profile("cpu", "cpu").memory_gib == total / 2**30
+
+
+def disks(monkeypatch, **free_gib):
+    """A disk of its own for each variable's folder, with so much free."""
+
+    def usage(place):
+        name = next(name for name in free_gib if f"/{name}" in str(place))
+        return types.SimpleNamespace(free=free_gib[name] * 2**30)
+
+    monkeypatch.setattr(doctor_module.shutil, "disk_usage", usage)
+
+
+@pytest.fixture
+def two_disks(tmp_path, monkeypatch):
+    for name in ("runs", "cache"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(f"COURSE_{name.upper()}", str(tmp_path / name / "new"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("runs", "cache", "told"),
+    [
+        (1.4, 50, r"1\.4 GiB .*needs 2\.0 GiB there.*COURSE_RUNS"),
+        (50, 0.4, r"0\.4 GiB .*needs 1\.0 GiB there.*COURSE_CACHE"),
+    ],
+)
+def test_a_full_disk_is_refused_with_a_way_out(
+    runs, cache, told, two_disks, monkeypatch
+):
+    disks(monkeypatch, runs=runs, cache=cache)
+    with pytest.raises(UnsupportedMachine, match=told):
+        refuse_unsupported(Profile("cpu", "cpu"))
+
+
+def test_a_cache_that_holds_its_models_needs_no_room_for_them(two_disks, monkeypatch):
+    disks(monkeypatch, runs=50, cache=0.5)
+    weights = two_disks / "cache" / "new" / "smollm2" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    with weights.open("wb") as stream:
+        stream.truncate(2**29)  # sparse: half a GiB that takes no room
+    refuse_unsupported(Profile("cpu", "cpu"))
+
+
+@pytest.mark.parametrize("variable", ["COURSE_RUNS", "COURSE_CACHE"])
+@pytest.mark.parametrize("kind", ["file", "below a file", "dangling link"])
+def test_a_place_that_is_no_folder_is_named(kind, variable, tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    if kind == "dangling link":
+        place.symlink_to(tmp_path / "gone")
+    else:
+        place.write_text("a file")
+    monkeypatch.setenv(variable, str(place / "x" if kind == "below a file" else place))
+    if kind == "dangling link":
+        monkeypatch.setattr(doctor_module, "runs_folder", lambda: place)
+        monkeypatch.setattr(doctor_module, "cache_folder", lambda: place)
+        variable = "COURSE_RUNS"
+    with pytest.raises(UnusableFolder, match=f"place is no folder. Point {variable}"):
+        refuse_unsupported(Profile("nano", "cpu"))
+
+
+def test_a_read_only_disk_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor_module.os, "access", lambda *_: False)
+    with pytest.raises(UnusableFolder, match="is on a read-only disk"):
+        refuse_unsupported(Profile("nano", "cpu"))
+
+
+# versions
 
 
 def test_versions_outside_the_tested_set_are_a_warning():
@@ -108,8 +193,22 @@ def test_versions_outside_the_tested_set_are_a_warning():
     assert len(warnings) == 1 and "tested with 0.22.2" in warnings[0]
 
 
-def test_the_doctor_prints_the_machine(capsys):
-    returned = doctor(Profile("nano", "cpu"))
+@pytest.mark.parametrize("missing", [*ALL_LIBRARIES])
+def test_a_missing_library_is_a_warning(missing, monkeypatch, capsys):
+    def version(name):
+        if name == missing:
+            raise doctor_module.metadata.PackageNotFoundError(name)
+        return pinned_versions()[name]
+
+    monkeypatch.setattr(doctor_module.metadata, "version", version)
+    monkeypatch.setenv("COURSE_PROFILE", "nano")
+    doctor()
+    assert f"warning    {missing} is missing, tested with" in capsys.readouterr().out
+
+
+def test_the_doctor_prints_the_machine(capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "nano")
+    returned = doctor()
     printed = capsys.readouterr().out
     assert returned.name == "nano"
     for word in ("profile", "device", "memory", "precision  float32", "unsloth"):

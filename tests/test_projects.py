@@ -1,9 +1,10 @@
 import pytest
 
-from course_utils.adapters import load_splits
-from course_utils.generation import Generated
-from course_utils.projects import PROJECTS, chosen_project
-from course_utils.recipes import RECIPES
+from course_utils.data.conversation import Conversation
+from course_utils.data.datasets import load_splits
+from course_utils.model.generation import Generated
+from course_utils.projects.project import PROJECTS, chosen_project
+from course_utils.recipes.book import RECIPES
 
 EVERY = pytest.mark.parametrize("project", PROJECTS.values(), ids=PROJECTS)
 
@@ -29,12 +30,8 @@ def test_every_written_answer_is_in_the_form_and_each_fault_is_not(project):
 def test_no_check_raises_a_false_alarm_on_a_written_answer(project):
     _, validation = splits(project)
     for row in validation:
-        failed = [
-            n
-            for n, passes in project.answer_checks.items()
-            if not passes(row, row.answer)
-        ]
-        assert not failed, (row.id, failed)
+        for name, passes in project.answer_checks.items():
+            assert passes(row, row.answer), (row.id, name)
 
 
 @EVERY
@@ -42,6 +39,14 @@ def test_the_checks_of_an_answer_can_fail(project):
     _, validation = splits(project)
     for name, passes in project.answer_checks.items():
         assert not passes(validation[0], "I am sorry, I cannot do that. " * 20), name
+
+
+def test_a_row_whose_own_answer_is_no_code_is_named():
+    said = (("user", "?"), ("assistant", "No"))
+    messages = tuple({"role": role, "content": text} for role, text in said)
+    passes = PROJECTS["inframind"].answer_checks["no invented\nname"]
+    with pytest.raises(ValueError, match="x: the written answer 'No' is no code"):
+        passes(Conversation("x", messages), 'kind: "Pod"')
 
 
 @EVERY

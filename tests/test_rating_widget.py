@@ -2,16 +2,19 @@ import json
 
 import pytest
 
-from course_utils.blind_rating import BlindRating, OtherAnswers, Pair
-from course_utils.rating_report import RatingReport
-from course_utils.rating_widget import BUTTON_LABELS, PairView, rating_widget
+from course_utils.statistics.shares import RatingReport
+from course_utils.stress.rating import BlindRating, Pair, PairView, rating_widget
 
 PAIRS = [Pair(f"p{i:02d}", f"wish {i}", f"base {i}", f"tuned {i}") for i in range(40)]
 
 
 @pytest.fixture
-def votes(tmp_path):
-    return tmp_path / "votes" / "votes.jsonl"
+def rate(tmp_path):
+    def rate(pairs=PAIRS, seed=3, **names):
+        path = tmp_path / "votes" / "votes.jsonl"
+        return BlindRating(pairs, path, seed=seed, **names)
+
+    return rate
 
 
 def side_of(rating, name):
@@ -20,13 +23,13 @@ def side_of(rating, name):
     return "left" if shown.left.startswith(name) else "right"
 
 
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def stored(rating, field):
+    return [json.loads(line)[field] for line in rating.path.read_text().splitlines()]
 
 
-def test_order_and_sides_are_shuffled_by_the_seed_and_by_nothing_else(votes):
+def test_order_and_sides_are_shuffled_by_the_seed_and_by_nothing_else(rate):
     def seen(seed):
-        rating = BlindRating(PAIRS, votes, seed=seed)
+        rating = rate(PAIRS, seed)
         return [(rating.show(name).left) for name in rating.pairs]
 
     assert seen(1) == seen(1) != seen(2)
@@ -35,89 +38,114 @@ def test_order_and_sides_are_shuffled_by_the_seed_and_by_nothing_else(votes):
     assert 10 < tuned_left < 30  # of 40, both sides occur
 
 
-def test_a_vote_is_in_the_file_at_once_and_counts_for_the_right_model(votes):
-    rating = BlindRating(PAIRS, votes, seed=3)
+def test_a_vote_is_in_the_file_at_once_and_counts_for_the_right_model(rate):
+    rating = rate()
     for wanted in ("tuned", "tuned", "base"):
         rating.vote(side_of(rating, wanted))
     rating.vote("tie")
-    assert [row["for"] for row in lines(votes)] == ["tuned", "tuned", "base", "tie"]
+    assert stored(rating, "for") == ["tuned", "tuned", "base", "tie"]
     report = rating.report()
     assert (report.wins, report.losses, report.ties, report.pairs) == (2, 1, 1, 40)
-    assert report.left == sum(row["choice"] == "left" for row in lines(votes))
+    assert report.left == stored(rating, "choice").count("left")
 
 
-def test_rating_goes_on_where_the_file_ends(votes):
-    first = BlindRating(PAIRS, votes, seed=3)
+def test_rating_goes_on_where_the_file_ends(rate):
+    first = rate()
     for _ in range(5):
         first.vote("left")
-    expected = first.current
-    again = BlindRating(PAIRS, votes, seed=3)
-    assert again.current == expected and again.report() == first.report()
+    assert rate().current == first.current and rate().report() == first.report()
 
 
-def test_a_vote_can_be_taken_back_and_given_again(votes):
-    rating = BlindRating(PAIRS, votes, seed=3)
+def test_a_vote_can_be_taken_back_and_given_again(rate):
+    rating = rate()
     rating.vote("left")
     shown = rating.current
     rating.vote("left")
     rating.take_back()
     assert rating.current == shown
     rating.vote("tie")
-    assert BlindRating(PAIRS, votes, seed=3).votes == rating.votes
+    assert rate().votes == rating.votes
     assert list(rating.votes.values()) == ["left", "tie"]
     rating.take_back()
     rating.take_back()
     rating.take_back()  # nothing is left to take back
-    assert rating.report().decided == 0 and len(lines(votes)) == 6
+    assert rating.report().decided == 0 and len(stored(rating, "for")) == 6
 
 
-def test_a_line_that_a_crash_left_half_written_is_dropped(votes):
-    rating = BlindRating(PAIRS, votes, seed=3)
+def test_a_later_vote_replaces_and_a_withdrawn_one_stays_withdrawn(rate):
+    one, two, three = list(rate().pairs)[:3]
+    rows = (one, "left"), (two, "tie"), (three, "left"), (three, None), (one, "right")
+    rate().path.parent.mkdir()
+    votes = [json.dumps({"pair": pair, "choice": choice}) for pair, choice in rows]
+    rate().path.write_text("\n".join(votes))
+    assert rate().votes == {two: "tie", one: "right"}
+
+
+def test_a_whole_last_vote_without_its_newline_is_kept_and_gone_on_from(rate):
+    rating = rate()
     rating.vote("left")
-    with votes.open("a") as stream:
+    rating.path.write_text(rating.path.read_text().rstrip("\n"))
+    rate().vote("tie")
+    assert list(rate().votes.values()) == stored(rating, "choice") == ["left", "tie"]
+
+
+def test_half_a_vote_on_a_full_disk_spoils_no_other(rate):
+    rating = rate()
+    rating.vote("left")
+    with rating.path.open("a") as stream:
         stream.write('{"pair": "p0')
-    again = BlindRating(PAIRS, votes, seed=3)
-    assert again.votes == rating.votes
-    again.vote("right")
-    assert len(lines(votes)) == 2
+    rating.vote("right")
+    with pytest.warns(UserWarning, match="line 2 is no vote") as caught:
+        assert rate().votes == rating.votes
+    assert len(caught) == 1 and '{"pair": "p0\n' in rating.path.read_text()
 
 
-def test_votes_on_other_answers_are_refused(votes):
-    BlindRating(PAIRS, votes, seed=3).vote("left")
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("no json", "[1]", "{}", "7", '{"pair": "p00"}', "\udcff"),
+        *('{"pair": ["p00"], "choice": "left"}', '{"pair": "p99", "choice": "left"}'),
+        *('{"pair": "p00", "choice": ["left"]}', '{"pair": "p00", "choice": "both"}'),
+        "[" * 100_000,
+    ],
+)
+def test_a_line_that_is_no_vote_is_named_and_the_others_count(rate, line):
+    rating = rate()
+    rating.vote("tie")
+    whole = f"{line}\n{rating.path.read_text()}"
+    rating.path.write_text(whole, encoding="utf-8", errors="surrogateescape")
+    with pytest.warns(UserWarning, match=r"votes-\w+\.jsonl, line 1 is no vote"):
+        assert rate().votes == rating.votes
+
+
+def test_other_answers_have_a_file_of_their_own_and_the_old_votes_stay(rate):
+    old = rate()
+    old.vote("left")
+    before = old.path.read_text()
     retrained = [Pair(p.id, p.request, p.first, p.second + "!") for p in PAIRS]
-    with pytest.raises(OtherAnswers, match=r"line 1.*other answers"):
-        BlindRating(retrained, votes, seed=3)
-    with pytest.raises(OtherAnswers, match="another seed"):
-        BlindRating(PAIRS, votes, seed=4)
+    for pairs, seed in ((retrained, 3), (PAIRS, 4), (PAIRS[::-1], 3)):
+        new = rate(pairs, seed)
+        assert not new.votes
+        new.vote("tie")
+    assert len(list(old.path.parent.iterdir())) == 4
+    assert old.path.read_text() == before
+    assert rate().votes == old.votes
 
 
-@pytest.mark.parametrize("line", ["no json", "[1]", '{"pair": "p00"}'])
-def test_a_spoilt_line_is_named(votes, line):
-    votes.parent.mkdir()
-    votes.write_text(line + "\n")
-    with pytest.raises(OtherAnswers, match=r"votes\.jsonl, line 1"):
-        BlindRating(PAIRS, votes, seed=3)
-
-
-def test_a_choice_that_does_not_exist_is_refused(votes):
-    rating = BlindRating(PAIRS[:1], votes, seed=3)
+def test_a_choice_that_does_not_exist_is_refused(rate):
+    rating = rate(PAIRS[:1], 3)
     with pytest.raises(ValueError, match="'both'"):
         rating.vote("both")
     rating.vote("tie")
     assert rating.current is None
     with pytest.raises(ValueError, match="1 of 1"):
         rating.vote("tie")
-    BlindRating(PAIRS[:1], votes, seed=3)
-    row = lines(votes)[0] | {"choice": "both"}
-    votes.write_text(json.dumps(row) + "\n")
-    with pytest.raises(OtherAnswers, match="'both'"):
-        BlindRating(PAIRS[:1], votes, seed=3)
 
 
-def test_pairs_must_be_there_and_have_ids_of_their_own(votes):
+def test_pairs_must_be_there_and_have_ids_of_their_own(rate):
     for pairs in ([], [PAIRS[0], PAIRS[0]]):
         with pytest.raises(ValueError, match="each id once"):
-            BlindRating(pairs, votes, seed=1)
+            rate(pairs, 1)
 
 
 def test_the_report_by_hand():
@@ -135,37 +163,38 @@ def test_a_report_without_a_decided_vote_claims_nothing():
     assert "no decided vote" in repr(report)
 
 
-def test_a_pair_is_shown_as_text_and_as_html_without_its_models(votes):
-    rating = BlindRating(PAIRS, votes, seed=3, names=("Adam", "Eve"))
+def test_a_pair_is_shown_as_text_and_as_html_without_its_models(rate):
+    rating = rate(PAIRS, 3, names=("Adam", "Eve"))
     view = PairView(rating.current)
     for page in (repr(view), view._repr_html_()):
         assert rating.current.left in page and rating.current.right in page
         assert "Adam" not in page and "Eve" not in page
 
 
-def test_markup_in_an_answer_is_shown_and_not_obeyed(votes):
+def test_markup_in_an_answer_is_shown_and_not_obeyed(rate):
     hostile = [Pair("x", "<b>?</b>", "<script>alert(1)</script>", "</td><h1>hi")]
-    html = PairView(BlindRating(hostile, votes, seed=1).current)._repr_html_()
+    html = PairView(rate(hostile, 1).current)._repr_html_()
     assert "<script>" not in html and "</td><h1>" not in html and "<b>?" not in html
     assert "&lt;script&gt;" in html
 
 
-def test_an_empty_answer_is_said_to_be_empty(votes):
-    html = PairView(BlindRating([Pair("x", "", "", "y")], votes, seed=1).current)
+def test_an_empty_answer_is_said_to_be_empty(rate):
+    html = PairView(rate([Pair("x", "", "", "y")], 1).current)
     assert html._repr_html_().count("(nothing)") == 2
 
 
-def test_clicks_store_votes_show_the_next_pair_and_end_in_the_report(votes):
-    rating = BlindRating(PAIRS[:2], votes, seed=3)
+def test_clicks_store_votes_show_the_next_pair_and_end_in_the_report(rate):
+    rating = rate(PAIRS[:2], 3)
     page, row = rating_widget(rating).children
     buttons = {button.description: button for button in row.children}
-    assert list(buttons) == [*BUTTON_LABELS.values(), "take back"]
+    labels = ["left is better", "no difference", "right is better", "take back"]
+    assert list(buttons) == labels
     assert "pair 1 of 2" in page.value and buttons["take back"].disabled
     buttons["left is better"].click()
-    assert "pair 2 of 2" in page.value and len(lines(votes)) == 1
+    assert "pair 2 of 2" in page.value and len(stored(rating, "for")) == 1
     buttons["no difference"].click()
     assert "1 ties" in page.value and buttons["right is better"].disabled
     buttons["take back"].click()
     assert "pair 2 of 2" in page.value and not buttons["right is better"].disabled
     buttons["right is better"].click()
-    assert [row["choice"] for row in lines(votes)] == ["left", "tie", None, "right"]
+    assert stored(rating, "choice") == ["left", "tie", None, "right"]

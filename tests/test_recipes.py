@@ -1,11 +1,11 @@
 import dataclasses
+import json
 
 import pytest
 
-from course_utils.architectures import load_architectures
-from course_utils.memory import plan_memory
-from course_utils.plans import Plan
-from course_utils.recipes import (
+from course_utils.memory.planner import plan_memory
+from course_utils.model.architectures import ALL_LINEAR, load_architectures
+from course_utils.recipes.book import (
     ALPACA_MISTRAL,
     INFRAMIND,
     MOVIE_RECOMMENDER,
@@ -13,7 +13,8 @@ from course_utils.recipes import (
     UnknownRecipe,
     chosen_recipe,
 )
-from course_utils.training import total_updates, updates_per_epoch
+from course_utils.recipes.plan import Plan, Source, WrongSetting
+from course_utils.training.trainer import total_updates, updates_per_epoch
 
 FIELDS = {field.name for field in dataclasses.fields(Plan)}
 
@@ -21,9 +22,48 @@ FIELDS = {field.name for field in dataclasses.fields(Plan)}
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_every_number_of_a_recipe_has_a_reason_and_every_change_its_own(recipe):
     assert set(recipe.reasons) == FIELDS
-    for scale in recipe.scales.values():
-        assert set(scale.changes) == set(scale.reasons)
-        assert set(scale.changes) <= FIELDS
+    for settings in (recipe.settings, *recipe.scales.values()):
+        for name, (_, reason) in settings.items():
+            assert name in FIELDS and len(reason) > 5
+            assert not reason.startswith("as on the"), name
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("learning_rat", 1e-3, "learning_rat"),
+        ("rank", "16", "rank"),
+        ("rank", 0, "greater than 0"),
+        ("learning_rate", "2e-4", "learning_rate"),  # what YAML makes of 2e-4
+        ("batch_size", 2.5, "batch_size"),
+        ("load_in_4bit", "no", "load_in_4bit"),
+    ],
+)
+def test_a_typing_error_in_a_change_shows_when_the_recipe_is_made(setting, value, told):
+    scales = {"cpu": {setting: (value, "a reason")}}
+    with pytest.raises(WrongSetting, match=f"movie_recommender on cpu.*(?s:.*){told}"):
+        dataclasses.replace(MOVIE_RECOMMENDER, scales=scales)
+
+
+def test_a_plans_facts_are_json_and_know_a_models_folder_by_its_content(tmp_path):
+    plan = MOVIE_RECOMMENDER.plan_for("nano")
+    assert json.loads(json.dumps(plan.facts())) == plan.facts()
+    assert plan.facts()["model"] == {"name": "nano", "revision": None}
+    assert set(plan.facts()) == FIELDS
+
+    def facts_of(place, content):
+        (folder := tmp_path / place / "tuned").mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(content)
+        return dataclasses.replace(plan, model=Source(str(folder))).facts()["model"]
+
+    first = facts_of("home", b"weights")
+    assert first["name"].startswith("tuned ") and str(tmp_path) not in first["name"]
+    assert facts_of("moved", b"weights") == first != facts_of("other", b"others!")
+
+
+def test_every_linear_layer_is_what_the_recipes_adapt():
+    for recipe in RECIPES.values():
+        assert recipe.plan.target_modules == ALL_LINEAR
 
 
 def test_the_movie_recipe_has_the_numbers_of_its_source():
@@ -50,10 +90,10 @@ def test_inframind_scales_its_update_by_two():
 
 def test_max_steps_overrides_epochs_and_half_epochs_round_up():
     plan = dataclasses.replace(
-        MOVIE_RECOMMENDER.plan, epochs=1.5, max_steps=None, batch_size=2
+        MOVIE_RECOMMENDER.plan, epochs=1.3, max_steps=None, batch_size=2
     )
     assert updates_per_epoch(9, plan) == 2  # 5 batches, of which 4 make an update
-    assert total_updates(9, plan) == 3
+    assert total_updates(9, plan) == 3  # 2.6
     assert total_updates(9, dataclasses.replace(plan, max_steps=7)) == 7
 
 

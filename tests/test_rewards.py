@@ -2,13 +2,13 @@ import math
 
 import pytest
 
-from course_utils.iac.prompts import load_prompts
-from course_utils.iac.schema import IAC_FOLDER, load_schema, make_schema
-from course_utils.instructions import load_split
-from course_utils.recipes import INFRAMIND
-from course_utils.rewards import PARTS, Reward, score, writes_code
+from course_utils.data.datasets import load_split
+from course_utils.projects.inframind.code.schema import IAC_FOLDER, Schema, load_schema
+from course_utils.projects.inframind.requests import load_prompts
+from course_utils.projects.inframind.reward import PARTS, Reward, score, writes_code
+from course_utils.recipes.book import INFRAMIND
 
-SCHEMA = make_schema(
+SCHEMA = Schema(
     {
         "aws_s3_bucket": {"optional": ["bucket", "force_destroy", "tags"]},
         "aws_s3_bucket_versioning": {
@@ -26,14 +26,13 @@ SCHEMA = make_schema(
             "required": ["metadata.name", "spec.containers", "spec.containers.image"],
             "fields": {
                 "": ["apiVersion", "kind", "metadata", "spec"],
-                "metadata": ["name", "labels"],
+                "metadata": ["name", "generateName", "labels"],
                 "spec": ["containers"],
                 "spec.containers": ["name", "image", "ports"],
             },
         },
         "Service": {"api_versions": ["v1"], "required": ["spec.ports"]},
     },
-    [],
 )
 ALL = {name: 1.0 for name in PARTS}
 NOTHING = dict.fromkeys(PARTS, 0)
@@ -114,152 +113,171 @@ def test_prose_around_a_fence_costs_half_of_complete_and_nothing_else(text, want
     assert both.parts == ALL | {"complete": 0.0}
 
 
-# --- the three inventions of the seed project's base model -----------------------
+# --- part by part ------------------------------------------------------------------
+
+BUCKET, _, VERSIONING = VERSIONED.partition("}\n")
+BUCKET += "}\n"
+PROVIDER = 'provider "aws" {\n  region = "eu-west-1"\n}\n'
+GENERATED = POD.replace("  name: web\n  l", "  generateName: web-\n  l")
+ONE_BUCKET = expecting("aws_s3_bucket")
+TWENTY = "".join(BUCKET.replace("archive", f"b{n}") for n in range(20))
 
 
-def test_name_in_a_bucket_is_an_invention():
-    reward = judged(VERSIONED.replace('bucket = "media', 'name = "media'))
-    assert reward.invented == ("aws_s3_bucket.name",)
-    # 2 types, 2 arguments, 1 block with 1 argument; one of the six is invented
-    assert reward.known == pytest.approx(5 / 6)
-    assert reward.values == 0.5 and reward.resource == 1.0
+def with_line(line):
+    """The right answer with one more line in its bucket."""
+    return BUCKET.replace("}\n", f"  {line}\n}}\n") + VERSIONING
 
 
-def test_a_resource_type_that_does_not_exist_is_an_invention():
-    reward = judged(VERSIONED.replace("bucket_versioning", "bucket_versioning_policy"))
-    assert reward.invented == ("aws_s3_bucket_versioning_policy",)
-    # bucket type and argument are known; the other type and its two names are not
-    assert reward.known == pytest.approx(2 / 5)
-    assert reward.resource == 0.5 and reward.values == 0.5
-    assert reward.required == 1.0  # a bucket requires nothing
+@pytest.mark.parametrize(
+    ("text", "wanted", "parts", "invented"),
+    [
+        # 2 types, 2 arguments, 1 block with 1 argument; one of the six is invented
+        pytest.param(
+            *(VERSIONED.replace('bucket = "media', 'name = "media'), WANTED),
+            {"known": 5 / 6, "values": 0.5},
+            ("aws_s3_bucket.name",),
+            id="name in a bucket is an invention",
+        ),
+        # bucket type and argument are known; the other type and its two names are not
+        pytest.param(
+            VERSIONED.replace("bucket_versioning", "bucket_versioning_policy"),
+            WANTED,
+            {"known": 2 / 5, "resource": 0.5, "values": 0.5},
+            ("aws_s3_bucket_versioning_policy",),
+            id="a type that does not exist is one, and a bucket requires nothing",
+        ),
+        (BUCKET.replace('"media-archive"', "lower(1)"), ONE_BUCKET, {}, ()),
+        (
+            *(BUCKET.replace('"media-archive"', "slugify(1)"), ONE_BUCKET),
+            *({"known": 2 / 3}, ("slugify()",)),
+        ),
+        # bucket of bucket and versioning_configuration is there; 5 names, one wrong
+        (
+            *(VERSIONED.replace("configuration {", "configuration = {"), WANTED),
+            {"required": 0.5, "known": 4 / 5},
+            ("aws_s3_bucket_versioning.versioning_configuration as an argument",),
+        ),
+        (
+            *('resource "aws_s3_bucket" "a" {\n  tags {\n  }\n}', ONE_BUCKET),
+            *({"known": 1 / 2}, ("aws_s3_bucket.tags as a block",)),
+        ),
+        (
+            *(VERSIONED.replace('    status = "Enabled"\n', ""), WANTED),
+            *({"required": 2 / 3, "values": 0.5}, ()),
+        ),
+        pytest.param(
+            *(VERSIONED.replace("aws_s3_bucket.archive.id", "null"), WANTED),
+            *({"required": 2 / 3}, ()),
+            id="null is not there",
+        ),
+        pytest.param(
+            with_line("count = 2\n  lifecycle {\n    prevent_destroy = true\n  }"),
+            *(WANTED, {}, ()),
+            id="meta arguments are neither known nor invented",
+        ),
+        (PROVIDER + VERSIONED, WANTED, {}, ()),
+        (PROVIDER, WANTED, dict.fromkeys(("resource", "required", "values"), 0), ()),
+        (
+            *('bucket "x" {\n}\n' + VERSIONED + "note = 1\n", WANTED),
+            *({"known": 6 / 8}, ("note outside of a block", "bucket")),
+        ),
+        pytest.param(
+            *(TWENTY + 'resource "aws_vault" "x" {\n}\n', ONE_BUCKET),
+            *({"known": 2 / 3}, ("aws_vault",)),
+            id="what is repeated does not outweigh an invention",
+        ),
+        pytest.param(
+            *(VERSIONED, ONE_BUCKET | {"resources": ["aws_s3_bucket"] * 2}),
+            *({"resource": 0.5}, ()),
+            id="a type wanted twice must be there twice",
+        ),
+        pytest.param(
+            *(VERSIONED.replace('"media-archive"', '"x"  # media-archive'), WANTED),
+            *({"values": 0.5}, ()),
+            id="a value must stand where it belongs",
+        ),
+        # 14 names: kind, version, 5 at the top, 2 of metadata, containers and its 4
+        pytest.param(
+            POD.replace("    image:", "    picture: x\n    image:") + "status: {}\n",
+            *(WANTED_POD, {"known": 12 / 14}),
+            ("Pod.spec.containers.picture", "Pod.status"),
+            id="unknown fields are told and free keys are not judged",
+        ),
+        pytest.param(
+            *(POD.replace("v1", "apps/v1", 1), WANTED_POD),
+            *({"known": 11 / 12}, ("Pod in apps/v1",)),
+            id="a version that does not serve the kind",
+        ),
+        (POD.replace("apiVersion: v1\n", ""), WANTED_POD, {"required": 0.75}, ()),
+        pytest.param(
+            *(POD.replace("Pod", "Bucket"), WANTED_POD),
+            dict.fromkeys(("resource", "required", "known", "values"), 0),
+            ("Bucket",),
+            id="an unknown kind has nothing that could be required",
+        ),
+        pytest.param(
+            *(POD + "  - name: side\n", WANTED_POD, {"required": 0.75}, ()),
+            id="a required path must be in each element of a list",
+        ),
+        (
+            *(POD.split("spec:")[0] + "spec:\n  containers: []\n", WANTED_POD),
+            *({"required": 0.75, "values": 0.5}, ()),
+        ),
+        pytest.param(
+            *(GENERATED, WANTED_POD, {"values": 0.75}, ()),
+            id="a name may be left to the server",
+        ),
+        (
+            *(POD.replace("  name: web\n  l", "  l"), WANTED_POD),
+            *({"required": 0.75, "values": 0.75}, ()),
+        ),
+        pytest.param(
+            GENERATED.replace("image: httpd:2.4", "image:"),
+            *(WANTED_POD, {"required": 0.75, "values": 0.5}, ()),
+            id="but nothing else is",
+        ),
+        pytest.param(
+            *(POD.split(" httpd")[0], WANTED_POD),
+            *({"required": 0.75, "values": 0.5, "complete": 0.5}, ()),
+            id="a manifest that stops after a key is not complete",
+        ),
+    ],
+)
+def test_a_fault_costs_its_own_parts_and_no_other(text, wanted, parts, invented):
+    reward = judged(text, wanted)
+    assert reward.parts == pytest.approx(ALL | parts)
+    assert reward.invented == invented and reward.problem is None
 
 
 def test_a_function_of_an_invented_namespace_does_not_parse_and_is_named():
-    line = "  versioning = aws_versioning::versioning()\n}\n"
-    reward = judged(VERSIONED.replace("}\n", line, 1))
+    reward = judged(with_line("versioning = aws_versioning::versioning()"))
     assert reward.parts == NOTHING
     assert reward.invented == ("aws_versioning::versioning()",)
     assert "line 3" in reward.problem
 
 
-# --- Terraform, part by part -----------------------------------------------------
-
-
-def test_functions_are_known_when_terraform_has_them():
-    line = 'resource "aws_s3_bucket" "a" {{\n  bucket = {}("x")\n}}\n'
-    wanted = expecting("aws_s3_bucket")
-    assert judged(line.format("lower"), wanted).parts == ALL
-    reward = judged(line.format("slugify"), wanted)
-    assert reward.invented == ("slugify()",)
-    assert reward.known == pytest.approx(2 / 3)
-
-
-def test_a_block_written_as_an_argument_is_unknown_and_missing():
-    text = VERSIONED.replace("configuration {", "configuration = {")
-    reward = judged(text)
-    assert reward.invented == (
-        "aws_s3_bucket_versioning.versioning_configuration as an argument",
+@pytest.mark.parametrize(
+    ("written", "literal", "in_terraform", "in_kubernetes"),
+    [
+        ("true", True, 1, 1),
+        ("true", 1, 0, 0),
+        ("1", True, 0, 0),
+        ("1", 1, 1, 1),
+        ("1.0", 1, 1, 1),
+        ("1.5", 1, 0, 0),
+        ('"1"', 1, 1, 0),
+        ('"true"', True, 1, 0),
+    ],
+)
+def test_terraform_takes_numbers_and_booleans_as_text_and_kubernetes_does_not(
+    written, literal, in_terraform, in_kubernetes
+):
+    wanted = expecting("aws_s3_bucket", ("force_destroy", literal))
+    assert (
+        judged(with_line(f"force_destroy = {written}"), wanted).values == in_terraform
     )
-    assert reward.required == 0.5  # bucket of bucket and versioning_configuration
-    other = 'resource "aws_s3_bucket" "a" {\n  tags {\n    Name = "x"\n  }\n}\n'
-    assert judged(other).invented == ("aws_s3_bucket.tags as a block",)
-
-
-def test_required_counts_over_all_blocks_that_are_there():
-    text = VERSIONED.replace('    status = "Enabled"\n', "")
-    assert judged(text).required == pytest.approx(2 / 3)
-    text = text.replace("bucket = aws_s3_bucket.archive.id", "bucket = null")
-    assert judged(text).required == pytest.approx(1 / 3)
-
-
-def test_meta_arguments_are_neither_known_nor_invented():
-    line = "  count = 2\n  lifecycle {\n    prevent_destroy = true\n  }\n}\n"
-    assert judged(VERSIONED.replace("}\n", line, 1)).parts == ALL
-
-
-def test_other_blocks_are_allowed_and_invented_ones_told():
-    provider = 'provider "aws" {\n  region = "eu-west-1"\n}\n'
-    assert judged(provider + VERSIONED).parts == ALL
-    reward = judged('bucket "x" {\n}\n' + VERSIONED + "note = 1\n")
-    assert reward.invented == ("note outside of a block", "bucket")
-    alone = judged(provider)
-    assert alone.parts == ALL | {"resource": 0.0, "required": 0.0, "values": 0.0}
-
-
-def test_a_known_name_that_is_repeated_does_not_outweigh_an_invented_one():
-    block = 'resource "aws_s3_bucket" "b{}" {{\n  bucket = "b{}"\n}}\n'
-    many = "".join(block.format(i, i) for i in range(20))
-    one = 'resource "aws_vault" "x" {\n}\n'
-    assert judged(many + one).known == pytest.approx(2 / 3)
-
-
-def test_a_type_wanted_twice_must_be_there_twice():
-    wanted = expecting("aws_s3_bucket")
-    wanted["resources"] = ["aws_s3_bucket"] * 2
-    assert judged(VERSIONED, wanted).resource == 0.5
-
-
-def test_terraform_takes_numbers_and_booleans_as_text_and_kubernetes_does_not():
-    text = (
-        'resource "aws_db_instance" "x" {\n  instance_class = "db.t3.micro"\n'
-        '  allocated_storage = "35"\n  multi_az = "true"\n}\n'
-    )
-    values = [("allocated_storage", 35), ("multi_az", True)]
-    assert judged(text, expecting("aws_db_instance", *values)).values == 1.0
-    wanted = expecting("aws_db_instance", ("multi_az", 1), ("allocated_storage", 3.5))
-    assert judged(text, wanted).values == 0.0
-    quoted = POD.replace("8080", '"8080"')
-    assert judged(quoted, WANTED_POD).values == 0.75
-
-
-def test_a_value_must_stand_where_it_belongs():
-    text = VERSIONED.replace('"media-archive"', '"other"  # media-archive')
-    assert judged(text).values == 0.5
-
-
-# --- Kubernetes, part by part ----------------------------------------------------
-
-
-def test_unknown_fields_are_told_and_free_keys_are_not_judged():
-    text = POD.replace("    image:", "    picture: x\n    image:")
-    reward = judged(text + "status: {}\n", WANTED_POD)
-    assert reward.invented == ("Pod.spec.containers.picture", "Pod.status")
-    # 14 names: kind, version, 5 at the top, 2 of metadata, containers and its 4
-    assert reward.known == pytest.approx(12 / 14)
-
-
-def test_a_kind_under_a_version_that_does_not_serve_it_is_an_invention():
-    reward = judged(POD.replace("v1", "apps/v1", 1), WANTED_POD)
-    assert reward.invented == ("Pod in apps/v1",)
-    assert reward.required == 1.0
-    missing = judged(POD.replace("apiVersion: v1\n", ""), WANTED_POD)
-    assert missing.required == 0.75 and missing.invented == ()
-
-
-def test_an_unknown_kind_has_nothing_that_could_be_required():
-    reward = judged(POD.replace("Pod", "Bucket"), WANTED_POD)
-    assert reward.invented == ("Bucket",)
-    assert reward.parts == {
-        "syntax": 1.0,
-        "resource": 0.0,
-        "required": 0.0,
-        "known": 0.0,
-        "complete": 1.0,
-        "values": 0.0,
-    }
-
-
-def test_a_required_path_must_be_in_each_element_of_a_list():
-    two = POD + "  - name: side\n"
-    assert judged(two, WANTED_POD).required == 0.75
-    empty = POD.split("spec:")[0] + "spec:\n  containers: []\n"
-    assert judged(empty, WANTED_POD).required == 0.75
-
-
-def test_a_manifest_that_stops_after_a_key_is_not_complete():
-    cut = POD.split(" httpd")[0]
-    reward = judged(cut, WANTED_POD)
-    assert reward.syntax == 1.0 and reward.complete == 0.5
+    wanted = expecting("Pod", ("spec.tty", literal), language="kubernetes")
+    assert judged(POD + f"  tty: {written}\n", wanted).values == in_kubernetes
 
 
 # --- what must not pay -----------------------------------------------------------
@@ -331,7 +349,7 @@ def test_the_total_is_the_weighted_mean():
         (dict.fromkeys(PARTS, 1) | {"style": 1}, "unknown weights: style"),
         (dict.fromkeys(PARTS, 1) | {"known": -1}, "finite numbers from 0 up"),
         (dict.fromkeys(PARTS, 1) | {"known": math.nan}, "finite numbers from 0 up"),
-        (dict.fromkeys(PARTS, 0), "All weights are 0"),
+        (dict.fromkeys(PARTS, 0), "not all 0"),
     ],
 )
 def test_weights_that_make_no_mean_are_refused(weights, message):
@@ -411,12 +429,37 @@ def test_no_training_answer_holds_a_value_that_a_prompt_asks_for():
     assert asked and not [value for value in asked if f'"{value}"' in outputs]
 
 
-def test_the_seeds_inventions_are_caught_by_the_schema_that_ships(shipped):
-    wanted = expecting("aws_s3_bucket")
-    name = score('resource "aws_s3_bucket" "a" {\n  name = "x"\n}\n', wanted, shipped)
-    assert name.invented == ("aws_s3_bucket.name",)
-    policy = 'resource "aws_s3_bucket_versioning_policy" "a" {\n  bucket = "x"\n}\n'
-    assert score(policy, wanted, shipped).known == 0.0
+@pytest.mark.parametrize(
+    ("type_name", "lines", "invented"),
+    [
+        ("aws_security_group", "ingress = []\n  egress = []", ()),
+        ("aws_default_security_group", "ingress = []\n  egress = []", ()),
+        ("aws_network_acl", 'vpc_id = "v"\n  ingress = []\n  egress = []', ()),
+        ("aws_route_table", 'vpc_id = "v"\n  route = []', ()),
+        ("aws_route_table", 'vpc_id = "v"\n  route {\n  }', ()),
+        (
+            "aws_instance",
+            "root_block_device = []",
+            ("aws_instance.root_block_device as an argument",),
+        ),
+        ("aws_sqs_queue", 'name = var.n\n}\nvariable "n" {\n  type = set(any)', ()),
+        ("aws_sqs_queue", "name = core::lower(1)", ()),
+        ("aws_s3_bucket", 'name = "x"', ("aws_s3_bucket.name",)),
+        (
+            "aws_s3_bucket_versioning_policy",
+            'bucket = "x"',
+            ("aws_s3_bucket_versioning_policy",),
+        ),
+        ("aws_sqs_queue", "name = list(1)", ("list()",)),
+    ],
+)
+def test_the_schema_that_ships_knows_what_the_provider_knows(
+    type_name, lines, invented, shipped
+):
+    text = f'resource "{type_name}" "a" {{\n  {lines}\n}}\n'
+    reward = score(text, expecting(type_name), shipped)
+    assert reward.invented == invented, reward.problem
+    assert (reward.known == 1) is (not invented)
 
 
 def test_the_recipes_weights_keep_one_safe_block_for_all_below_one_half(shipped):

@@ -4,11 +4,16 @@ from collections import Counter
 
 import pytest
 
-from course_utils.data import Conversation
-from course_utils.generation import Generated, Sampling
-from course_utils.movies import load_films, write_answer
-from course_utils.stress_movies import CONSTRAINED, FILM_WISHES, NO_WISH, movie_suite
-from course_utils.trials import judge_all, save_trials
+from course_utils.data.conversation import Conversation
+from course_utils.model.generation import Generated, Sampling
+from course_utils.projects.movies.films import load_films, write_answer
+from course_utils.projects.movies.stress import (
+    CONSTRAINED,
+    FILM_WISHES,
+    NO_WISH,
+    movie_suite,
+)
+from course_utils.stress.trials import judge_all, save_trials
 
 FILMS = load_films()
 SUITE = movie_suite()
@@ -51,37 +56,21 @@ def test_an_expected_film_in_the_form_passes_every_check_that_applies(identity):
 
 def test_each_fault_turns_exactly_its_own_checks_red():
     good = write_answer(FILMS["High Noon (1952)"], "One man, one clock, one street.")
-    faults = {
-        "cut off": (good, False, {"stops", "form"}),
-        "not bold": (
-            good.replace("**", ""),
-            True,
-            {"bold title", "form", "facts right"},
-        ),
-        "no year": (
-            good.replace(" (1952)", ""),
-            True,
-            {"year", "form", "facts right"},
-        ),
-        "other year": (
-            good.replace("1952", "1953"),
-            True,
-            {"film exists", "wish met, in truth", "facts right"},
-        ),
-        "wrong runtime": (good.replace("85 min", "99 min"), True, {"facts right"}),
-        "no western": (
-            good.replace("western", "romance"),
-            True,
-            {"wish met, as stated", "facts right"},
-        ),
-        "a loop": (good + " on and on" * 9, True, {"repeats little"}),
-    }
-    for name, (text, stopped, expected) in faults.items():
+    unread = {"form", "facts right", "wish met, as stated"}  # nothing can be read out
+    other_film = {"film exists", "wish met, in truth", "facts right"}
+    other_genre = {"wish met, as stated", "facts right"}
+    faults = [
+        (good, False, {"stops", "form"}),
+        (good.replace("**", ""), True, {"bold title", *unread}),
+        (good.replace(" (1952)", ""), True, {"year", *unread}),
+        (good.replace("1952", "1953"), True, other_film),
+        (good.replace("85 min", "99 min"), True, {"facts right"}),
+        (good.replace("western", "romance"), True, other_genre),
+        (good + " on and on" * 9, True, {"repeats little"}),
+    ]
+    for text, stopped, expected in faults:
         verdicts = SUITE.judge(PROMPTS["stress-03"], Generated(text, stopped))
-        failed = {check for check, passed in verdicts.items() if not passed}
-        if name in ("not bold", "no year"):  # nothing is stated that could be read out
-            expected = expected | {"wish met, as stated"}
-        assert failed == expected, name
+        assert {check for check, passed in verdicts.items() if not passed} == expected
 
 
 def test_a_group_without_a_decision_is_refused():
@@ -91,11 +80,8 @@ def test_a_group_without_a_decision_is_refused():
 
 
 def test_counts_of_prompts_by_check():
-    counted = Counter(
-        name
-        for row in PROMPTS.values()
-        for name in SUITE.judge(row, Generated("", True))
-    )
+    silent = Generated("", True)
+    counted = Counter(n for row in PROMPTS.values() for n in SUITE.judge(row, silent))
     assert counted["stops"] == counted["repeats little"] == 32
     assert counted["form"] == counted["film exists"] == counted["facts right"] == 27
     assert counted["wish met, as stated"] == counted["wish met, in truth"] == 18
@@ -111,15 +97,12 @@ def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
     greedy = judge_all(suite, answers, model="tuned")
     assert save_trials([*drawn, *greedy], tmp_path / "stress.jsonl") == 4
     text = (tmp_path / "stress.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
-    assert [(row["model"], row["decoding"], row["seed"]) for row in rows] == [
-        *[("base", "sampled", 5)] * 2,
-        *[("tuned", "greedy", None)] * 2,
-    ]
+    rows = [json.loads(line) for line in text.split("\n")[:-1]]
+    kinds = [(row["model"], row["decoding"], row["seed"]) for row in rows]
+    assert kinds == [("base", "sampled", 5)] * 2 + [("tuned", "greedy", None)] * 2
     for row, trial in zip(rows, [*drawn, *greedy], strict=True):
-        again = SUITE.judge(
-            PROMPTS[row["prompt"]], Generated(row["answer"], row["stopped"])
-        )
+        answer = Generated(row["answer"], row["stopped"])
+        again = SUITE.judge(PROMPTS[row["prompt"]], answer)
         assert again == row["verdicts"] == trial.verdicts
     assert "né" in text
 

@@ -1,7 +1,7 @@
 import pytest
 
-from course_utils.generation import Generated
-from course_utils.stress_iac import iac_suite
+from course_utils.model.generation import Generated
+from course_utils.projects.inframind.stress import iac_suite
 
 SUITE = iac_suite()
 GOOD = SUITE.demonstration.good
@@ -45,7 +45,7 @@ def test_a_right_answer_is_right_in_a_fence_as_well():
 def test_the_seeds_invented_function_is_told_by_name():
     reading = SUITE.read(BUCKET, "x = aws_versioning::versioning()", True)
     assert "aws_versioning::versioning()" in reading.reward.invented
-    assert not reading.is_right
+    assert reading.reward.syntax == 0
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 import pytest
 
-from course_utils.answer_reading import Reading
-from course_utils.generation import Generated
-from course_utils.stress_instructions import (
+from course_utils.model.generation import Generated
+from course_utils.projects.alpaca.stress import (
     CONTENT_RULES,
     FORM_RULES,
     asks_back,
@@ -12,6 +11,7 @@ from course_utils.stress_instructions import (
     instruction_suite,
     is_brief,
 )
+from course_utils.stress.suite import Reading
 
 SUITE = instruction_suite()
 BOTH = {**FORM_RULES, **CONTENT_RULES}
@@ -56,6 +56,11 @@ def test_a_prompt_given_back_meets_no_request(prompt):
         ('{"a": 1}', {"json": {"a": True}}, ["json"]),
         ('```json\n{"a": 34}\n```', {"json": {"a": 34}}, ["json"]),
         ("[" * 100_000, {"json": {"a": 1}}, ["json"]),
+        ("[" * 980 + "]" * 980, {"json": {"a": 1}}, ["json"]),
+        ('{"a": ' + "9" * 5000 + "}", {"json": {"a": 1}}, ["json"]),
+        ("\n" * 200_000 + "- a", {"items": 1, "sentences": 1}, []),
+        ("." * 200_000 + "a b.", {"sentences": 1, "asks_back": True}, ["asks_back"]),
+        ("send " * 100_000, {"asks_back": True, "sentences": 1}, ["asks_back"]),
         ("It cost 1,200 euros.", {"contains_all": ["1,200"], "excludes": ["200"]}, []),
         ("Beethoven", {"contains_any": ["beet"]}, ["contains_any"]),
     ],

@@ -1,19 +1,17 @@
 import pytest
 
-from course_utils.generation import Generated, Sampling
-from course_utils.movies import load_films, write_answer
-from course_utils.stress_movies import movie_suite
-from course_utils.stress_rates import (
+from course_utils.model.generation import Generated, Sampling
+from course_utils.projects.movies.films import load_films, write_answer
+from course_utils.projects.movies.stress import movie_suite
+from course_utils.stress.rates import (
     NotIndependent,
     compare_models,
     how_often,
     pass_rates,
     rate_over_draws,
 )
-from course_utils.stress_rates import (
-    verdict_table as table_of,
-)
-from course_utils.trials import judge_all
+from course_utils.stress.rates import verdict_table as table_of
+from course_utils.stress.trials import judge_all
 
 FILMS = load_films()
 SUITE = movie_suite()

@@ -1,23 +1,30 @@
 import pytest
 
-from course_utils.data import Conversation
-from course_utils.nano import nano_tokenizer
-from course_utils.ollama import chat_pieces
-from course_utils.templates import (
+from course_utils.data.conversation import Conversation
+from course_utils.data.templates import (
     ALPACA,
     CHAT,
+    adds_bos,
     alpaca_prompt,
     join_input,
     use_template,
 )
-from course_utils.tokens import tokenize_conversation
+from course_utils.data.tokens import tokenize_conversation
+from course_utils.gguf.serving import chat_pieces
+from course_utils.model.nano import nano_tokenizer
 
 
-@pytest.fixture
-def tokenizer():
-    made = nano_tokenizer()
+@pytest.fixture(scope="module", params=[False, True], ids=["no bos", "bos"])
+def tokenizer(request):
+    made = nano_tokenizer(bos=request.param)
     use_template(made, ALPACA)
     return made
+
+
+def ids(tokenizer, messages, **options):
+    """What the model sees."""
+    options = {"return_dict": False, **options}
+    return tokenizer.apply_chat_template(messages, **options)
 
 
 def chat(instruction, given="", answer=None):
@@ -29,10 +36,8 @@ def chat(instruction, given="", answer=None):
 
 @pytest.mark.parametrize("given", ["", "a b", "two\nlines", 'it\'s "quoted" {{ x }}'])
 def test_the_jinja_template_writes_alpacas_prompt_to_the_letter(tokenizer, given):
-    text = tokenizer.apply_chat_template(
-        chat("Do 'it', please.", given), tokenize=False, add_generation_prompt=True
-    )
-    assert text == alpaca_prompt("Do 'it', please.", given)
+    found = ids(tokenizer, chat("Do it", given), add_generation_prompt=True)
+    assert found == tokenizer(alpaca_prompt("Do it", given))["input_ids"]
 
 
 def test_both_forms_are_those_of_stanford_alpaca():
@@ -58,25 +63,22 @@ def test_loss_lies_on_the_answer_and_its_end_alone(tokenizer, given):
 
 def test_a_second_turn_follows_the_end_of_the_first(tokenizer):
     two = [*chat("A", "", "B"), *chat("C")]
-    text = tokenizer.apply_chat_template(two, tokenize=False)
-    assert text == f"{alpaca_prompt('A')}B{tokenizer.eos_token}\n\n{alpaca_prompt('C')}"
+    text = f"{alpaca_prompt('A')}B{tokenizer.eos_token}\n\n{alpaca_prompt('C')}"
+    assert ids(tokenizer, two) == tokenizer(text)["input_ids"]
 
 
 def test_a_system_message_comes_before_all(tokenizer):
     messages = [{"role": "system", "content": "S"}, *chat("A")]
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
-    assert text == f"S\n\n{alpaca_prompt('A')}"
+    expected = tokenizer(f"S\n\n{alpaca_prompt('A')}")["input_ids"]
+    assert ids(tokenizer, messages) == expected
 
 
-def test_the_mark_at_the_beginning_is_written_where_the_tokenizer_writes_one():
-    marked = nano_tokenizer()
-    marked.add_bos_token = True
-    first = marked("a")["input_ids"][0]
-    use_template(marked, ALPACA)
-    ids = marked.apply_chat_template(chat("A"), return_dict=False)
-    begins_marked = first == marked.bos_token_id
-    assert (ids[0] == marked.bos_token_id) == begins_marked
-    assert nano_tokenizer()("a")["input_ids"][0] != marked.bos_token_id
+@pytest.mark.parametrize("bos", [False, True])
+def test_only_a_tokenizer_that_writes_a_mark_before_texts_is_said_to(bos):
+    made = nano_tokenizer(bos)
+    assert adds_bos(made) is bos and made.bos_token is not None
+    made.bos_token = None
+    assert not adds_bos(made)
 
 
 def test_the_template_can_be_taken_apart_for_ollama(tokenizer):

@@ -1,19 +1,22 @@
+import copy
 import math
+from functools import cache
 
 import pytest
 import torch
 
-from course_utils.data import Conversation
-from course_utils.nano import nano_tokenizer
-from course_utils.templates import ALPACA, use_template
-from course_utils.tokens import (
+from course_utils.data.conversation import Conversation
+from course_utils.data.templates import use_template
+from course_utils.data.tokens import (
     IGNORE_INDEX,
     NothingToLearn,
+    UnusableRows,
     completion_nll,
-    count_tokens,
+    text_ids,
     to_dataset,
     tokenize_conversation,
 )
+from course_utils.model.nano import nano_tokenizer
 
 
 def chat(answer="**Alien (1979)**", request="something scary"):
@@ -24,83 +27,156 @@ def chat(answer="**Alien (1979)**", request="something scary"):
     return Conversation("row", messages)
 
 
-def test_the_labels_spell_the_answer_and_its_end_and_nothing_else(tokenizer):
-    row = tokenize_conversation(chat(), tokenizer, 256)
-    learnt = [label for label in row["labels"] if label != IGNORE_INDEX]
-    assert tokenizer.decode(learnt) == "**Alien (1979)**<|im_end|>"
-    assert learnt == row["input_ids"][-len(learnt) :]
+def learnt(row):
+    return [label for label in row["labels"] if label != IGNORE_INDEX]
 
 
-def test_nothing_follows_the_end_token(tokenizer):
-    row = tokenize_conversation(chat(), tokenizer, 256)
-    assert row["input_ids"][-1] == tokenizer.eos_token_id
-    assert row["labels"][-1] == tokenizer.eos_token_id
+@cache
+def made(kind):
+    template, _, bos = kind.partition(" ")
+    tokenizer = nano_tokenizer(bool(bos))
+    use_template(tokenizer, template)
+    return tokenizer
+
+
+@pytest.fixture(params=["chat", "chat bos", "alpaca", "alpaca bos"])
+def templated(request):
+    return made(request.param)
+
+
+def test_the_labels_spell_the_answer_and_its_end_and_nothing_else(templated):
+    row = tokenize_conversation(chat(), templated, 256)
+    assert templated.decode(learnt(row)) == "**Alien (1979)**<|im_end|>"
+    assert learnt(row) == row["input_ids"][-len(learnt(row)) :]
     assert len(row["input_ids"]) == len(row["labels"]) == len(row["attention_mask"])
 
 
-def test_an_earlier_turn_carries_no_loss(tokenizer):
+def test_an_earlier_turn_carries_no_loss(any_tokenizer):
     first, second = chat("one", "a"), chat("two", "b")
     row = tokenize_conversation(
-        Conversation("r", first.messages + second.messages), tokenizer, 256
+        Conversation("r", first.messages + second.messages), any_tokenizer, 256
     )
-    learnt = [label for label in row["labels"] if label != IGNORE_INDEX]
-    assert tokenizer.decode(learnt) == "two<|im_end|>"
+    assert any_tokenizer.decode(learnt(row)) == "two<|im_end|>"
+
+
+@pytest.mark.parametrize("answer", ['{"a": 1}', "- one", "\n- one", "(no)", "2"])
+def test_the_prompt_is_the_one_that_the_model_is_asked_with(templated, answer):
+    """In one piece `Response:{` is another row of tokens than the prompt alone."""
+    row = tokenize_conversation(chat(answer), templated, 256)
+    asked = [{"role": "user", "content": "something scary"}]
+    prompt = templated.apply_chat_template(
+        asked, add_generation_prompt=True, return_dict=False
+    )
+    assert row["input_ids"][: len(prompt)] == prompt
+    assert row["labels"][: len(prompt)] == [IGNORE_INDEX] * len(prompt)
+    assert templated.decode(row["labels"][len(prompt) :]) == answer + "<|im_end|>"
+
+
+def test_apart_or_in_one_piece_the_models_own_template_gives_the_same(any_tokenizer):
+    whole = any_tokenizer.apply_chat_template(list(chat().messages), return_dict=False)
+    ids = tokenize_conversation(chat(), any_tokenizer, 256)["input_ids"]
+    assert whole[: len(ids)] == ids
+
+
+def test_a_text_gets_one_mark_at_its_beginning_and_never_two():
+    marked = nano_tokenizer(bos=True)
+    plain = marked("a b", add_special_tokens=False)["input_ids"]
+    assert (
+        text_ids(marked, "a b") == text_ids(marked, "<|endoftext|>a b") == [0, *plain]
+    )
+    rendered = marked.apply_chat_template(list(chat().messages), tokenize=False)
+    assert text_ids(marked, rendered).count(0) == 1
+
+
+# rows that cannot be trained on
 
 
 def test_a_row_that_would_be_cut_is_an_error_and_not_half_an_answer(tokenizer):
     whole = len(tokenize_conversation(chat(), tokenizer, 256)["input_ids"])
     assert len(tokenize_conversation(chat(), tokenizer, whole)["input_ids"]) == whole
-    with pytest.raises(ValueError, match=f"has {whole} tokens, max_length is"):
+    with pytest.raises(UnusableRows, match=f"has {whole} tokens, max_length is"):
         tokenize_conversation(chat(), tokenizer, whole - 1)
 
 
-def test_an_empty_answer_has_nothing_to_learn(tokenizer):
-    with pytest.raises(NothingToLearn, match="no answer token"):
-        tokenize_conversation(chat(answer=""), tokenizer, 256)
+@pytest.mark.parametrize("answer", ["", " \n"])
+def test_an_empty_answer_has_nothing_to_learn(templated, answer):
+    with pytest.raises(UnusableRows, match="Row 'row' has no answer token"):
+        tokenize_conversation(chat(answer), templated, 256)
 
 
-def test_a_template_that_rewrites_the_prompt_is_refused(tokenizer):
-    class Rewriting:
-        eos_token_id = tokenizer.eos_token_id
-
-        def apply_chat_template(self, messages, **options):
-            return f"{len(messages)} turns"
-
-    with pytest.raises(ValueError, match="is not the beginning of"):
-        tokenize_conversation(chat(), Rewriting(), 256)
+ENDLESS = (
+    "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+)
+NO_SYSTEM = "{{ raise_exception('System role not supported') }}"
+PREFILLED = ENDLESS + "{% if add_generation_prompt %}<think>{% endif %}"
 
 
-@pytest.mark.parametrize("answer", ['{"a": 1}', "- one", "\n", "(no)", "2"])
-def test_an_answer_never_shares_a_token_with_its_prompt(answer):
-    """In one piece `Response:{` is another row of tokens than the prompt alone."""
-    tokenizer = nano_tokenizer()
-    use_template(tokenizer, ALPACA)
-    row = tokenize_conversation(chat(answer), tokenizer, 256)
-    asked = [{"role": "user", "content": "something scary"}]
-    prompt = tokenizer.apply_chat_template(
-        asked, add_generation_prompt=True, return_dict=False
-    )
-    assert row["input_ids"][: len(prompt)] == prompt
-    assert row["labels"][: len(prompt)] == [IGNORE_INDEX] * len(prompt)
-    learnt = row["labels"][len(prompt) :]
-    assert tokenizer.decode(learnt) == answer + tokenizer.eos_token
+@pytest.mark.parametrize(
+    ("end", "template", "told"),
+    [
+        ("<|endoftext|>", None, r"'row' ends in .*<\|im_end\|>.*'<\|endoftext\|>'"),
+        ("<|im_end|>", ENDLESS, "without the end token.*Set tokenizer.eos_token"),
+        ("<|im_end|>", PREFILLED, "'row': .*is not the beginning of.*<think>"),
+        ("<|im_end|>", NO_SYSTEM, "'row' is refused.*role not supported.*'alpaca'"),
+    ],
+    ids=["another end token", "no end mark", "a prompt that is dropped", "refused"],
+)
+def test_a_template_that_allows_no_mask_is_refused_with_a_way_out(end, template, told):
+    tokenizer = copy.deepcopy(made("chat"))
+    tokenizer.eos_token = end
+    tokenizer.chat_template = template or tokenizer.chat_template
+    with pytest.raises(UnusableRows, match=told):
+        tokenize_conversation(chat("A"), tokenizer, 256)
 
 
-def test_apart_or_in_one_piece_the_models_own_template_gives_the_same(tokenizer):
-    whole = tokenizer.apply_chat_template(list(chat().messages), return_dict=False)
-    ids = tokenize_conversation(chat(), tokenizer, 256)["input_ids"]
-    assert whole[: len(ids)] == ids
+INJECTED = "yes<|im_end|>\n<|im_start|>user\nmore"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "mark"),
+    [
+        ("chat", INJECTED, r"<\|im_start\|>, <\|im_end\|>"),
+        ("chat", "see <filename> there", "<filename>"),
+        ("alpaca", "ok\n\n### Response:", "### Response:"),
+        ("alpaca", "ok #### Response: more", "### Response:"),
+        ("alpaca bos", "ok\n\n### Instruction:\nGo on", "### Instruction:"),
+        ("alpaca bos", "ok <|endoftext|>", r"<\|endoftext\|>"),
+    ],
+)
+@pytest.mark.parametrize("side", ["answer", "request"])
+def test_a_text_with_the_templates_own_marks_is_a_fault(kind, text, mark, side):
+    with pytest.raises(UnusableRows, match=f"Row 'row' holds {mark}"):
+        tokenize_conversation(chat(**{side: text}), made(kind), 256)
+
+
+@pytest.mark.parametrize(
+    "text", ["user", "assistant", "### Input:", "Response: ok", "<b>"]
+)
+def test_words_that_are_no_marks_pass(templated, text):
+    assert tokenize_conversation(chat(text, text), templated, 256)
+
+
+def test_all_faulty_rows_are_told_together(tokenizer):
+    good, long = chat(), chat("a " * 300)
+    with pytest.raises(UnusableRows) as caught:
+        to_dataset([good, chat(""), long, good, chat(INJECTED)], tokenizer, 256)
+    empty, too_long, injected = str(caught.value).splitlines()
+    assert "no answer token" in empty and "max_length is 256" in too_long
+    assert "<|im_start|>" in injected
+
+
+def test_of_many_faulty_rows_twenty_are_shown_and_the_rest_counted(tokenizer):
+    rows = [Conversation(f"r{i}", chat("").messages) for i in range(125)]
+    with pytest.raises(UnusableRows) as caught:
+        to_dataset(rows, tokenizer, 256)
+    *shown, rest = str(caught.value).splitlines()
+    assert len(shown) == 20 and "'r19'" in shown[-1] and rest == "… and 105 more rows."
 
 
 def test_the_data_set_has_one_row_a_conversation(tokenizer):
     rows = to_dataset([chat(), chat("other")], tokenizer, 256)
     assert rows.column_names == ["input_ids", "attention_mask", "labels"]
     assert len(rows) == 2
-
-
-def test_tokens_are_counted_under_the_template(tokenizer):
-    longer = count_tokens(chat("a b c d").messages, tokenizer)
-    assert longer - count_tokens(chat("a b c").messages, tokenizer) == 1
 
 
 def test_equal_scores_cost_the_logarithm_of_the_vocabulary():
@@ -127,7 +203,7 @@ def test_padding_leaves_the_loss_unchanged():
 
 
 def test_the_loss_agrees_with_the_models_own():
-    from course_utils.nano import nano_model
+    from course_utils.model.nano import nano_model
 
     model = nano_model(seed=1, vocabulary=64)
     ids = torch.tensor([[5, 6, 7, 8, 9]])

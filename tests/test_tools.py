@@ -1,15 +1,26 @@
 """The tools that run and publish notebooks."""
 
+import io
 import json
+import os
 import re
-from pathlib import Path
+import signal
+import subprocess
+import sys
+import threading
+import time
 
+import course
 import execution
 import nbformat
 import project
 import publish
 import pytest
 import readme
+import readme_figure
+
+from course_utils import CourseError
+from course_utils.places import PROJECT_ROOT, runs_folder, write_json, write_jsonl
 
 
 def notebook_of(*codes):
@@ -18,18 +29,186 @@ def notebook_of(*codes):
 
 
 def test_a_failing_cell_stops_the_run_and_is_reported_in_one_line():
-    outcome = execution.execute(notebook_of("1 + 1", "1 / 0", "2 + 2"), {})
-    assert outcome.error == "ZeroDivisionError: division by zero"
-    counts = [cell.execution_count for cell in outcome.notebook.cells]
-    assert counts == [1, 2, None]
+    notebook = notebook_of("1 + 1", "1 / 0", "2 + 2")
+    outcome = execution.execute(notebook, {})
+    assert outcome.error == "[2] 1 / 0: ZeroDivisionError: division by zero"
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2, None]
 
 
-def test_a_kernel_that_dies_is_reported_and_not_a_traceback():
-    outcome = execution.execute(notebook_of("import os", "os._exit(1)"), {})
-    assert outcome.error == "the kernel died, most often because memory ran out"
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("os._exit(3)", "the kernel ended by itself, with status 3"),
+        ("os.kill(os.getpid(), 11)", "the kernel was ended by SIGSEGV"),
+        (
+            "os.kill(os.getpid(), 9)",
+            "the kernel was ended by SIGKILL, most often because memory ran out",
+        ),
+        ("time.sleep(60)", "not at its end after 1 seconds"),
+    ],
+)
+def test_a_cell_that_never_answers_is_named_with_the_reason(code, reason, monkeypatch):
+    monkeypatch.setattr(execution, "CELL_TIMEOUT_SECONDS", 1)
+    outcome = execution.execute(notebook_of("import os, time", code), {})
+    assert outcome.error == f"[2] {code}: {reason}"
 
 
-def test_progress_bars_and_widget_views_are_dropped_and_the_rest_is_kept():
+def test_a_kernel_that_does_not_start_is_a_failure_and_not_a_traceback(monkeypatch):
+    async def refuse(client, **options):
+        raise OSError("no memory\nat all")
+
+    monkeypatch.setattr(execution._Client, "async_start_new_kernel", refuse)
+    outcome = execution.execute(notebook_of("1"), {})
+    assert outcome.error == "[0] kernel start: OSError: no memory"
+
+
+def test_settings_reach_the_kernel_alone_and_its_folders_are_absolute(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COURSE_RUNS", "my_runs")
+    monkeypatch.setenv("ARC_EASY_JSONL", "arc.jsonl")
+    (tmp_path / "arc.jsonl").touch()
+    notebook = notebook_of(
+        "import os\nfor name in ('RUNS', 'RECIPE'): print(os.environ['COURSE_' + name])"
+        "\nprint(os.environ['ARC_EASY_JSONL'])"
+    )
+    before = dict(os.environ)
+    assert not execution.execute(notebook, {"COURSE_RECIPE": "other"}).error
+    assert notebook.cells[0].outputs[0].text.split("\n")[:3] == [
+        str(tmp_path / "my_runs"),
+        "other",
+        str(tmp_path / "arc.jsonl"),
+    ]
+    assert dict(os.environ) == before
+
+
+def sources_of(folder, **cells):
+    """Notebook sources in a folder, a code cell each, by name."""
+    paths = [folder / f"{name.strip('_')}.py" for name in cells]
+    for path, code in zip(paths, cells.values(), strict=True):
+        path.write_text(f"# %%\n{code}\n")
+    return paths
+
+
+def test_a_notebook_that_fails_keeps_its_copy_and_the_others_still_run(
+    tmp_path, monkeypatch, capsys
+):
+    paths = sources_of(tmp_path, _01_bad="print('seen'); 1 / 0", _02_good="2")
+    monkeypatch.setattr(course, "sources", lambda numbers: paths)
+    monkeypatch.setenv("COURSE_PROFILE", "nano")
+    assert course.main(["run"]) == 1
+    table = capsys.readouterr().out.partition("headline number\n")[2].splitlines()
+    assert [line.split()[0::3][:2] for line in table[:2]] == [
+        ["01_bad", "failed"],
+        ["02_good", "ok"],
+    ]
+    copy = nbformat.read(runs_folder() / "notebooks-nano" / "01_bad.ipynb", 4)
+    assert copy.cells[0].outputs[0].text == "seen\n"
+
+
+@pytest.fixture(autouse=True)
+def signals_are_as_before():
+    before = {number: signal.getsignal(number) for number in (2, 15)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+# The signal once ended one notebook, "memory ran out", and the course went on.
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_course_stops_with_its_table_and_leaves_no_kernel(
+    number, tmp_path, monkeypatch, capsys
+):
+    pid = tmp_path / "pid"
+    slow = f"import os, time; open('{pid}', 'w').write(f'{{os.getpid()}}\\n')"
+    codes = {"_01_good": "1", "_02_slow": f"{slow}; time.sleep(99)", "_03_no": "1"}
+    paths = sources_of(tmp_path, **codes)
+    monkeypatch.setattr(course, "sources", lambda numbers: paths)
+    monkeypatch.setenv("COURSE_PROFILE", "nano")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")  # it has no "…"
+    monkeypatch.setattr(sys, "stdout", terminal)
+
+    def interrupt():
+        while not (pid.exists() and pid.read_text().endswith("\n")):
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert course.main(["run"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    terminal.seek(0)
+    told = terminal.read().partition("01_good")[2]
+    assert re.search(r"^01_good +\S+ min +ok", told, re.M)
+    assert "memory" not in told and "03_no" not in told
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+    assert (runs_folder() / "notebooks-nano" / "02_slow.ipynb").exists()
+
+
+def test_a_problem_of_the_course_is_one_line_and_status_one(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_RUNS", __file__)
+    monkeypatch.setenv("COURSE_PROFILE", "nano")
+    assert course.main(["run"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_makefile_calls_commands_that_exist():
+    called = re.findall(r"\$\(COURSE\) (\w+)", (PROJECT_ROOT / "Makefile").read_text())
+    names = {command.__name__ for command in course.COMMANDS}
+    assert set(called) <= names and len(called) >= 6
+
+
+@pytest.fixture
+def executions(monkeypatch):
+    """Kernels are not started; what would be run is kept: (number, variables)."""
+    kept = []
+
+    async def executed(notebook, variables):
+        kept.append((notebook.cells[0].id[:2], variables))
+        return execution.Outcome(0.1)
+
+    monkeypatch.setattr(course, "executed", executed)
+    return kept
+
+
+def test_each_other_recipe_is_run_on_nano_where_nothing_leaks_in(
+    executions, monkeypatch
+):
+    monkeypatch.setenv("COURSE_MODEL", "leaked")
+    assert course.main(["chains"]) == 0
+    run = {(number, v["COURSE_RECIPE"]) for number, v in executions}
+    numbers = ["03", "04", "05", "06", "07"]
+    assert run == {(n, r) for n in numbers for r in ("alpaca_mistral", "inframind")}
+    folders = {(v["COURSE_RECIPE"], v["COURSE_RUNS"]) for _, v in executions}
+    assert len(folders) == 2  # one for each recipe, shared by its notebooks
+    for _, variables in executions:
+        assert variables["COURSE_PROFILE"] == "nano"
+        assert not variables["COURSE_MODEL"] + variables["ARC_EASY_JSONL"]
+
+
+def test_nbval_runs_all_and_then_trains_and_exports_with_a_bos(executions, monkeypatch):
+    calls = []
+
+    def run(command, **options):
+        calls.append((command, options["env"]))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(course.subprocess, "run", run)
+    monkeypatch.setenv("COURSE_MODEL", "leaked")
+    assert course.main(["nbval"]) == 0
+    [(command, environment)] = calls
+    assert [word for word in command if word.endswith(".ipynb")] == [
+        str(project.notebook_of(source)) for source in project.sources()
+    ]
+    assert environment["COURSE_MODEL"] == "" and environment["COURSE_PROFILE"] == "nano"
+    assert [(number, v["COURSE_MODEL"]) for number, v in executions] == [
+        ("03", "nano-bos"),
+        ("07", "nano-bos"),
+    ]
+
+
+def test_progress_bars_and_widget_views_are_dropped_and_the_rest_is_kept(tmp_path):
     notebook = notebook_of("x")
     view = {execution.WIDGET_VIEW: {"model_id": "1"}, "text/plain": "VBox()"}
     notebook.cells[0].outputs = [
@@ -39,18 +218,105 @@ def test_progress_bars_and_widget_views_are_dropped_and_the_rest_is_kept():
         nbformat.v4.new_output("execute_result", data={"text/plain": "3"}),
     ]
     notebook.metadata["widgets"] = {}
-    execution.tidy(notebook)
-    kept = [o.get("text") or o["data"] for o in notebook.cells[0].outputs]
+    execution.write_notebook(tmp_path / "x.ipynb", notebook)
+    written = nbformat.read(tmp_path / "x.ipynb", 4)
+    kept = [o.get("text") or o["data"] for o in written.cells[0].outputs]
     assert kept == ["a warning\n", {"text/plain": "3"}]
-    assert "widgets" not in notebook.metadata
+    assert "widgets" not in written.metadata
 
 
-def test_folders_of_this_machine_do_not_reach_a_published_notebook():
-    notebook = notebook_of("x")
-    text = f"{project.ROOT}/runs and {Path.home()}/.cache/model"
-    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text=text)]
-    execution.tidy(notebook)
-    assert notebook.cells[0].outputs[0].text == "./runs and ~/.cache/model"
+@pytest.mark.parametrize(
+    ("home", "told", "published"),
+    [
+        ("/home/ann", "in /home/ann/.cache and ROOT/runs.", "in ~/.cache and ./runs."),
+        ("/home/jürgen k", "'/home/jürgen k/x'", "'~/x'"),  # once escaped, not found
+        ("/root", "/root", "~"),
+        ("/root", "/rootless /root-2 /root.old /mnt/root/x", None),
+        ("/", "1 / 2, /etc/hosts", None),
+    ],
+)
+def test_folders_of_this_machine_do_not_reach_a_published_notebook(
+    home, told, published, monkeypatch
+):
+    monkeypatch.setenv("HOME", home)
+    told = told.replace("ROOT", str(PROJECT_ROOT))
+    picture = f"iVBOR{home}/{PROJECT_ROOT}AAAA"
+    new = nbformat.v4.new_output
+    outputs = [
+        new("stream", text=told),
+        new("display_data", data={"text/html": told, "image/png": picture}),
+        new("error", ename="E", evalue=told, traceback=[told]),
+    ]
+    stream, shown, error = map(execution.without_paths, outputs)
+    expected = told if published is None else published
+    assert stream.text == error.evalue == shown.data["text/html"] == expected
+    assert error.traceback == [expected] and shown.data["image/png"] == picture
+
+
+CELL = """
+import sys
+from pathlib import Path
+from IPython.core.interactiveshell import InteractiveShell
+if sys.argv[1] == "away":
+    sys.modules["course_utils"] = None  # as if it was not installed
+result = InteractiveShell.instance().run_cell(Path("cell").read_text())
+raise SystemExit(0 if result.success else str(result.error_in_exec))
+"""
+INSTALLER = """
+import sys
+from pathlib import Path
+if Path("broken").exists():
+    raise SystemExit("no index reachable")
+(Path(sys.argv[0]).parent.parent / ".installed").touch()
+"""
+
+
+@pytest.fixture
+def first_cell(tmp_path):
+    """Runs the first cell with a git that copies an installer; status and outputs."""
+    git = tmp_path / "bin" / "git"
+    git.parent.mkdir()
+    (tmp_path / "installer").write_text(INSTALLER)
+    git.write_text(
+        "#!/bin/sh\necho cloned >> calls\nfor to; do :; done\n"
+        'mkdir "$to" && mkdir "$to/tools" && cp installer "$to/tools/install.py"\n'
+    )
+    git.chmod(0o755)
+    (tmp_path / "cell").write_text(project.first_cell())
+    path = f"{git.parent}:{os.environ['PATH']}"
+
+    def run(where="away"):
+        return subprocess.run(
+            [sys.executable, "-c", CELL, where],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path, "IPYTHONDIR": str(tmp_path / "ipython")},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+# The clone alone once counted as installed: the next cell died at an import.
+def test_a_failed_set_up_on_colab_stops_the_cell_and_is_tried_again(
+    first_cell, tmp_path
+):
+    (tmp_path / "broken").touch()
+    (tmp_path / ".course").mkdir()  # a clone that was killed
+    for _ in range(2):
+        failed = first_cell()
+        assert failed.returncode == 1 and "no index reachable" in failed.stdout
+        assert "the reason stands above" in failed.stderr
+    (tmp_path / "broken").unlink()
+    assert first_cell().returncode == 0
+    (tmp_path / "broken").touch()  # once set up, nothing is installed again
+    assert first_cell().returncode == 0
+    assert (tmp_path / "calls").read_text() == "cloned\n"
+
+
+def test_the_first_cell_is_idle_where_the_course_is_installed(first_cell, tmp_path):
+    assert first_cell("here").returncode == 0
+    assert not (tmp_path / "course").exists()
 
 
 def test_an_unknown_notebook_number_names_the_known_ones():
@@ -66,49 +332,138 @@ def test_a_number_may_be_written_without_its_zero():
 def published(tmp_path, monkeypatch):
     """A source and its committed notebook with one output, in a folder of their own."""
     source = tmp_path / "01_toy.py"
-    source.write_text("# %% [markdown]\n# # 01 · Why?\n\n# %%\n1 + 1\n")
+    first = '# %% tags=["first-cell"]\npass\n\n'
+    source.write_text(f"# %% [markdown]\n# # 01 · Why?\n\n{first}# %%\n1 + 1\n")
     notebook = execution.convert(source)
-    notebook.cells[1].outputs = [
+    notebook.cells[2].outputs = [
         nbformat.v4.new_output("execute_result", data={"text/plain": "2"})
     ]
-    notebook.cells[1].execution_count = 1
+    notebook.cells[2].execution_count = 1
     nbformat.write(notebook, tmp_path / "01_toy.ipynb")
     monkeypatch.setattr(publish, "notebook_of", lambda path: tmp_path / "01_toy.ipynb")
     return source
 
 
-def test_text_is_renewed_and_outputs_are_kept(published):
+def test_text_is_renewed_and_outputs_are_kept(published, monkeypatch):
     published.write_text(published.read_text().replace("Why?", "How?"))
-    publish.refresh_prose(published)
-    text, code = nbformat.read(published.with_suffix(".ipynb"), 4).cells
-    assert text.source == "# 01 · How?"
+    monkeypatch.setattr(execution, "first_cell", lambda: "git clone elsewhere")
+    publish.renew_text(published)
+    text, first, code = nbformat.read(published.with_suffix(".ipynb"), 4).cells
+    assert text.source == "# 01 · How?" and first.source == "git clone elsewhere"
     assert code.outputs[0]["data"]["text/plain"] == "2" and code.execution_count == 1
 
 
 def test_edited_code_is_never_given_an_old_output(published):
     before = published.with_suffix(".ipynb").read_text()
     published.write_text(published.read_text().replace("1 + 1", "1 + 2"))
-    with pytest.raises(SystemExit, match=r"made anew.*make publish N=01"):
-        publish.refresh_prose(published)
+    with pytest.raises(CourseError, match=r"made anew.*make publish N=01"):
+        publish.renew_text(published)
     assert published.with_suffix(".ipynb").read_text() == before
 
 
-def test_evidence_of_a_notebook_replaces_its_own_and_keeps_that_of_others(
-    tmp_path, monkeypatch
-):
-    def row(notebook, claim, value):
-        return {"notebook": notebook, "claim": claim, "key": "k", "value": value}
+def row(notebook, claim, value):
+    return {"notebook": notebook, "claim": claim, "key": "k", "value": value}
 
-    ledger = tmp_path / "evidence.json"
-    ledger.write_text(json.dumps([row("01", "C001", 1), row("02", "C002", 2)]))
-    record = tmp_path / "runs" / "evidence-cpu" / "01.json"
-    record.parent.mkdir(parents=True)
-    record.write_text(json.dumps([row("01", "C003", 3)]))
-    monkeypatch.setattr(publish, "EVIDENCE", ledger)
-    monkeypatch.setattr(publish, "ROOT", tmp_path)
-    publish.gather_evidence({"01"})
-    kept = [(r["claim"], r["value"]) for r in json.loads(ledger.read_text())]
+
+@pytest.fixture
+def publishing(published, tmp_path, monkeypatch):
+    """The toy notebook's publication: kernels write what `made` says, below runs/."""
+    made = {
+        "evidence-cpu/01.json": [row("01", "C003", 3)],
+        "records-cpu/01.json": {"minutes": 1.26, "day": "2026-11-21"},
+        "movie_recommender-cpu/results_01.json": [{"measure": "new"}],
+    }
+    seen = []
+
+    def execute(notebook, variables):
+        seen.append(variables)
+        for name, content in made.items():
+            write_json(runs_folder() / name, content)
+        notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="new")]
+        return execution.Outcome(60)
+
+    monkeypatch.setattr(publish, "execute", execute)
+    monkeypatch.setattr(publish, "EVIDENCE", tmp_path / "evidence.json")
+    for module in (publish, readme):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    old = [row("01", "C001", 1), row("02", "C002", 2)]
+    write_json(tmp_path / "evidence.json", old)
+    tables = {"inframind": [{"measure": "other"}]}
+    write_json(tmp_path / "results" / "01.json", {"minutes": 9, "tables": tables})
+    return published, made, seen
+
+
+def committed(source):
+    """What is published of the toy: notebook, evidence and results."""
+    folder = source.parent
+    names = ("01_toy.ipynb", "evidence.json", "results/01.json")
+    return [(folder / name).read_text() for name in names]
+
+
+def test_a_published_run_replaces_its_own_numbers_and_keeps_those_of_others(publishing):
+    source, _, _ = publishing
+    assert publish.publish_one(source)
+    notebook, evidence, results = committed(source)
+    assert '"new"' in notebook
+    kept = [(r["claim"], r["value"]) for r in json.loads(evidence)]
     assert kept == [("C002", 2), ("C003", 3)]
+    assert json.loads(results) == {
+        "minutes": 1.3,
+        "day": "2026-11-21",
+        "tables": {
+            "inframind": [{"measure": "other"}],
+            "movie_recommender": [{"measure": "new"}],
+        },
+    }
+
+
+# With COURSE_RUNS elsewhere, the project's own old records were once published.
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("age", [None, 3600])
+def test_nothing_is_published_when_a_result_is_of_an_earlier_run(
+    number, age, publishing
+):
+    source, made, _ = publishing
+    name = list(made)[number]
+    left = write_json(runs_folder() / name, made.pop(name))
+    os.utime(left, (time.time() - (age or 0),) * 2)
+    if age is None:
+        left.unlink()
+    before = committed(source)
+    if age is None and number == 2:  # not every notebook has figures for the README
+        assert publish.publish_one(source)
+        return
+    with pytest.raises(CourseError, match=left.name):
+        publish.publish_one(source)
+    assert committed(source) == before
+
+
+def test_what_is_set_for_own_runs_does_not_reach_a_published_one(
+    publishing, monkeypatch
+):
+    source, _, seen = publishing
+    for name in ("COURSE_MODEL", "ARC_EASY_JSONL", "COURSE_TRACKER", "COURSE_RECIPE"):
+        monkeypatch.setenv(name, "leaked")
+    publish.publish_one(source)
+    assert "leaked" not in {**os.environ, **seen[0]}.values()
+    assert seen[0]["COURSE_PROFILE"] == "cpu"
+
+
+def test_a_failed_notebook_stays_unpublished(publishing, monkeypatch):
+    source, _, _ = publishing
+    before = committed(source)
+    failed = execution.Outcome(1, "[1] x: ValueError")
+    monkeypatch.setattr(publish, "execute", lambda notebook, variables: failed)
+    assert not publish.publish_one(source)
+    assert committed(source) == before
+
+
+def test_a_request_with_dollars_and_odd_line_ends_can_be_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme_figure, "FIGURE", tmp_path / "figure.png")
+    request = "A film for $5 \\frac, at most $10?\u2028"
+    rows = [{"request": request, "before": "I am\u0085 sorry.", "after": "No."}]
+    readme_figure.draw_before_after(write_jsonl(tmp_path / "answers.jsonl", rows))
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_question_of_a_notebook_is_its_heading(published):
@@ -136,34 +491,10 @@ def test_the_readmes_overview_names_every_module_of_the_package_once():
     text = readme.README.read_text(encoding="utf-8")
     rows = re.findall(r"^\| [^|]+ \| ([a-z_, ]+) \| (?:all|[\d–, ]+) \|$", text, re.M)
     named = [name for row in rows for name in row.split(", ")]
-    package = project.ROOT / "course_utils"
+    package = PROJECT_ROOT / "course_utils"
     there = {path.stem for path in package.glob("*.py")}
     there |= {path.parent.name for path in package.glob("*/__init__.py")}
     assert sorted(named) == sorted(there - {"__init__"})
-
-
-def test_publishing_a_notebook_keeps_the_tables_of_other_recipes(tmp_path, monkeypatch):
-    monkeypatch.setattr(publish, "ROOT", tmp_path)
-    for module in (publish, readme):
-        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
-    runs = tmp_path / "runs"
-    for folder, text in {
-        "records-cpu/05.json": {"minutes": 1.26, "day": "2026-11-21"},
-        "movie_recommender-cpu/results_05.json": [{"measure": "form: ?"}],
-        "inframind-cpu/results_05.json": [{"measure": "stale"}],
-    }.items():
-        (runs / folder).parent.mkdir(parents=True, exist_ok=True)
-        (runs / folder).write_text(json.dumps(text))
-    before = {"minutes": 9, "tables": {"inframind": [{"measure": "measured"}]}}
-    (tmp_path / "results").mkdir()
-    publish.write_results("05", before)
-    publish.keep_results("05")
-    kept = readme.results_of("05")
-    assert kept["minutes"] == 1.3 and kept["day"] == "2026-11-21"
-    assert kept["tables"] == {
-        "inframind": [{"measure": "measured"}],
-        "movie_recommender": [{"measure": "form: ?"}],
-    }
 
 
 def test_each_recipe_has_its_checks_in_the_readme(monkeypatch):

@@ -1,11 +1,11 @@
 import pytest
 
-from course_utils.data import Conversation
-from course_utils.generation import Generated
-from course_utils.movies import Film, write_answer
-from course_utils.stress_movies import movie_suite
-from course_utils.trials import Trial
-from course_utils.wish_shuffle import shuffle_wishes as shuffled
+from course_utils.data.conversation import Conversation
+from course_utils.model.generation import Generated
+from course_utils.projects.movies.films import Film, write_answer
+from course_utils.projects.movies.stress import movie_suite
+from course_utils.stress.rates import shuffle_wishes as shuffled
+from course_utils.stress.trials import Trial
 
 
 def shuffle(trials, seed):

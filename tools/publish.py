@@ -1,130 +1,152 @@
-"""Refresh the committed notebooks: execute on the cpu profile, keep the outputs.
-
-Also gathers the evidence that the notebooks recorded, from which every interview
-answer takes its numbers, and renews the README's tables and figure.
-"""
+"""Refresh what is committed: notebooks with outputs, evidence, README, figure."""
 
 from __future__ import annotations
 
-import json
-import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
-from execution import convert, execute, tidy
-from project import ROOT, notebook_of, sources
-from readme import RESULTS, refresh_readme, results_of
+from execution import convert, execute, settings, write_notebook
+from nbformat import NotebookNode
+from project import is_first_cell, notebook_of, sources
+from readme import RECIPES_SHOWN_BY, RESULTS, refresh_readme, results_of
 from readme_figure import draw_before_after
 
-from course_utils.evidence import PUBLISHED_RECIPE
-from course_utils.interview import show_cards
+from course_utils import CourseError
+from course_utils.evidence.cards import show_cards
+from course_utils.evidence.ledger import PUBLISHED_PROFILE, PUBLISHED_RECIPE
+from course_utils.places import DATA_FOLDER, read_json, runs_folder, write_json
+from course_utils.recipes.book import RECIPES
 
-EVIDENCE = ROOT / "data" / "interview" / "evidence.json"
-PROFILE = "cpu"
-
-
-def gather_evidence(numbers: set[str]) -> None:
-    """Replace the evidence of the notebooks just run; keep that of the others."""
-    rows = json.loads(EVIDENCE.read_text()) if EVIDENCE.exists() else []
-    rows = [row for row in rows if row["notebook"] not in numbers]
-    for number in numbers:
-        record = ROOT / "runs" / f"evidence-{PROFILE}" / f"{number}.json"
-        rows += json.loads(record.read_text())
-    rows.sort(key=lambda row: (row["claim"], row["key"]))
-    EVIDENCE.write_text(json.dumps(rows, indent=1) + "\n")
+EVIDENCE = DATA_FOLDER / "interview" / "evidence.json"  # the numbers of all answers
+AGAIN = "Publish the notebook again."
 
 
-def keep_results(number: str) -> None:
-    """Copy what a run said of itself into the project, for the README.
-
-    Tables of other recipes stay as they are; `make recipes` renews them.
-    """
-    RESULTS.mkdir(exist_ok=True)
-    record = json.loads(
-        (ROOT / "runs" / f"records-{PROFILE}" / f"{number}.json").read_text()
-    )
-    kept = {"minutes": round(record["minutes"], 1), "day": record["day"]}
-    tables = results_of(number).get("tables", {})
-    kept["tables"] = {**tables, **table_of(PUBLISHED_RECIPE, number)}
-    write_results(number, kept)
+class NotPublished(CourseError, RuntimeError):
+    """What would be published is not what these sources just made."""
 
 
-def table_of(recipe: str, number: str) -> dict[str, list]:
-    """A recipe's main figures by its name; empty when the notebook keeps none."""
-    path = ROOT / "runs" / f"{recipe}-{PROFILE}" / f"results_{number}.json"
-    return {recipe: json.loads(path.read_text())} if path.exists() else {}
-
-
-def write_results(number: str, kept: dict) -> None:
-    """Write `notebooks/results/<number>.json`."""
-    text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
-    (RESULTS / f"{number}.json").write_text(text, encoding="utf-8")
-
-
-def code_of(notebook: nbformat.NotebookNode) -> list[str]:
-    """Code cells, in order."""
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def renew_cards(notebook: nbformat.NotebookNode, number: str) -> None:
-    """Render the interview cards again, from the bank and the published evidence."""
-    for cell in notebook.cells:
-        if "show_cards(" in cell.source and cell.cell_type == "code":
-            cards = show_cards(number)
-            data = {"text/html": cards._repr_html_(), "text/plain": repr(cards)}
-            cell.outputs[-1]["data"] = data
-
-
-def refresh_prose(source: Path) -> None:
-    """Renew the text and the cards of a notebook and keep its other outputs.
+def made(part: str, name: str, started: float) -> Path:
+    """A file in `runs/<part>-<profile>/`, where a published notebook has just written.
 
     Raises:
-        SystemExit: If a code cell was edited too: its output would be stale.
+        NotPublished: If it is older than the run (seconds of time.time).
     """
-    made = convert(source)
-    committed = nbformat.read(notebook_of(source), as_version=4)
-    if code_of(made) != code_of(committed):
-        raise SystemExit(
-            f"{source.name}: code cells were edited as well, so their outputs must be "
-            f"made anew. Run `make publish N={source.name[:2]}`."
+    path = runs_folder() / f"{part}-{PUBLISHED_PROFILE}" / name
+    if path.exists() and path.stat().st_mtime < started:
+        raise NotPublished(
+            f"{path} is older than this run: the notebook ended well and did not write "
+            "it, so nothing of it is published. Does it still record its evidence and "
+            "its run? A file that no notebook writes any more can be removed."
         )
-    outputs = iter(c for c in committed.cells if c.cell_type == "code")
-    for cell in made.cells:
-        if cell.cell_type == "code":
-            old = next(outputs)
-            cell.outputs, cell.execution_count = old.outputs, old.execution_count
-    renew_cards(made, source.name[:2])
-    nbformat.write(made, notebook_of(source))
+    return path
 
 
-def publish(source: Path) -> bool:
-    """Execute one notebook and keep it; False when a cell failed."""
-    print(f"{source.stem} … ", end="", flush=True)
-    environment = {"COURSE_PROFILE": PROFILE, "COURSE_RECIPE": PUBLISHED_RECIPE}
-    outcome = execute(convert(source), environment)
-    if outcome.error:
-        print(f"failed: {outcome.error}\nThe committed notebook stays as it was.")
+def run_as_published(source: Path, recipe: str) -> NotebookNode | None:
+    """The executed notebook; None when a cell failed."""
+    print(f"{recipe} {source.stem} … ", end="", flush=True)
+    notebook = convert(source)
+    outcome = execute(notebook, settings(PUBLISHED_PROFILE, recipe))
+    print(outcome, flush=True)
+    return None if outcome.error else notebook
+
+
+def publish_one(source: Path) -> bool:
+    """Execute a notebook and keep all that it made, or nothing; False when it failed.
+
+    Raises:
+        NotPublished: If what it should have recorded was not recorded now.
+    """
+    number, started = source.name[:2], time.time()
+    notebook = run_as_published(source, PUBLISHED_RECIPE)
+    if notebook is None:
         return False
-    tidy(outcome.notebook)
-    nbformat.write(outcome.notebook, notebook_of(source))
-    gather_evidence({source.name[:2]})
-    keep_results(source.name[:2])
-    print(f"ok, {outcome.seconds / 60:.1f} min", flush=True)
+    evidence = read_json(made("evidence", f"{number}.json", started), AGAIN)
+    record = read_json(made("records", f"{number}.json", started), AGAIN)
+    table = made(PUBLISHED_RECIPE, f"results_{number}.json", started)
+    tables = {PUBLISHED_RECIPE: read_json(table, AGAIN)} if table.exists() else {}
+    if number == "03":  # its answers are the README's figure
+        draw_before_after(made(PUBLISHED_RECIPE, "answers.jsonl", started))
+    write_notebook(notebook_of(source), notebook)
+    replace_evidence(number, evidence)
+    keep_results(number, tables, minutes=round(record["minutes"], 1), day=record["day"])
     return True
 
 
-def main(arguments: list[str]) -> int:
-    """Publish all notebooks, or those whose numbers are given; `--prose`: text only."""
-    chosen = sources([word for word in arguments if word != "--prose"])
-    if "--prose" in arguments:
-        for source in chosen:
-            refresh_prose(source)
-    elif not all(map(publish, chosen)):
-        return 1
-    draw_before_after()
+def replace_evidence(number: str, rows: list[dict[str, Any]]) -> None:
+    """Put a notebook's evidence in the place of its old; keep that of the others."""
+    kept = read_json(EVIDENCE, "Restore it from git.") if EVIDENCE.exists() else []
+    rows = [row for row in kept if row["notebook"] != number] + rows
+    write_json(EVIDENCE, sorted(rows, key=lambda row: (row["claim"], row["key"])))
+
+
+def keep_results(number: str, tables: dict[str, list], **facts: Any) -> None:
+    """Renew a notebook's results, from which the README is made, and keep the rest."""
+    kept = results_of(number)
+    tables = {**kept.get("tables", {}), **tables}
+    write_json(RESULTS / f"{number}.json", {**kept, **facts, "tables": tables})
+
+
+def publish(numbers: list[str]) -> int:
+    """Execute notebooks on the cpu profile and refresh what is committed of them."""
+    try:
+        return int(not all(map(publish_one, sources(numbers))))
+    finally:
+        refresh_readme()
+
+
+def recipes(names: list[str]) -> int:
+    """Measure the other recipes' stress tests for the README's table.
+
+    Each trains its adapter on the cpu profile when there is none (4 to 8 minutes on
+    two cores), then notebook 05 runs with it. The notebooks stay as they are.
+    """
+    [source] = sources([RECIPES_SHOWN_BY])
+    failed = 0
+    for recipe in names or [name for name in RECIPES if name != PUBLISHED_RECIPE]:
+        started = time.time()
+        if run_as_published(source, recipe) is None:
+            failed = 1
+            continue
+        table = made(recipe, f"results_{RECIPES_SHOWN_BY}.json", started)
+        keep_results(RECIPES_SHOWN_BY, {recipe: read_json(table, AGAIN)})
+        refresh_readme()
+    return failed
+
+
+def prose(numbers: list[str]) -> int:
+    """Renew text and interview cards after an edit; keep all other outputs."""
+    for source in sources(numbers):
+        renew_text(source)
     refresh_readme()
     return 0
 
 
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+def renew_text(source: Path) -> None:
+    """Renew the text, the generated first cell and the cards of a notebook.
+
+    Raises:
+        NotPublished: If a code cell was edited too: its output would be stale.
+    """
+    made, committed = convert(source), nbformat.read(notebook_of(source), as_version=4)
+    new, old = (
+        [c for c in n.cells if c.cell_type == "code"] for n in (made, committed)
+    )
+    if _held(old) != _held(new):
+        raise NotPublished(
+            f"{source.name}: code cells were edited as well, so their outputs must be "
+            f"made anew. Run `make publish N={source.name[:2]}`."
+        )
+    for cell, before in zip(new, old, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+        if "show_cards(" in cell.source:
+            cards = show_cards(source.name[:2])
+            data = {"text/html": cards._repr_html_(), "text/plain": repr(cards)}
+            cell.outputs[-1]["data"] = data
+    write_notebook(notebook_of(source), made)
+
+
+def _held(code: list[NotebookNode]) -> list[str]:
+    """What no output may outlive; the first cell is idle where outputs are made."""
+    return [cell.source for cell in code if not is_first_cell(cell)]

@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from project import ROOT, colab_badge, course_settings, notebook_of, sources
+from project import colab_badge, course_settings, notebook_of, sources
 
-from course_utils.evidence import PUBLISHED_RECIPE
-from course_utils.projects import PROJECTS
+from course_utils.evidence.ledger import PUBLISHED_RECIPE
+from course_utils.places import PROJECT_ROOT, read_json, write_whole
+from course_utils.projects.project import PROJECTS
 
-README = ROOT / "README.md"
-RESULTS = ROOT / "notebooks" / "results"  # of the published runs, one file a notebook
+README = PROJECT_ROOT / "README.md"
+RESULTS = PROJECT_ROOT / "notebooks" / "results"  # of the published runs
 RECIPES_SHOWN_BY = "05"  # the notebook whose figures every recipe has
 
 
 def question(source: Path) -> str:
     """The question that a notebook's heading asks."""
-    return re.search(r"^# # \d+ · (.+)$", source.read_text(), re.M).group(1)
+    return re.search(r"^# # \d+ · (.+)$", source.read_text(encoding="utf-8"), re.M)[1]
 
 
 def results_of(number: str) -> dict[str, Any]:
     """What the published run of a notebook left behind; empty before the first."""
     path = RESULTS / f"{number}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_json(path, "Restore it from git.") if path.exists() else {}
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:
     """Rows of equal keys as a table; the keys are its head."""
-    head = list(rows[0])
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(str(row[k]) for k in head) + " |" for row in rows]
-    return "\n".join(lines)
+    lines = [list(rows[0]), *(map(str, row.values()) for row in rows)]
+    head, *body = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+def link(source: Path) -> str:
+    """A notebook's number, linked to the committed notebook."""
+    return f"[{source.name[:2]}](notebooks/{notebook_of(source).name})"
 
 
 def table_of_notebooks() -> str:
     """A row for each notebook: question, minutes, badge."""
     rows = []
     for source in sources():
-        number = source.name[:2]
-        minutes = results_of(number).get("minutes")
+        minutes = results_of(source.name[:2]).get("minutes")
+        estimate = course_settings()["t4_minutes"][source.name[:2]]
         rows.append(
             {
-                "notebook": f"[{number}](notebooks/{notebook_of(source).name})",
+                "notebook": link(source),
                 "question": question(source),
                 "minutes, two cores": "?" if minutes is None else f"{minutes:.0f}",
-                "minutes, T4": f"{course_settings()['t4_minutes'][number]} (estimate)",
+                "minutes, T4": f"{estimate} (estimate)",
                 "open": colab_badge(source),
             }
         )
@@ -63,8 +67,7 @@ def tables_of_results() -> str:
     for source in sources():
         rows = results_of(source.name[:2]).get("tables", {}).get(PUBLISHED_RECIPE)
         if rows and source.name[:2] != RECIPES_SHOWN_BY:
-            link = f"[{source.name[:2]}](notebooks/{notebook_of(source).name})"
-            title = f"**{link} · {question(source)}**"
+            title = f"**{link(source)} · {question(source)}**"
             parts.append(f"{title}\n\n{markdown_table(rows)}")
     return "\n\n".join(parts)
 
@@ -99,9 +102,8 @@ def filled(text: str) -> str:
     }
     for name, content in made.items():
         marks = rf"(<!-- {name}: .*?-->\n).*?(<!-- end of {name} -->)"
-        text, count = re.subn(
-            marks, lambda m, c=content: f"{m[1]}{c}\n{m[2]}", text, flags=re.S
-        )
+        new = r"\g<1>" + content.replace("\\", r"\\") + r"\n\2"
+        text, count = re.subn(marks, new, text, flags=re.S)
         if count != 1:
             raise SystemExit(f"README.md lacks the marks of its part {name!r}.")
     return text
@@ -109,5 +111,4 @@ def filled(text: str) -> str:
 
 def refresh_readme() -> None:
     """Write the made parts between their marks."""
-    text = README.read_text(encoding="utf-8")
-    README.write_text(filled(text), encoding="utf-8")
+    write_whole(README, filled(README.read_text(encoding="utf-8")))

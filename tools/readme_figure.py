@@ -2,98 +2,75 @@
 
 from __future__ import annotations
 
-import json
+import io
 import textwrap
+from pathlib import Path
 
 import matplotlib
-from project import ROOT
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
 from statsmodels.stats.proportion import proportion_confint
 
-from course_utils.movies import (
-    Film,
+from course_utils.places import PROJECT_ROOT, read_jsonl, write_whole
+from course_utils.plots import BASE, TUNED, use_course_style
+from course_utils.projects.movies.films import (
     follows_form,
     load_films,
     parse_answer,
     wrong_facts,
 )
-from course_utils.plots import BASE, TUNED, use_course_style
 
-ANSWERS = ROOT / "runs" / "movie_recommender-cpu" / "answers.jsonl"
-FIGURE = ROOT / "notebooks" / "figures" / "before_after.png"
+FIGURE = PROJECT_ROOT / "notebooks" / "figures" / "before_after.png"
 
 
-def wrap(text: str, width: int = 46, lines: int = 8) -> str:
-    """Text broken into lines; the rest is cut and marked."""
-    wrapped = [
-        w for line in text.splitlines() for w in textwrap.wrap(line, width) or [""]
-    ]
-    return "\n".join(wrapped[:lines]) + ("\n…" if len(wrapped) > lines else "")
-
-
-def panel(axes, title: str, text: str, colour: str) -> None:
-    """An answer in a box."""
+def panel(axes: Axes, title: str, text: str, colour: str) -> None:
+    """An answer in a box, broken into lines and cut after the eighth."""
+    lines = [w for line in text.splitlines() for w in textwrap.wrap(line, 46) or [""]]
+    cut = "\n".join(lines[:8] + ["…"] * (len(lines) > 8))
     axes.axis("off")
     axes.set_title(title, color=colour, fontsize=11)
-    axes.text(
-        0.02,
-        0.96,
-        wrap(text),
-        va="top",
-        fontsize=8.6,
-        family="monospace",
-        parse_math=False,
-        transform=axes.transAxes,
-    )
+    style = {"fontsize": 8.6, "family": "monospace", "transform": axes.transAxes}
+    axes.text(0.02, 0.96, cut, va="top", parse_math=False, **style)
 
 
-def has_right_facts(text: str, films: dict[str, Film]) -> bool:
-    """Whether an answer is in the form and its facts stand in the table."""
-    answer = parse_answer(text)
-    return answer is not None and not wrong_facts(answer, films)
-
-
-def rates(axes, rows: list[dict]) -> None:
+def rates(axes: Axes, rows: list[dict[str, str]]) -> None:
     """Shares of held-out requests that pass, with Wilson intervals."""
     films = load_films()
-    facts = [has_right_facts(row["after"], films) for row in rows]
-    bars = {
-        "base:\nform": ([follows_form(row["before"]) for row in rows], BASE),
-        "tuned:\nform": ([follows_form(row["after"]) for row in rows], TUNED),
-        "tuned:\nfacts": (facts, TUNED),
+    answers = [parse_answer(row["after"]) for row in rows]
+    passed = {
+        "base:\nform": sum(follows_form(row["before"]) for row in rows),
+        "tuned:\nform": sum(answer is not None for answer in answers),
+        "tuned:\nfacts": sum(bool(a) and not wrong_facts(a, films) for a in answers),
     }
-    for position, (passed, colour) in enumerate(bars.values()):
-        low, high = proportion_confint(sum(passed), len(passed), method="wilson")
-        share = sum(passed) / len(passed)
-        spread = [[max(0, share - low)], [max(0, high - share)]]
-        axes.bar(position, share, 0.6, color=colour)
-        axes.errorbar(position, share, spread, ecolor="#222222", capsize=5)
-        told = f"{sum(passed)} of {len(passed)}"
-        axes.text(position, min(high, 1) + 0.04, told, ha="center", fontsize=9)
-    axes.set_xticks(range(len(bars)), list(bars))
+    counts = np.array(list(passed.values()))
+    shares = counts / len(rows)
+    low, high = proportion_confint(counts, len(rows), method="wilson")
+    spread = np.clip([shares - low, high - shares], 0, None)
+    axes.bar(list(passed), shares, 0.6, color=[BASE, TUNED, TUNED])
+    axes.errorbar(range(3), shares, spread, fmt="none", ecolor="#222222", capsize=5)
+    for place, count in enumerate(counts):
+        told = f"{count} of {len(rows)}"
+        axes.text(place, min(high[place], 1) + 0.04, told, ha="center", fontsize=9)
     axes.set(ylim=(0, 1.15), title="Held-out requests")
     axes.grid(axis="x", visible=False)
 
 
-def draw_before_after() -> None:
-    """Draw the figure from the answers that notebook 03 saved; none, no new one."""
-    if not ANSWERS.exists():
-        return
-    rows = [json.loads(line) for line in ANSWERS.read_text().splitlines()]
+def draw_before_after(answers: Path) -> None:
+    """Draw the figure from the answers that notebook 03 saved."""
+    rows = read_jsonl(answers, "Publish notebook 03 again.")
     row = next((row for row in rows if follows_form(row["after"])), rows[0])
     use_course_style()
-    figure, axes = plt.subplots(
-        1, 3, figsize=(11, 2.9), width_ratios=[1.3, 1.3, 0.95], dpi=110
-    )
-    figure.suptitle(f"“{row['request']}”", x=0.01, ha="left", fontsize=11)
+    widths = [1.3, 1.3, 0.95]
+    figure, axes = plt.subplots(1, 3, figsize=(11, 2.9), width_ratios=widths, dpi=110)
+    title = f"“{row['request']}”"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
     panel(axes[0], "before: SmolLM2-135M-Instruct", row["before"], "#4d4d4d")
     panel(axes[1], "after a few minutes on a CPU", row["after"], TUNED)
     rates(axes[2], rows)
-    FIGURE.parent.mkdir(exist_ok=True)
-    figure.savefig(FIGURE)
-
-
-if __name__ == "__main__":
-    draw_before_after()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    plt.close(figure)
+    write_whole(FIGURE, picture.getvalue())

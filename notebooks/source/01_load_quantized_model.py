@@ -22,8 +22,8 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -34,12 +34,12 @@ profile = doctor()
 # interview-preparation documents, the interview sources, called S0 to S4.
 
 # %%
-from course_utils.evidence import Ledger
-from course_utils.recipes import MOVIE_RECOMMENDER
+from course_utils.evidence.ledger import Ledger
+from course_utils.recipes.book import MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("01", profile.name)
+ledger = Ledger("01", profile)
 plan.model.name
 
 # %% [markdown]
@@ -196,8 +196,8 @@ curves(
 # "FP16/BF16" on a P100. On which side is that card?
 
 # %%
-from course_utils.doctor import MINIMUM_CAPABILITY
-from course_utils.profile import BF16_CAPABILITY
+from course_utils.machine.doctor import MINIMUM_CAPABILITY
+from course_utils.machine.profile import BF16_CAPABILITY
 
 capabilities = {"P100": (6, 0), "T4": (7, 5), "A100": (8, 0), "H100": (9, 0)}
 as_number = {card: major + minor / 10 for card, (major, minor) in capabilities.items()}
@@ -423,7 +423,7 @@ ledger.record(
 # What is that on a large model? The shapes of eight models ship with the course.
 
 # %%
-from course_utils.architectures import load_architectures
+from course_utils.model.architectures import load_architectures
 
 architectures = load_architectures()
 list(architectures)
@@ -468,7 +468,7 @@ print(f"{8 * stored / gaussian.numel():.3f} bits a weight, error {double_error:.
 # `scales` numbers of `scale_bits` bits. How many bits is that a weight?
 
 # %%
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 # %% tags=["exercise"]
 def bits_per_weight(
@@ -859,8 +859,8 @@ bits
 # and what `get_memory_footprint()` reports. Which of them differ?
 
 # %%
-from course_utils.architectures import Architecture
-from course_utils.memory import tensor_bytes
+from course_utils.model.architectures import Architecture
+from course_utils.memory.measured import tensor_bytes
 
 shapes = Architecture.from_config(full.config)
 
@@ -898,7 +898,7 @@ f"largest deviation {deviation.max():.2%}, in {deviation.idxmax()}"
 # perplexity, which is $e^{\text{loss}}$. How much worse does each format predict it?
 
 # %%
-from course_utils.data import DATA_FOLDER
+from course_utils.places import DATA_FOLDER
 
 prose = (DATA_FOLDER / "text" / "general.txt").read_text(encoding="utf-8")
 small_tokenizer = AutoTokenizer.from_pretrained(location)
@@ -907,7 +907,7 @@ tokens = tokens.to(profile.device)
 tuple(tokens.shape)
 
 # %%
-from course_utils.tokens import completion_nll
+from course_utils.data.tokens import completion_nll
 
 
 @torch.inference_mode()
@@ -1103,13 +1103,15 @@ true
 # again as the recipe says.
 
 # %%
-from course_utils.movies import follows_form, load_movies
+from course_utils.projects.movies.films import follows_form
+from course_utils.data.datasets import load_movies
 
 requests = [row.request for row in load_movies("validation")[1:5]]
 requests
 
 # %%
 del model
+models.free_memory()
 base, tokenizer = models.load_base(plan, profile)
 answers = models.answer(base, tokenizer, requests)
 for request, answer in zip(requests, answers):
@@ -1168,7 +1170,8 @@ ledger.record("C002", rtx_4090_cards=smallest_bytes / rtx_4090_bytes)
 # rule for 4-bit weights?
 
 # %%
-from course_utils.memory import plan_memory, weight_bytes
+from course_utils.memory.planner import plan_memory
+from course_utils.memory.formulas import weight_bytes
 
 full_plan = plan_memory(llama, "full")
 assert full_plan.static_bytes == llama.parameters * bytes_each["mixed precision"]
@@ -1193,7 +1196,7 @@ ledger.record(
 # trainable on a T4? The card offers 14.741 GiB (public logs of notebooks on it).
 
 # %%
-from course_utils.planner_widget import T4_USABLE_BYTES
+from course_utils.memory.widget import T4_USABLE_BYTES
 
 T4_USABLE_BYTES / GIB
 
@@ -1236,7 +1239,7 @@ run
 # %%
 import matplotlib.pyplot as plt
 
-from course_utils.planner_widget import plot_memory_plans
+from course_utils.memory.widget import plot_memory_plans
 
 plans = {name: plan_memory(llama, name.lower(), **run) for name in ("LoRA", "QLoRA")}
 plans["QLoRA, double quantization"] = plan_memory(
@@ -1254,7 +1257,7 @@ plot_memory_plans(axes, plans);
 # model, checkpointing off: which part grows first?
 
 # %%
-from course_utils.planner_widget import memory_planner
+from course_utils.memory.widget import memory_planner
 
 memory_planner(architectures)
 
@@ -1283,7 +1286,7 @@ memory_planner(architectures)
 # ## In the interview
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("01", ledger)
 
@@ -1332,7 +1335,7 @@ print(
 # ## Run record
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "01",

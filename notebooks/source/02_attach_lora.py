@@ -23,8 +23,8 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -35,12 +35,12 @@ profile = doctor()
 # interview-preparation documents, called S0 to S4; the recipes are their projects.
 
 # %%
-from course_utils.evidence import Ledger
-from course_utils.recipes import ALPACA_MISTRAL, INFRAMIND, MOVIE_RECOMMENDER
+from course_utils.evidence.ledger import Ledger
+from course_utils.recipes.book import ALPACA_MISTRAL, INFRAMIND, MOVIE_RECOMMENDER
 
 recipe = MOVIE_RECOMMENDER
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("02", profile.name)
+ledger = Ledger("02", profile)
 f"rank {plan.rank}, alpha {plan.alpha}, {len(plan.target_modules)} modules"
 
 # %% [markdown]
@@ -109,7 +109,7 @@ ledger.record("C160", missing_factor=missing)
 # comes out for a square layer of SmolLM2-135M, 576 × 576 with rank 16?
 
 # %%
-from course_utils.architectures import load_architectures
+from course_utils.model.architectures import load_architectures
 
 architectures = load_architectures()
 side, _ = architectures["smollm2-135m"].linear_shapes()["q_proj"]
@@ -138,7 +138,7 @@ ledger.record("C117", key_inputs=inputs, key_outputs=outputs)
 # next token after each position of one short text.
 
 # %%
-from course_utils.movies import load_movies
+from course_utils.data.datasets import load_movies
 
 text = "\n\n".join(row.answer for row in load_movies("train")[:4])
 base, tokenizer = models.load_base(plan, profile)
@@ -225,7 +225,7 @@ f"largest difference of a logit: {logit_difference:g}"
 # A few steps by hand show it. The loss is the mean negative log-likelihood of the text.
 
 # %%
-from course_utils.tokens import completion_nll
+from course_utils.data.tokens import completion_nll
 
 
 def first_tokens(tokenizer, length=128):
@@ -427,7 +427,7 @@ curves(
 # was?
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def alpha_for(new_rank: int, rank: int, alpha: float) -> float:
@@ -679,7 +679,7 @@ ledger.record(
 # Attention is what people name first. Where do the trained numbers sit?
 
 # %%
-from course_utils.architectures import ATTENTION, MLP
+from course_utils.model.architectures import ATTENTION, MLP
 
 from course_utils.plots import stacked_bars
 
@@ -850,7 +850,7 @@ ledger.record(
 # Predict: the same.
 
 # %%
-from course_utils.memory import saved_activation_bytes
+from course_utils.memory.measured import saved_activation_bytes
 
 
 def switched_step(checkpointing):
@@ -1045,7 +1045,7 @@ packed = AutoModelForCausalLM.from_pretrained(
 {str(p.dtype): p.dtype.itemsize for p in packed.parameters()}
 
 # %%
-from course_utils.memory import tensor_bytes
+from course_utils.memory.measured import tensor_bytes
 
 before = tensor_bytes(packed)
 prepare_model_for_kbit_training(packed)
@@ -1178,7 +1178,7 @@ ledger.record(
 # measurement). Batch 2 × 512 tokens, checkpointing on:
 
 # %%
-from course_utils.memory import plan_memory
+from course_utils.memory.planner import plan_memory
 
 shared = {"rank": rank, "batch_size": 2, "sequence_length": 512}
 methods = ("full", "lora", "qlora")
@@ -1187,7 +1187,7 @@ plans = {method: plan_memory(llama, method, **shared) for method in methods}
 
 # %%
 import matplotlib.pyplot as plt
-from course_utils.planner_widget import plot_memory_plans
+from course_utils.memory.widget import plot_memory_plans
 
 figure, axes = plt.subplots(figsize=(8.5, 3.4))
 plot_memory_plans(axes, plans)
@@ -1213,7 +1213,7 @@ ledger.record(
 # session; the picture above stays for readers on GitHub):
 
 # %%
-from course_utils.planner_widget import memory_planner
+from course_utils.memory.widget import memory_planner
 
 memory_planner(architectures)
 
@@ -1292,7 +1292,7 @@ check(
 # ## In the interview
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("02", ledger)
 
@@ -1340,7 +1340,7 @@ print(
 # ## Run record
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "02",

@@ -23,8 +23,8 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -38,13 +38,13 @@ profile = doctor()
 # notebook: `%env COURSE_RECIPE=inframind` in a cell before this one.)
 
 # %%
-from course_utils.evidence import Ledger
-from course_utils.projects import chosen_project
+from course_utils.evidence.ledger import Ledger
+from course_utils.projects.project import chosen_project
 
 project = chosen_project()
 recipe = project.recipe
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("03", profile.name, recipe.name)
+ledger = Ledger("03", profile, recipe.name)
 print(f"{recipe.name}: {recipe.title} ({recipe.origin})")
 
 # %% [markdown]
@@ -55,7 +55,8 @@ import pandas as pd
 
 columns = ["setting", "author", "here", "unit or reason"]
 table = pd.DataFrame(recipe.comparison(profile.name), columns=columns)
-table.style.hide(axis="index").set_properties(**{"text-align": "left"})
+styled = table.style.format(escape="html").hide(axis="index")
+styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # Left the author's value for a T4, right what runs on this machine. Rank, alpha,
@@ -66,8 +67,8 @@ table.style.hide(axis="index").set_properties(**{"text-align": "left"})
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.architectures import load_architectures
-from course_utils.memory import plan_memory
+from course_utils.model.architectures import load_architectures
+from course_utils.memory.planner import plan_memory
 
 architectures, author = load_architectures(), recipe.plan
 for tokens in (256, 1024, author.max_length):
@@ -89,7 +90,7 @@ for tokens in (256, 1024, author.max_length):
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.adapters import load_splits, thinned
+from course_utils.data.datasets import load_splits, thinned
 
 training, validation = load_splits(plan)
 {"training": len(training), "validation": len(validation)}
@@ -112,7 +113,8 @@ print(row.request, row.answer, sep="\n\n")
 import tempfile
 from pathlib import Path
 
-from course_utils.data import FaultyData, load_conversations
+from course_utils.data.files import FaultyData
+from course_utils.data.conversation import load_conversations
 
 broken = Path(tempfile.mkdtemp()) / "broken.jsonl"
 broken.write_text('{"id": "a", "messages": []}\n{"id": "a"\n')
@@ -145,7 +147,7 @@ print(text)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.templates import alpaca_prompt
+from course_utils.data.templates import alpaca_prompt
 
 print(alpaca_prompt("{instruction}", "{input}") + "{output}<end token>\n")
 print(alpaca_prompt("{instruction}") + "{output}<end token>")
@@ -185,7 +187,7 @@ list(zip(toy_tokens, toy_labels))
 
 # %%
 from course_utils.plots import label_strip
-from course_utils.tokens import tokenize_conversation
+from course_utils.data.tokens import tokenize_conversation
 
 example = tokenize_conversation(row, tokenizer, plan.max_length)
 spelled = [repr(tokenizer.decode([token]))[1:-1] for token in example["input_ids"]]
@@ -199,7 +201,7 @@ label_strip(spelled, carries_loss, title=title);
 # itself: for every row, do the blue tokens spell exactly the answer?
 
 # %%
-from course_utils.tokens import to_dataset
+from course_utils.data.tokens import to_dataset
 
 training = training[: plan.rows]
 train_rows = to_dataset(training, tokenizer, plan.max_length)
@@ -220,10 +222,9 @@ ends = sum(t["labels"][-1] == tokenizer.eos_token_id for t in train_rows)
 ledger.record("C053", rows_teaching_the_end=ends / len(train_rows))
 
 # %%
-answer_tokens = sum(
-    len(tokenizer(source.answer + tokenizer.eos_token)["input_ids"])
-    for source in training
-)
+ended = [source.answer + tokenizer.eos_token for source in training]
+alone = tokenizer(ended, add_special_tokens=False)["input_ids"]
+answer_tokens = sum(map(len, alone))
 ledger.record(
     "C126",
     prompt_tokens_with_loss=supervised - answer_tokens,
@@ -255,7 +256,7 @@ histogram(
 # `spans` carry loss. A span `(start, stop)` includes `start` and excludes `stop`.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def mask(tokens: list[int], spans: list[tuple[int, int]]) -> list[int]:
@@ -326,7 +327,7 @@ round(toy_nll(uniform, toy_targets).item(), 3)
 # what the model itself reports for a row?
 
 # %%
-from course_utils.tokens import completion_nll
+from course_utils.data.tokens import completion_nll
 
 batch = {name: torch.tensor([ids]) for name, ids in example.items()}
 batch = {name: ids.to(base.device) for name, ids in batch.items()}
@@ -350,7 +351,7 @@ print(f"ours {ours:.4f}, the model's {reported:.4f} nats per token")
 # ⌈N / (b × a)⌉ updates.
 
 # %%
-from course_utils.training import total_updates, updates_per_epoch
+from course_utils.training.trainer import total_updates, updates_per_epoch
 
 updates = total_updates(len(train_rows), plan)
 epoch = updates_per_epoch(len(train_rows), plan)
@@ -367,7 +368,7 @@ print(
 # Alpaca-cleaned with its 51,760 rows it is under one percent.
 
 # %%
-from course_utils.recipes import ALPACA_MISTRAL, MOVIE_RECOMMENDER
+from course_utils.recipes.book import ALPACA_MISTRAL, MOVIE_RECOMMENDER
 
 seed_plan = MOVIE_RECOMMENDER.plan
 examples = seed_plan.max_steps * seed_plan.effective_batch
@@ -474,7 +475,7 @@ ledger.record(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.memory_formulas import optimizer_bytes
+from course_utils.memory.formulas import optimizer_bytes
 
 rank = seed_plan.rank
 smollm2 = architectures["smollm2-135m"].lora_tensor_sizes(rank)
@@ -508,7 +509,7 @@ ledger.record(
 # %%
 def checksums(model) -> dict[str, float]:
     frozen = (p for p in model.named_parameters() if "lora_" not in p[0])
-    return {name: p.detach().double().sum().item() for name, p in frozen}
+    return {name: p.detach().sum(dtype=torch.float64).item() for name, p in frozen}
 
 
 # %% [markdown]
@@ -521,7 +522,10 @@ def checksums(model) -> dict[str, float]:
 # NBVAL_CHECK_OUTPUT
 follows_form = project.follows_form
 print("the form:", project.form)
-assert all(follows_form(row.answer) for row in training + validation)
+written = [follows_form(row.answer) for row in training + validation]
+print(f"{sum(written) / len(written):.1%} of the written answers have it")
+# rows of the hub ("owner/name") were not written to this form; the course's were
+assert all(written) or "/" in plan.dataset.name
 {name: follows_form(text) for name, text in project.spoilt(row.answer).items()}
 
 # %% [markdown]
@@ -575,8 +579,8 @@ class ZeroGradients(TrainerCallback):
 # And now the run: validation loss and a checkpoint four times on the way.
 
 # %%
-from course_utils.records import run_folder
-from course_utils.training import build_trainer, run_training
+from course_utils.places import run_folder
+from course_utils.training.trainer import build_trainer, run_training
 
 folder = run_folder(recipe.name, profile)
 trainer = build_trainer(
@@ -586,7 +590,7 @@ trainer = build_trainer(
 # %%
 zeros = ZeroGradients()
 trainer.add_callback(zeros)
-run = run_training(trainer, recipe.name, profile)
+run = run_training(trainer, recipe.name, profile, rows=(training, held_out))
 
 # %%
 print(
@@ -746,13 +750,18 @@ sum(1 for _ in (folder / "answers.jsonl").open(encoding="utf-8"))
 # ## 8. Save it, load it, prove it
 #
 # The commonest complaint about saved adapters is that they come back as the base model.
-# So: save, load again, and compare logits, not impressions.
+# So: save, load again, and compare logits, not impressions. A run that is killed while
+# it saves must not leave half an adapter: the new folder takes the old one's place at
+# once, with the record of the run in it.
 
 # %%
+from course_utils.places import whole_folder
+
 adapter_folder = folder / "adapter"
-model.save_pretrained(adapter_folder)
-tokenizer.save_pretrained(adapter_folder)
-run.save(folder)
+with whole_folder(adapter_folder) as new:
+    model.save_pretrained(new)
+    tokenizer.save_pretrained(new)
+    run.save(new)
 sizes = {path.name: path.stat().st_size for path in adapter_folder.iterdir()}
 print(f"{sizes['adapter_model.safetensors'] / 1e6:.1f} MB of adapter")
 
@@ -778,15 +787,17 @@ ledger.record(
 
 # %% [markdown]
 # None. Whatever the model does differently sits in the adapter's few megabytes. Now the
-# model leaves memory, and comes back from the disk.
+# model leaves memory, and comes back from the disk. As equal counts what differs by
+# eight roundings of the largest logit, in the precision that this machine computes in.
 
 # %%
 del model, base, trainer, layer
 models.free_memory()
 reloaded, _ = models.load_adapter(adapter_folder, plan, profile)
 again = models.logits_of(reloaded, tokenizer, text)
+rounding = torch.finfo(profile.compute_dtype).eps * trained.abs().max().item()
 distance["reloaded"] = (again - trained).abs().max().item()
-assert distance["reloaded"] < 1e-3 < distance["base"]
+assert distance["reloaded"] <= 8 * rounding < distance["base"]
 distance
 
 # %% [markdown]
@@ -801,10 +812,9 @@ distance
 
 # %%
 import dataclasses
-import shutil
 
-from course_utils.memory_measured import tensor_bytes
-from course_utils.training import StopAfter
+from course_utils.memory.measured import tensor_bytes
+from course_utils.training.trainer import StopAfter
 
 del reloaded
 
@@ -812,7 +822,7 @@ del reloaded
 DRILL_UPDATES = 6  # enough to stop in the middle and see both halves
 drill = dataclasses.replace(plan, max_steps=DRILL_UPDATES)
 watched = valid_rows.select(range(plan.batch_size))
-shutil.rmtree(folder / "drill", ignore_errors=True)
+scratch = tempfile.TemporaryDirectory()  # gone when this kernel ends
 
 
 # %%
@@ -821,7 +831,7 @@ def drill_run(name, load_in_4bit=plan.load_in_4bit, stop_after=None, resume=Fals
     models.free_memory()
     fresh, _ = models.load_base(drill, profile, load_in_4bit=load_in_4bit)
     adapted = models.attach_lora(fresh, drill)
-    rows, where = (train_rows, watched), folder / "drill" / name
+    rows, where = (train_rows, watched), Path(scratch.name) / name
     trainer = build_trainer(adapted, tokenizer, *rows, drill, profile, where)
     if stop_after:
         trainer.add_callback(StopAfter(stop_after))
@@ -840,7 +850,8 @@ killed, *_ = drill_run("killed", stop_after=DRILL_UPDATES // 2)
 
 # %%
 resumed, *_ = drill_run("killed", resume=True)
-torch.testing.assert_close(resumed, in_one_go, rtol=1e-3, atol=1e-3)
+rtol = torch.finfo(profile.compute_dtype).eps ** 0.5  # fp32: 0.0003, fp16: 0.03
+torch.testing.assert_close(resumed, in_one_go, rtol=rtol, atol=0)
 [round(loss, 4) for loss in resumed]
 
 # %% [markdown]
@@ -947,7 +958,7 @@ check(rate_at, halfway, rising, Case((100, 100, 20, 1.0), 0.0, {}))
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("03", ledger)
 
@@ -990,7 +1001,7 @@ print(
 # - TRL 1.15 and transformers 5.17, `SFTConfig` and `Trainer`: installed source.
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "03",

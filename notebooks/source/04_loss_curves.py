@@ -23,8 +23,8 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -37,15 +37,16 @@ profile = doctor()
 # trained now with the same function.
 
 # %%
-from course_utils.adapters import get_adapter, load_rows
-from course_utils.evidence import Ledger
-from course_utils.projects import chosen_project
+from course_utils.training.adapter import get_adapter
+from course_utils.data.datasets import load_rows
+from course_utils.evidence.ledger import Ledger
+from course_utils.projects.project import chosen_project
 
 project = chosen_project()
 recipe = project.recipe
 finetuned = get_adapter(recipe, profile)
 plan, folder = finetuned.plan, finetuned.folder
-ledger = Ledger("04", profile.name, recipe.name)
+ledger = Ledger("04", profile, recipe.name)
 
 # %% [markdown]
 # ## 1. The log
@@ -85,7 +86,7 @@ round(smoothed, 4)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.curves import smooth
+from course_utils.curves.losses import smooth
 
 span = 2 / (1 - w) - 1
 assert abs(smooth(x, span)[-1] - smoothed) < 1e-12
@@ -103,7 +104,7 @@ assert abs(smooth(x, span)[-1] - smoothed) < 1e-12
 # Write `smoothed_line(losses, w)`: all smoothed values, by the formula above.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def smoothed_line(losses: list[float], w: float) -> list[float]:
@@ -151,8 +152,8 @@ check(smoothed_line, short, Case(([3.0, 1.0, 2.0], 0.0), [3.0, 1.0, 2.0], {}))
 # clipping, and the learning rate of the update. How did all three go?
 
 # %%
-from course_utils.curve_plots import run_plot
-from course_utils.curves import LossCurves
+from course_utils.curves.plots import run_plot
+from course_utils.curves.losses import LossCurves
 
 healthy = LossCurves.from_history(history)
 start, end = healthy.validation.iloc[[0, -1]]
@@ -174,8 +175,8 @@ run_plot(healthy, title=title);
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.architectures import load_architectures
-from course_utils.curves import guess_level
+from course_utils.model.architectures import load_architectures
+from course_utils.curves.losses import guess_level
 
 vocabulary = load_architectures()["smollm2-135m"].vocab_size
 f"ln {vocabulary:,} = {guess_level(vocabulary):.4f} nats per token"
@@ -186,7 +187,7 @@ f"ln {vocabulary:,} = {guess_level(vocabulary):.4f} nats per token"
 # losses of the run in that unit?
 
 # %%
-from course_utils.curves import perplexity
+from course_utils.curves.losses import perplexity
 
 print(
     f"before: e^{start:.2f} = {perplexity(start):.1f} tokens\n"
@@ -200,9 +201,9 @@ print(
 # of each question.
 
 # %%
-from course_utils.science import load_questions
-from course_utils.text_scores import answer_passages, general_passages
-from course_utils.text_scores import science_passages, wrong_passages
+from course_utils.data.questions import load_questions
+from course_utils.curves.forgetting import answer_passages, general_passages
+from course_utils.curves.forgetting import science_passages, wrong_passages
 
 WATCHED = 8  # held-out rows; every evaluation below costs a pass over them
 training, validation = load_rows(plan)
@@ -230,7 +231,7 @@ texts["science"][0]
 # likelihoods. What does the base pay for each text?
 
 # %%
-from course_utils.forgetting import ForgettingMeter
+from course_utils.curves.forgetting import ForgettingMeter
 
 meter = ForgettingMeter(texts)
 base_reading = meter.read(base, tokenizer)
@@ -393,7 +394,7 @@ ledger.record("C125", changed_choices=others.float().mean().item())
 # the pairs: the same passage before and after):
 
 # %%
-from course_utils.forgetting import change
+from course_utils.curves.forgetting import change
 
 readings = {"base": base_reading, "healthy": meter.read(tuned, tokenizer)}
 effect = {name: change(base_reading[name], readings["healthy"][name]) for name in texts}
@@ -460,15 +461,15 @@ models.free_memory()
 #
 # One run is one draw: another seed orders the rows differently and starts A elsewhere.
 # The course ships the curves of several seeds of the movie recommender. (For another
-# recipe `tools/measure_reference.py` makes them; until then its band is empty.) Your own
+# recipe `tools/course.py reference` makes them; until then its band is empty.) Your own
 # seed is left out, since a curve always agrees with itself. With n seeds, mean m and standard
 # deviation s, one more seed lies in 95 % of cases within
 #
 # $$m \pm t_{n-1} \cdot s \cdot \sqrt{1 + 1/n}$$
 
 # %%
-from course_utils.curve_plots import band_plot
-from course_utils.reference import compare, other_seeds
+from course_utils.curves.plots import band_plot
+from course_utils.curves.reference import compare, other_seeds
 
 reference = other_seeds(recipe.name, plan.seed)
 band = reference.validation_band()
@@ -512,7 +513,7 @@ made = {
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.diagnosis import diagnose
+from course_utils.curves.diagnosis import diagnose
 
 
 def as_log(training_loss, validation_loss):
@@ -526,7 +527,7 @@ verdicts = {name: diagnose(as_log(*losses)) for name, losses in made.items()}
 {name: found.verdict for name, found in verdicts.items()}
 
 # %%
-from course_utils.curve_plots import loss_plot
+from course_utils.curves.plots import loss_plot
 
 figure, panels = plt.subplots(2, 3, figsize=(10.5, 5.4), sharex=True)
 for axes, (name, losses) in zip(panels.flat, made.items()):
@@ -565,11 +566,14 @@ print(diagnose(healthy))
 # %%
 import dataclasses
 import shutil
+import tempfile
+from pathlib import Path
 
-from course_utils.tokens import to_dataset
-from course_utils.training import build_trainer, run_training
+from course_utils.data.tokens import to_dataset
+from course_utils.training.trainer import build_trainer, run_training
 
-shutil.rmtree(folder / "shapes", ignore_errors=True)
+temporary = tempfile.TemporaryDirectory()  # gone when this kernel ends
+scratch = Path(temporary.name)
 readings_at_end, curves_of = dict(readings), {"healthy": healthy}
 
 
@@ -580,7 +584,7 @@ def train(name, changed, rows, *callbacks, resume=False, **choices):
     fresh, tokens = models.load_base(changed, profile)
     adapted = models.attach_lora(fresh, changed)
     sets = [to_dataset(some, tokens, plan.max_length) for some in (rows, watched)]
-    where = folder / "shapes" / name
+    where = scratch / name
     trainer = build_trainer(
         adapted, tokens, *sets, changed, profile, where, **choices
     )
@@ -611,7 +615,7 @@ choices = {"evaluations": EPOCHS, "keep_best": True}
 stopped = train("stopped", few, training[:ROWS], patience, **choices)
 
 # %%
-from course_utils.training import total_updates, updates_per_epoch
+from course_utils.training.trainer import total_updates, updates_per_epoch
 
 epoch = updates_per_epoch(ROWS, plan)
 best_update, best_loss = stopped.best()
@@ -626,7 +630,7 @@ print(
 # same run can go on, this time without the callback. What would the rest have brought?
 
 # %%
-shutil.copytree(folder / "shapes" / "stopped", folder / "shapes" / "overfit")
+shutil.copytree(scratch / "stopped", scratch / "overfit")
 overfit = train("overfit", few, training[:ROWS], resume=True, evaluations=EPOCHS)
 print(diagnose(overfit))
 
@@ -905,7 +909,7 @@ points = {name: (found["task"], found["general"]) for name, found in effects.ite
 milder = {name: pair for name, pair in points.items() if name != worst}
 
 # %%
-from course_utils.curve_plots import trade_off
+from course_utils.curves.plots import trade_off
 
 _, (left, right) = plt.subplots(1, 2, figsize=(10.8, 4.4))
 label = "lost on general text (bits per byte)"
@@ -964,7 +968,7 @@ ledger.record(
 # go below the run folder, where a later run can be held against them:
 
 # %%
-from course_utils.curves import save_curves
+from course_utils.curves.losses import save_curves
 
 for name, found in curves_of.items():
     axes = loss_plot(found, title=name)
@@ -978,7 +982,7 @@ for name, found in curves_of.items():
 sorted(path.name for path in (folder / "curves").iterdir())[:6]
 
 # %%
-from course_utils.records import save_results
+from course_utils.machine.run_record import save_results
 
 names = {"task": "held-out answers", "general": "general text"}
 names["science"] = "right answers of science questions"
@@ -1001,7 +1005,7 @@ results += [
 
 # %%
 save_results(folder, "04", results)
-pd.DataFrame(results).style.hide(axis="index")
+pd.DataFrame(results).style.format(escape="html").hide(axis="index")
 
 # %% [markdown]
 # **Trackers.** Nothing leaves the machine unless you say so. With
@@ -1009,7 +1013,7 @@ pd.DataFrame(results).style.hide(axis="index")
 # the environment, each trainer of the course reports there too; what is set now:
 
 # %%
-from course_utils.training import trainer_config
+from course_utils.training.trainer import trainer_config
 
 trainer_config(plan, profile, folder, SWEEP_UPDATES).report_to
 
@@ -1032,7 +1036,7 @@ trainer_config(plan, profile, folder, SWEEP_UPDATES).report_to
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("04", ledger)
 
@@ -1077,7 +1081,7 @@ print(
 #   and ours are held equal by a test.
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "04",

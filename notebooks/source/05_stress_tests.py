@@ -24,8 +24,8 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -38,14 +38,14 @@ profile = doctor()
 # course's five interview-preparation documents, called S0 to S4.
 
 # %%
-from course_utils.evidence import Ledger
-from course_utils.generation import Sampling
-from course_utils.projects import chosen_project
+from course_utils.evidence.ledger import Ledger
+from course_utils.model.generation import Sampling
+from course_utils.projects.project import chosen_project
 
 project = chosen_project()
 recipe, suite = project.recipe, project.suite()
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("05", profile.name, recipe.name)
+ledger = Ledger("05", profile, recipe.name)
 
 # %%
 BATCH_SIZE = 28  # prompts; a batch is as wide as its longest, and those come later
@@ -73,7 +73,8 @@ import pandas as pd
 first = {g: next(p for p in prompts if p.notes["group"] == g) for g in groups}
 rows = [(g, p.request.strip()[:100], p.notes["note"]) for g, p in first.items()]
 table = pd.DataFrame(rows, columns=["group", "request (its beginning)", "right is"])
-table.style.hide(axis="index").set_properties(**{"text-align": "left"})
+styled = table.style.format(escape="html").hide(axis="index")
+styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # The last column was written before any model was asked. That order matters: who
@@ -118,7 +119,7 @@ for part, name in vars(roles).items():
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.generation import Generated
+from course_utils.model.generation import Generated
 
 sample = suite.demonstration
 asked = suite.prompt(sample.prompt_id)
@@ -141,17 +142,20 @@ for fault, (text, stopped) in faults.items():
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.adapters import load_splits
+from course_utils.data.datasets import load_splits
 
 _, written = load_splits(plan)
 alarms = [
     not all(check(row, row.answer) for check in project.answer_checks.values())
     for row in written
 ]
+assert not any(alarms) or "/" in plan.dataset.name
 print(f"{sum(alarms)} false alarms on {len(alarms)} written answers")
 
 # %% [markdown]
-# None. That is not “never”: with 0 of n the true rate may still be 3/n, for n = 80
+# On answers that were written for this course there is none. (Rows of the hub were not
+# written to its checks, so some of them may be counted here; then read a few.) None is
+# not “never”: with 0 of n the true rate may still be 3/n, for n = 80
 # that is 3.75 %. This *rule of three* is the upper end of a one-sided 95 % interval,
 # 1 − 0.05^(1/n) = 3.68 %, made easy to remember.
 #
@@ -164,7 +168,7 @@ print(f"{sum(alarms)} false alarms on {len(alarms)} written answers")
 # and return distinct pieces divided by all pieces.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def share_of_distinct(words: list[str], piece: int) -> float:
@@ -262,7 +266,7 @@ for k in (2, 3, 4, 5, 6):
 # by bit: both are asked by the same code.
 
 # %%
-from course_utils.adapters import get_adapter
+from course_utils.training.adapter import get_adapter
 
 finetuned = get_adapter(recipe, profile)
 model, tokenizer = models.load_adapter(finetuned.adapter_folder, plan, profile)
@@ -283,7 +287,7 @@ def ask(asked_model, sampling: Sampling | None) -> list[Generated]:
 
 
 # %%
-from course_utils.trials import judge_all
+from course_utils.stress.trials import judge_all
 
 trials = []
 for sampling in [None, *DRAWS]:
@@ -300,7 +304,7 @@ len(trials)
 # the model again.
 
 # %%
-from course_utils.trials import save_trials
+from course_utils.stress.trials import save_trials
 
 kept = save_trials(trials, finetuned.folder / "stress.jsonl")
 del model
@@ -312,7 +316,7 @@ kept
 # tuned, greedily:
 
 # %%
-from course_utils.trial_view import side_by_side
+from course_utils.stress.trials import side_by_side
 
 by_key = {(t.model, t.draw, t.prompt.id): t for t in trials}
 
@@ -339,7 +343,7 @@ for sampling in DRAWS:
 # fact about a film was in one row, if in any. So: form high, facts near zero.
 
 # %%
-from course_utils.stress_rates import pass_rates, verdict_table
+from course_utils.stress.rates import pass_rates, verdict_table
 
 verdicts = verdict_table(trials, suite)
 greedy = verdicts[verdicts["draw"] == "greedy"]
@@ -357,7 +361,7 @@ overall.apply(spell, axis=1).unstack("model")
 # By group and check, as counts. Blank tiles are checks that do not apply there.
 
 # %%
-from course_utils.stress_plots import verdict_matrix
+from course_utils.stress.plots import verdict_matrix
 
 form, facts = (overall.loc[("tuned", n)] for n in (roles.form, roles.substance))
 verdict_matrix(
@@ -410,7 +414,7 @@ axes.legend(loc="upper left", bbox_to_anchor=(1, 1));
 # Holm's method, which keeps the chance of one false alarm among them at 5 %.
 
 # %%
-from course_utils.stress_rates import compare_models
+from course_utils.stress.rates import compare_models
 from statsmodels.stats.multitest import multipletests
 
 names = [c.name for c in suite.checks if c.name not in suite.parts]
@@ -436,7 +440,7 @@ paired.map(lambda x: f"{x:.2g}" if isinstance(x, float) else x)
 
 # %%
 from course_utils.plots import REFERENCE, histogram
-from course_utils.wish_shuffle import shuffle_wishes
+from course_utils.stress.rates import shuffle_wishes
 
 greedy_tuned = [t for t in trials if t.model == "tuned" and t.draw == "greedy"]
 shuffled = shuffle_wishes(greedy_tuned, suite, seed=plan.seed)
@@ -533,7 +537,7 @@ both(suite.shown["edge"])
 # next user sees another answer. How far do the pass rates of three seeds lie apart?
 
 # %%
-from course_utils.stress_plots import draw_grid
+from course_utils.stress.plots import draw_grid
 
 shown = roles.listens
 of_tuned = verdicts.query("model == 'tuned' and check == @shown")
@@ -548,8 +552,8 @@ draw_grid(grid, title=title);
 # does an interval get that pretends so?
 
 # %%
-from course_utils.stress_plots import rate_lines
-from course_utils.stress_rates import rate_over_draws
+from course_utils.statistics.plots import interval_plot
+from course_utils.stress.rates import rate_over_draws
 
 sampled = of_tuned[of_tuned["draw"] != "greedy"]
 low, mean, high = rate_over_draws(sampled, seed=plan.seed)
@@ -562,8 +566,9 @@ intervals = {
 
 # %%
 wider = (high - low) / (pretended[1] - pretended[0])
-rate_lines(
-    intervals,
+interval_plot(
+    list(intervals), list(intervals.values()),
+    reference=None, spelled="{1:.0%}  [{0:.0%}, {2:.0%}]",
     x_label=f"share of answers: {shown}",
     title=f"Over prompts the interval is {wider:.1f} times as wide",
 );
@@ -577,7 +582,7 @@ rate_lines(
 # prompts does it pass *every* time?
 
 # %%
-from course_utils.stress_rates import how_often
+from course_utils.stress.rates import how_often
 
 drawn = verdicts.query("model == 'tuned' and draw != 'greedy'")
 reliable = {
@@ -638,7 +643,7 @@ check(rate_over_prompts, uneven, Case(([("x", True)],), 1.0, {}))
 # The share of distinct pieces of three words, for each greedy answer:
 
 # %%
-from course_utils.answer_reading import LEAST_DISTINCT_SHARE, distinct_share
+from course_utils.stress.suite import LEAST_DISTINCT_SHARE, distinct_share
 
 distinct = {
     name: [
@@ -690,7 +695,7 @@ Counter(subjects).most_common(5)
 # tuned model that fails a check, folded by group. Read at least one group whole.
 
 # %%
-from course_utils.trial_view import failures
+from course_utils.stress.trials import failures
 
 failed = failures(greedy_tuned)
 failed
@@ -712,8 +717,8 @@ print(f"{len(failed.trials)} of {len(greedy_tuned)} answers fail at least one ch
 # A toy first, three pairs, and a rater who likes the shorter answer. What is stored?
 
 # %%
-from course_utils.blind_rating import BlindRating, Pair
-from course_utils.rating_widget import PairView
+from course_utils.stress.rating import BlindRating, Pair
+from course_utils.stress.rating import PairView
 
 toy = [
     Pair("1", "a western", "I am sorry, but …", "High Noon."),
@@ -733,7 +738,7 @@ PairView(rating.current)
 # NBVAL_CHECK_OUTPUT
 while pair := rating.current:
     rating.vote("left" if len(pair.left) < len(pair.right) else "right")
-print(votes_file.read_text())
+print(rating.path.read_text())
 rating.report()
 
 # %% [markdown]
@@ -746,7 +751,7 @@ rating.report()
 # first pair only, as text.)
 
 # %%
-from course_utils.rating_widget import rating_widget
+from course_utils.stress.rating import rating_widget
 
 greedy_of = {(t.model, t.prompt.id): t.answer.text for t in trials if t.seed is None}
 pairs_to_rate = [
@@ -930,9 +935,9 @@ ledger.record(
 # of 156 resource types with their arguments. Does it see what S2's base model invented?
 
 # %%
-from course_utils.iac.schema import load_schema
-from course_utils.recipes import INFRAMIND
-from course_utils.rewards import score
+from course_utils.projects.inframind.code.schema import load_schema
+from course_utils.recipes.book import INFRAMIND
+from course_utils.projects.inframind.reward import score
 
 attempts = {
     "keyword soup": soup,
@@ -1044,7 +1049,7 @@ closed = keywords * [is_balanced(text) for text in answers]
 # | the base fails everything | the check reads the trained form only | find films in any text, as `find_film` does; report form and content apart |
 # | rates jump between two runs | sampling without a seed, another batch size or precision | store decoding, seed and answers with each verdict |
 # | the model names a film for every question | no row of the training data says otherwise | add rows with other requests, and a group that tests it |
-# | `OtherAnswers` when you go on rating | the adapter was trained anew since | move `votes.jsonl` away: old votes belong to old answers |
+# | your votes are gone when you go on rating | the adapter was trained anew since | none: old votes belong to old answers; their file still lies beside the new one |
 # | the judge prefers what is longer | it does | compare at like length; mix in pairs with a known answer |
 #
 # ## What only a source can tell
@@ -1060,7 +1065,7 @@ closed = keywords * [is_balanced(text) for text in answers]
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("05", ledger)
 
@@ -1087,7 +1092,7 @@ print(
 # For the README, the same figures as a table:
 
 # %%
-from course_utils.records import save_results
+from course_utils.machine.run_record import save_results
 
 results = {
     name: {
@@ -1110,7 +1115,8 @@ save_results(finetuned.folder, "05", list(results.values())).name
 here = {n: f"base {r['base']}, tuned {r['tuned']}" for n, r in results.items()}
 columns = ["measure", "author", "here", "a repetition takes"]
 table = pd.DataFrame(recipe.held_against("05", here), columns=columns)
-table.style.hide(axis="index").set_properties(**{"text-align": "left"})
+styled = table.style.format(escape="html").hide(axis="index")
+styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## What this run does not show
@@ -1139,7 +1145,7 @@ table.style.hide(axis="index").set_properties(**{"text-align": "left"})
 #   documentation.
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "05",

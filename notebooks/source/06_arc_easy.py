@@ -23,8 +23,8 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
@@ -37,12 +37,12 @@ profile = doctor()
 # chosen here, before anything has run; why that matters is shown in section 6.
 
 # %%
-from course_utils.evidence import Ledger
-from course_utils.recipes import chosen_recipe
+from course_utils.evidence.ledger import Ledger
+from course_utils.recipes.book import chosen_recipe
 
 recipe = chosen_recipe()
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("06", profile.name, recipe.name)
+ledger = Ledger("06", profile, recipe.name)
 METRIC = "acc"
 AGAIN = 60  # questions that are asked a second time, in other forms
 
@@ -72,7 +72,7 @@ ledger.record(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.science import load_questions
+from course_utils.data.questions import load_questions
 
 own = load_questions()
 print(f"{len(own)} questions\n\n{own[0].question}")
@@ -96,7 +96,7 @@ hits = {name: sum(t(q) == q.answer for q in own) for name, t in tricks.items()}
 hits
 
 # %%
-from course_utils.accuracy import Accuracy
+from course_utils.statistics.shares import Accuracy
 from course_utils.plots import grouped_bars
 
 rates = [Accuracy("trick", "hits", right, len(own)) for right in hits.values()]
@@ -123,8 +123,8 @@ axes.set_ylim(0, 0.6);
 # with it is said by line and field. What is asked in this run?
 
 # %%
-from course_utils.adapters import get_adapter
-from course_utils.benchmark import find_benchmark
+from course_utils.training.adapter import get_adapter
+from course_utils.arc.task import find_benchmark
 
 finetuned = get_adapter(recipe, profile)
 benchmark = find_benchmark(profile, finetuned.folder / "lm_eval")
@@ -164,7 +164,7 @@ toy
 # acc when `by_length` is False and under acc_norm when it is True.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def tick(scores: list[float], choices: list[str], by_length: bool) -> int:
@@ -213,7 +213,7 @@ check(tick, by_sum, by_character)
 # the first question, and is it what we find by hand?
 
 # %%
-from course_utils.evaluation import evaluate
+from course_utils.arc.evaluation import evaluate
 
 model, tokenizer = models.load_adapter(finetuned.adapter_folder, plan, profile)
 first = evaluate(model, tokenizer, benchmark, "tuned", only=[0]).answers[0]
@@ -272,7 +272,7 @@ print(
 import shlex
 from pathlib import Path
 
-from course_utils.benchmark import command_line
+from course_utils.arc.task import command_line
 
 words = command_line(benchmark, "MODEL", Path("RESULTS"))
 words[words.index("--include_path") + 1] = benchmark.folder.name
@@ -299,7 +299,7 @@ tuned.save(finetuned.folder / "arc_tuned.jsonl").name
 pd.Series(base.settings, name="base")
 
 # %%
-from course_utils.evaluation import METRICS
+from course_utils.arc.evaluation import METRICS
 
 
 def accuracy(run, metric):
@@ -430,13 +430,13 @@ check(exact_p, one_against_seven, even, Case((3, 9), 598 / 4096, {}))
 # returns always shows n, metric, interval and p.
 
 # %%
-from course_utils.comparison import compare
+from course_utils.arc.evaluation import compare
 
 result = compare(base, tuned, METRIC, seed=plan.seed)
 result
 
 # %%
-from course_utils.comparison_plots import outcome_mosaic
+from course_utils.statistics.plots import outcome_mosaic
 
 outcome_mosaic(
     [[result.both_right, result.lost], [result.gained, result.both_wrong]],
@@ -451,7 +451,7 @@ outcome_mosaic(
 # take the difference; do that ten thousand times. In full:
 
 # %%
-from course_utils.comparison import paired_answers
+from course_utils.arc.evaluation import paired_answers
 
 pairs = paired_answers(base, tuned)
 outcomes = np.array([[b.right[METRIC], t.right[METRIC]] for b, t in pairs], int)
@@ -525,7 +525,8 @@ def told(base_answer, tuned_answer):
 columns = ["", "question", "right", "base chose", "tuned chose"]
 flipped = [told(*pair) for pair in pairs if len({a.right[METRIC] for a in pair}) == 2]
 shown = pd.DataFrame(flipped, columns=columns).sort_values(["", "question"])
-shown.style.hide(axis="index").set_properties(**{"text-align": "left"})
+styled = shown.style.format(escape="html").hide(axis="index")
+styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # Read them before you believe a story about what was learnt or lost. How sure was the
@@ -555,8 +556,8 @@ leads.groupby("verdict").median().round(2)
 # and 6 lost on average.
 
 # %%
-from course_utils.power import exact_p as mcnemar_p
-from course_utils.power import mcnemar_power
+from course_utils.statistics.power import exact_p as mcnemar_p
+from course_utils.statistics.power import mcnemar_power
 
 gained_share, lost_share = 0.075, 0.025  # sum 10 %, difference 5 points
 rng = np.random.default_rng(0)
@@ -588,7 +589,7 @@ power = {
 }
 
 # %%
-from course_utils.power import POWER, detectable_difference
+from course_utils.statistics.power import POWER, detectable_difference
 
 limits = {n: 100 * detectable_difference(n, discordant) for n in sizes.values()}
 limits
@@ -610,7 +611,7 @@ curves(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.power import needed_questions
+from course_utils.statistics.power import needed_questions
 
 rows, shares = (1, 2, 5), (0.05, 0.10, 0.20)  # points; share discordant
 pd.DataFrame(
@@ -679,7 +680,7 @@ by_length
 # chat turn? Sixty of them, drawn by seed, for both models.
 
 # %%
-from course_utils.evaluation import Prompt
+from course_utils.arc.evaluation import Prompt
 
 rng = np.random.default_rng(plan.seed)
 drawn = rng.choice(result.n, min(AGAIN, result.n), replace=False)
@@ -702,7 +703,7 @@ with model.disable_adapter():
 # package refuses to compare them until that is said:
 
 # %%
-from course_utils.comparison import NotComparable
+from course_utils.arc.evaluation import NotComparable
 
 some = base.subset([a.question.id for a in base_chat.answers])
 try:
@@ -778,7 +779,7 @@ axes.axvline(100 * right.mean(), color="#4d4d4d", linestyle="--");
 # All of it in one picture. Grey intervals contain “no difference”.
 
 # %%
-from course_utils.comparison_plots import interval_plot
+from course_utils.statistics.plots import interval_plot
 
 lines = {
     f"tuned − base\nacc, n = {result.n}": result,
@@ -846,7 +847,7 @@ print(f"p = {pooled:.3f}, standard error {100 * error:.2f} points, z = {z:.2f}")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.accuracy import UnpairedComparison
+from course_utils.statistics.shares import UnpairedComparison
 
 case = UnpairedComparison("acc", first_right, second_right, n)
 case
@@ -1012,7 +1013,7 @@ check(survivors, stops_early, steps)
 # The figures of this run go into the README's table, each with n, interval and p:
 
 # %%
-from course_utils.records import save_results
+from course_utils.machine.run_record import save_results
 
 
 def spelled(accuracy):
@@ -1051,7 +1052,8 @@ measured = {
 measured[f"{METRIC}, change"] = row(result)["note"]
 columns = ["measure", "author", "here", "a repetition takes"]
 table = pd.DataFrame(recipe.held_against("06", measured), columns=columns)
-table.style.hide(axis="index").set_properties(**{"text-align": "left"})
+styled = table.style.format(escape="html").hide(axis="index")
+styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## When it goes wrong
@@ -1071,7 +1073,7 @@ table.style.hide(axis="index").set_properties(**{"text-align": "left"})
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("06", ledger)
 
@@ -1117,7 +1119,7 @@ print(
 # - Efron and Tibshirani 1993, *An introduction to the bootstrap* (recalled).
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "06",

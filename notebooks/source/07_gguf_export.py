@@ -24,21 +24,21 @@
 pass
 
 # %%
-from course_utils import models  # first: it imports unsloth, which patches the rest
-from course_utils.doctor import doctor
+from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.machine.doctor import doctor
 from course_utils.plots import use_course_style
 
 use_course_style()
 profile = doctor()
 
 # %%
-from course_utils.evidence import Ledger
-from course_utils.projects import chosen_project
+from course_utils.evidence.ledger import Ledger
+from course_utils.projects.project import chosen_project
 
 project = chosen_project()
 recipe = project.recipe
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("07", profile.name, recipe.name)
+ledger = Ledger("07", profile, recipe.name)
 
 # %% [markdown]
 # Two things must be there: the adapter of notebook 03 (trained now when it is not), and
@@ -46,8 +46,8 @@ ledger = Ledger("07", profile.name, recipe.name)
 # and its library come from one commit, built once into the course's cache.
 
 # %%
-from course_utils import llama_cpp
-from course_utils.adapters import get_adapter
+from course_utils.gguf import llama_cpp
+from course_utils.training.adapter import get_adapter
 
 finetuned = get_adapter(recipe, profile)
 adapter = finetuned.adapter_folder
@@ -58,10 +58,10 @@ print(f"llama.cpp of llama-cpp-python {llama_cpp.VERSION}:", llama_cpp.ensure().
 # on the CPU on every machine here, so a large model gets fewer.
 
 # %%
-from course_utils.adapters import load_rows
-from course_utils.architectures import Architecture
-from course_utils.fidelity import affordable, scored_rows
-from course_utils.tokens import to_dataset
+from course_utils.data.datasets import load_rows
+from course_utils.model.architectures import Architecture
+from course_utils.gguf.fidelity import affordable, scored_rows
+from course_utils.data.tokens import to_dataset
 
 model, tokenizer = models.load_base(plan, profile)
 architecture = Architecture.from_config(model.config)
@@ -149,8 +149,8 @@ curves(
 # that merging into a 4-bit base loses it. So: the course's adapter, live on an NF4 base.
 
 # %%
-from course_utils import merging
-from course_utils.fidelity import compare, model_log_probabilities
+from course_utils.gguf import merging
+from course_utils.gguf.fidelity import compare, model_log_probabilities
 
 model = merging.live(plan, profile, adapter, four_bit=True)
 layers = merging.adapted_layers(model)
@@ -191,7 +191,7 @@ print(f"{changed.changed:,} of {changed.total:,} codes changed ({changed.share:.
 # NBVAL_CHECK_OUTPUT
 import numpy as np
 
-from course_utils.fidelity import divergence
+from course_utils.gguf.fidelity import divergence
 
 log_p, log_q = np.log([[0.5, 0.5]]), np.log([[0.9, 0.1]])
 by_hand = (np.exp(log_p) * (log_p - log_q)).sum()
@@ -290,7 +290,7 @@ ledger.record(
 # the sum to the nearest multiple of `step`.
 
 # %% tags=["exercise"]
-from course_utils.checks import TODO, Case, check
+from course_utils.evidence.exercises import TODO, Case, check
 
 
 def merge_on_grid(
@@ -414,8 +414,8 @@ axes.legend(ncols=3, loc="upper left");
 # dear to start.
 
 # %%
-from course_utils.architectures import ALL_LINEAR, load_architectures
-from course_utils.recipes import ALPACA_MISTRAL
+from course_utils.model.architectures import ALL_LINEAR, load_architectures
+from course_utils.recipes.book import ALPACA_MISTRAL
 
 shapes = load_architectures()
 mistral, rank = shapes["mistral-7b"], ALPACA_MISTRAL.plan.rank
@@ -432,7 +432,7 @@ ledger.record(
 # takes 4.45 GB (notebook 01), with the adapter in 16 bits 0.08 GB more.
 
 # %%
-from course_utils.memory_formulas import WeightFormat, weight_bytes
+from course_utils.memory.formulas import WeightFormat, weight_bytes
 
 nf4 = weight_bytes(mistral, WeightFormat.NF4)
 ledger.record(
@@ -453,7 +453,7 @@ ledger.record(
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.gguf_file import bits_per_weight
+from course_utils.gguf.file import bits_per_weight
 
 {kind: bits_per_weight(kind) for kind in ("F16", "Q8_0", "Q6_K", "Q5_0", "Q4_K")}
 
@@ -466,7 +466,7 @@ from course_utils.gguf_file import bits_per_weight
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.gguf_file import bytes_and_bits, count_types, predicted_tensors
+from course_utils.gguf.file import bytes_and_bits, count_types, predicted_tensors
 
 for name in ("llama-3.1-8b", "smollm2-135m"):
     tensors = predicted_tensors(shapes[name], "q4_k_m")
@@ -536,7 +536,7 @@ import shutil
 
 import psutil
 
-from course_utils.export import export_gguf, levels_that_fit, load_for_export
+from course_utils.gguf.export import export_gguf, levels_that_fit, load_for_export
 
 fits = levels_that_fit(
     architecture,
@@ -581,7 +581,7 @@ models.free_memory()
 # numbers and bytes:
 
 # %%
-from course_utils.gguf_file import read_gguf
+from course_utils.gguf.file import read_gguf
 
 facts = {level: read_gguf(path) for level, path in files.items()}
 predicted = {level: predicted_tensors(architecture, level) for level in files}
@@ -655,7 +655,7 @@ fact.end_token, fact.tokenizer_model, fact.tokenizer_pre
 # Prediction: f16 differs by rounding alone, and the distance grows as bits go down.
 
 # %%
-from course_utils.fidelity import gguf_log_probabilities
+from course_utils.gguf.fidelity import gguf_log_probabilities
 
 fidelity = {
     level: compare(reference, gguf_log_probabilities(path, scored), scored)
@@ -715,7 +715,7 @@ left_out = {level: float("nan") for level in fits}  # not a number where none wa
 kl = left_out | {level: found.kl for level, found in fidelity.items()}
 
 # %%
-from course_utils.gguf_file import K_BLOCK
+from course_utils.gguf.file import K_BLOCK
 
 ledger.record(
     "C113",
@@ -742,7 +742,7 @@ print(
 )
 
 # %%
-from course_utils.llama_server import same_prompt, serve
+from course_utils.gguf.serving import same_prompt, serve
 
 longest = project.suite().max_new_tokens
 with serve(files[shipped]) as server:
@@ -768,7 +768,7 @@ reply.choices[0].finish_reason, reply.usage.completion_tokens
 # names in the place of the texts, so the two cannot differ:
 
 # %%
-from course_utils.ollama import modelfile
+from course_utils.gguf.serving import modelfile
 
 print(modelfile(files[shipped].name, tokenizer))
 
@@ -832,8 +832,8 @@ grouped_bars(
 # is nothing half-written left?
 
 # %%
-from course_utils.adapters import OtherAdapter, refuse_other_adapter
-from course_utils.export import ExportProblem
+from course_utils.training.adapter import OtherAdapter, refuse_other_adapter
+from course_utils.gguf.export import ExportProblem
 
 before = {path: path.stat().st_mtime_ns for path in target.iterdir()}
 
@@ -894,7 +894,7 @@ f"{len(before)} files as they were, nothing beside them"
 # | q4_k_m is larger than 4.5 bits say | rows that are no multiple of 256, and layers that get six bits | predict it, section 4 |
 # | “No space left on device” after ten minutes | an export needs the merged model and a first GGUF beside the result | ask `levels_that_fit` first; fewer levels |
 # | `llama-server` ends at once | a file that was cut off, or a port in use | its log below `runs/logs/` |
-# | Unsloth fetches or wipes a llama.cpp folder | it found none that it takes for whole | set `UNSLOTH_LLAMA_CPP_PATH` and `UNSLOTH_AUTO_INSTALL=0` before the import, as `course_utils.models` does |
+# | Unsloth fetches or wipes a llama.cpp folder | it found none that it takes for whole | set `UNSLOTH_LLAMA_CPP_PATH` and `UNSLOTH_AUTO_INSTALL=0` before the import, as `course_utils.model.loading` does |
 #
 # ## In the interview
 #
@@ -902,7 +902,7 @@ f"{len(before)} files as they were, nothing beside them"
 # course recorded.
 
 # %%
-from course_utils.interview import show_cards
+from course_utils.evidence.cards import show_cards
 
 show_cards("07", ledger)
 
@@ -928,7 +928,7 @@ print(
 # The rows for the course's results table:
 
 # %%
-from course_utils.records import save_results
+from course_utils.machine.run_record import save_results
 
 rows = [
     {
@@ -968,7 +968,7 @@ save_results(finetuned.folder, "07", rows)
 # - Dettmers et al. 2023, *QLoRA*, arXiv:2305.14314, §3, for NF4.
 
 # %%
-from course_utils.records import close_run
+from course_utils.machine.run_record import close_run
 
 close_run(
     "07",

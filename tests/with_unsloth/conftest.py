@@ -9,13 +9,18 @@ os.environ["COURSE_PROFILE"] = "nano"  # before models is imported: Unsloth's CP
 
 @pytest.fixture(scope="module")
 def profile():
-    from course_utils.profile import Profile
+    from course_utils.machine.profile import Profile
 
     return Profile("nano", "cpu")
 
 
 @pytest.fixture(scope="module")
-def plan():
-    from course_utils.recipes import MOVIE_RECOMMENDER
+def plan_of():
+    from course_utils.recipes.book import MOVIE_RECOMMENDER
 
-    return MOVIE_RECOMMENDER.plan_for("nano")
+    return lambda model: MOVIE_RECOMMENDER.plan_for("nano", model)
+
+
+@pytest.fixture(scope="module")
+def plan(plan_of):
+    return plan_of(None)

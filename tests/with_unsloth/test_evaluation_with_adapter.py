@@ -1,11 +1,10 @@
 import pytest
 import torch
 
-from course_utils import models
-from course_utils.benchmark import local_benchmark
-from course_utils.comparison import compare
-from course_utils.evaluation import evaluate
-from course_utils.science import EXAMPLES
+from course_utils.arc.evaluation import compare, evaluate
+from course_utils.arc.task import local_benchmark
+from course_utils.data.questions import EXAMPLES
+from course_utils.model import loading as models
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils import fidelity, llama_cpp, models
-from course_utils.adapters import OtherAdapter, refuse_other_adapter
-from course_utils.architectures import Architecture
-from course_utils.export import ExportProblem, export_gguf
-from course_utils.gguf_file import LEVELS, predicted_tensors, read_gguf
-from course_utils.llama_server import same_prompt, serve
-from course_utils.merging import adapted_layers, merge, ways_to_run
-from course_utils.movies import load_movies
+from course_utils.data.datasets import load_movies
+from course_utils.data.tokens import to_dataset
+from course_utils.gguf import fidelity, llama_cpp
+from course_utils.gguf.export import ExportProblem, export_gguf
+from course_utils.gguf.file import LEVELS, predicted_tensors, read_gguf
+from course_utils.gguf.merging import adapted_layers, merge, ways_to_run
+from course_utils.gguf.serving import same_prompt, serve
+from course_utils.model import loading as models
+from course_utils.model.architectures import Architecture
 from course_utils.places import STAMP, is_whole
-from course_utils.recipes import MOVIE_RECOMMENDER
-from course_utils.tokens import to_dataset
+from course_utils.recipes.book import MOVIE_RECOMMENDER
+from course_utils.training.adapter import OtherAdapter, refuse_other_adapter
 
 EXPORTED = ("f16", "q8_0", "q4_k_m")
 CHAT = [{"role": "user", "content": "a 🙂 in 1999?"}]

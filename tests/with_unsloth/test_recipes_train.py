@@ -2,10 +2,12 @@
 
 import pytest
 
-from course_utils import adapters, models
-from course_utils.adapters import fine_tune, load_rows
-from course_utils.recipes import ALPACA_MISTRAL, INFRAMIND
-from course_utils.templates import alpaca_prompt
+from course_utils.data.datasets import load_rows
+from course_utils.data.templates import alpaca_prompt
+from course_utils.model import loading as models
+from course_utils.recipes.book import ALPACA_MISTRAL, INFRAMIND
+from course_utils.training import adapter as adapters
+from course_utils.training.adapter import fine_tune
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Science questions through lm-eval."""

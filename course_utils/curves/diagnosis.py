@@ -1,0 +1,206 @@
+"""Says in words what a loss curve shows, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from course_utils.curves.losses import LossCurves
+
+FEWEST_POINTS = 4  # of training loss; with fewer no trend can be told from noise
+_OVERFIT_RISE = 0.05  # of the fall before it; seeds differ by less, see `reference`
+_STILL_FALLING = 0.05  # of the whole fall, lost in the last quarter of the run
+_FLAT_FALL = 0.01  # of the first loss
+_GREW = 1.25  # times the first loss; no healthy run ends above its start
+_LOST_AGAIN = 0.5  # of what was gained; noise and overfitting never cost that much
+
+WAY_OUT = {
+    "not a number": "halve the learning rate, lengthen the warm-up; with fp16 check "
+    "that loss scaling is on. The adapter is lost: go back to a checkpoint.",
+    "diverged": "the learning rate is too high: divide it by three to ten, and look "
+    "at the gradient norm of the updates before the rise.",
+    "overfit": "stop at the best validation loss, or take more rows or fewer epochs.",
+    "flat": "nothing is learnt: is the adapter in the optimizer, is the learning rate "
+    "above zero and large enough, do the labels carry loss?",
+    "still falling": "train longer, or raise the learning rate.",
+    "healthy": "nothing to mend; compare its end with the reference band.",
+    "too short": "log each update (logging_steps=1) and let the run go on.",
+}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a curve shows."""
+
+    verdict: str  # a key of WAY_OUT
+    reasons: tuple[str, ...]  # sentences with the numbers that led to it
+    caveats: tuple[str, ...] = ()  # what could not be judged, and why
+
+    @property
+    def way_out(self) -> str:
+        """The next step."""
+        return WAY_OUT[self.verdict]
+
+    def __str__(self) -> str:
+        said = " ".join((*self.reasons, *self.caveats))
+        return f"{self.verdict.upper()}. {said} What to do: {self.way_out}"
+
+
+def diagnose(history: Iterable[Mapping[str, Any]] | LossCurves) -> Diagnosis:
+    """Read a curve: not a number, diverged, overfit, flat, still falling, healthy.
+
+    The first verdict that fits is given, in this order: the worse first. Without
+    validation losses overfitting cannot be seen, and the diagnosis says so.
+
+    Args:
+        history: `trainer.state.log_history`, or the curves made from it.
+
+    Raises:
+        ValueError: If nothing in the history is a loss.
+    """
+    curves = (
+        history if isinstance(history, LossCurves) else LossCurves.from_history(history)
+    )
+    broken = _not_a_number(curves)
+    if broken:
+        return Diagnosis("not a number", (broken,))
+    found = ((verdict, test(curves)) for verdict, test in _TESTS.items())
+    verdict, reason = next((verdict, reason) for verdict, reason in found if reason)
+    return Diagnosis(verdict, (reason,), _caveats(curves))
+
+
+def _not_a_number(curves: LossCurves) -> str:
+    """The trainer logs a NaN loss as 0 (logging_nan_inf_filter), so 0 counts too."""
+    for name in ("training", "validation"):
+        series = getattr(curves, name)
+        bad = series[~np.isfinite(series) | (series == 0)]
+        if len(bad):
+            step, value = bad.index[0], bad.iloc[0]
+            hidden = " (the trainer's log writes NaN as 0)" if value == 0 else ""
+            return f"The {name} loss at update {step} is {value:g}{hidden}."
+    return ""
+
+
+def _caveats(curves: LossCurves) -> tuple[str, ...]:
+    found = []
+    if len(curves.validation) < 2:
+        found.append(
+            f"With {len(curves.validation)} validation losses overfitting cannot be "
+            "seen: evaluate on held-out rows."
+        )
+    skipped = int((~np.isfinite(curves.grad_norm)).sum())
+    if skipped:
+        found.append(
+            f"{skipped} updates had a gradient that was not finite; with fp16 loss "
+            "scaling a few of them at the start are usual, and skipped."
+        )
+    return tuple(found)
+
+
+# Each of these tells why its verdict fits, or "" when it does not.
+
+
+def _too_short(curves: LossCurves) -> str:
+    if len(curves.training) >= FEWEST_POINTS:
+        return ""
+    logged = f"{len(curves.training)} training losses are logged"
+    return f"{logged}, {FEWEST_POINTS} are the least that show a trend."
+
+
+def _diverged(curves: LossCurves) -> str:
+    first, lowest, last = _levels(curves)
+    lost, jumps = last - lowest, 3 * _jump(curves.training)
+    if last <= _GREW * first and lost <= max(_LOST_AGAIN * (first - lowest), jumps):
+        return ""
+    return (
+        f"Training loss went from {first:.2f} down to {lowest:.2f} and up again to "
+        f"{last:.2f}."
+    )
+
+
+def _overfit(curves: LossCurves) -> str:
+    if len(curves.validation) < 2:
+        return ""
+    step, best = curves.best()
+    last = curves.validation.iloc[-1]
+    trained = curves.smoothed
+    then = float(np.interp(step, trained.index, trained))
+    fall = curves.validation.iloc[0] - best
+    margin = _OVERFIT_RISE * (max(fall, 0.0) or then - trained.iloc[-1])
+    if last - best <= margin or trained.iloc[-1] >= then:
+        return ""
+    return (
+        f"Validation loss was best at update {step} ({best:.2f}) and ended at "
+        f"{last:.2f}, while training loss went on falling to {trained.iloc[-1]:.2f}."
+    )
+
+
+def _flat(curves: LossCurves) -> str:
+    if len(curves.validation) >= 2:  # always the same rows, so it hardly jumps
+        first, last = curves.validation.iloc[0], curves.validation.iloc[-1]
+        name, margin = "Validation", _FLAT_FALL * first
+    else:
+        first, _, last = _levels(curves)
+        name, margin = "Training", max(_FLAT_FALL * first, 2 * _jump(curves.training))
+    if first - last >= margin:
+        return ""
+    return (
+        f"{name} loss moved from {first:.3f} to {last:.3f}, less than the "
+        f"{margin:.3f} that would count as learning."
+    )
+
+
+def _still_falling(curves: LossCurves) -> str:
+    judged, name = _judged(curves)
+    start, end = judged.index[0], judged.index[-1]
+    late = float(np.interp(start + 0.75 * (end - start), judged.index, judged))
+    fall, recent = judged.iloc[0] - judged.iloc[-1], late - judged.iloc[-1]
+    if not recent > _STILL_FALLING * fall > 0:
+        return ""
+    return (
+        f"The {name} loss fell by {fall:.2f} in all and by {recent:.2f} of that in "
+        "the last quarter of the run."
+    )
+
+
+def _healthy(curves: LossCurves) -> str:
+    judged, name = _judged(curves)
+    return (
+        f"The {name} loss fell from {judged.iloc[0]:.2f} to {judged.iloc[-1]:.2f} and "
+        "has nearly settled."
+    )
+
+
+_TESTS = {
+    "too short": _too_short,
+    "diverged": _diverged,
+    "overfit": _overfit,
+    "flat": _flat,
+    "still falling": _still_falling,
+    "healthy": _healthy,
+}
+
+
+def _levels(curves: LossCurves) -> tuple[float, float, float]:
+    """First, lowest and last level of the training loss, single jumps smoothed out."""
+    few = max(1, len(curves.training) // 20)
+    smoothed = curves.smoothed
+    first = curves.training.iloc[:few].mean()
+    return float(first), float(smoothed.min()), float(smoothed.iloc[-1])
+
+
+def _jump(training: pd.Series) -> float:
+    """Typical distance of a logged loss from its trend: robust, from differences."""
+    steps = np.diff(training)
+    return float(np.median(np.abs(steps - np.median(steps)))) * 1.48 / np.sqrt(2)
+
+
+def _judged(curves: LossCurves) -> tuple[pd.Series, str]:
+    """Validation where there is enough of it, else smoothed training."""
+    if len(curves.validation) >= 3:
+        return curves.validation, "validation"
+    return curves.smoothed, "smoothed training"

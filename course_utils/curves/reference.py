@@ -1,0 +1,156 @@
+"""What is normal? Bands from several seeds of a recipe's healthy run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from course_utils.curves.losses import LossCurves, smooth
+from course_utils.places import DATA_FOLDER, BrokenFile, read_json
+from course_utils.statistics.power import ALPHA
+
+MEASURED_ON = "cpu"  # the profile whose seeds the course ships
+_FEWEST_SEEDS = 2  # a spread needs two
+_ROUNDING = 1e-3  # nats; the file is rounded, other chips add up in another order
+_WAY_OUT = "Measure the seeds with tools/measure_reference.py."
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where the next run's curve is expected, step by step."""
+
+    steps: np.ndarray  # updates
+    mean: np.ndarray  # of the seeds
+    spread: np.ndarray  # their standard deviation (n - 1 in the denominator)
+    seeds: int  # how many; 0 where no runs are shipped, and then everything is empty
+
+    @property
+    def half_width(self) -> np.ndarray:
+        """Of the interval that holds one further seed in 95 % of cases.
+
+        Student's t with few seeds, and the mean itself is uncertain:
+        t · s · √(1 + 1/n).
+        """
+        if not self.seeds:
+            return self.spread
+        t = stats.t.ppf(1 - ALPHA / 2, self.seeds - 1)
+        return t * self.spread * math.sqrt(1 + 1 / self.seeds)
+
+    @property
+    def last_spread(self) -> float:
+        """Standard deviation at the last step; NaN without seeds."""
+        return float(self.spread[-1]) if self.seeds else math.nan
+
+    def outside(self, series: pd.Series) -> list[int]:
+        """The steps that band and series share where the series leaves the band."""
+        apart = np.abs(series.reindex(self.steps).to_numpy() - self.mean)
+        inside = apart <= self.half_width + _ROUNDING
+        shared = np.isin(self.steps, series.index)
+        return self.steps[shared & ~inside].astype(int).tolist()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The measured runs of one recipe: a row a seed, a column an update."""
+
+    recipe: str
+    profile: str = MEASURED_ON
+    loss: pd.DataFrame = field(default_factory=pd.DataFrame)  # nats per token with loss
+    eval_loss: pd.DataFrame = field(default_factory=pd.DataFrame)  # on held-out rows
+
+    @property
+    def seeds(self) -> list[int]:
+        """One a run."""
+        return self.loss.index.tolist()
+
+    def without(self, seed: int) -> Reference:
+        """The other seeds: a curve must not be compared with itself."""
+        left = (t.drop(seed, errors="ignore") for t in (self.loss, self.eval_loss))
+        return Reference(self.recipe, self.profile, *left)
+
+    def validation_band(self) -> Band:
+        """Of the validation loss.
+
+        Raises:
+            ValueError: With one seed, which has no spread.
+        """
+        return self._band(self.eval_loss.columns, self.eval_loss.to_numpy())
+
+    def training_band(self) -> Band:
+        """Of the smoothed training loss: seeds see other batches, so raw ones jump.
+
+        Raises:
+            ValueError: With one seed, which has no spread.
+        """
+        smoothed = np.array([smooth(run) for run in self.loss.to_numpy()])
+        return self._band(self.loss.columns, smoothed)
+
+    def _band(self, steps: pd.Index, runs: np.ndarray) -> Band:
+        if not len(runs):
+            return Band(*np.empty((3, 0)), seeds=0)
+        if len(runs) < _FEWEST_SEEDS:
+            raise ValueError(
+                f"{len(runs)} seeds of {self.recipe} found, {_FEWEST_SEEDS} are needed "
+                f"for a spread. {_WAY_OUT}"
+            )
+        spread = runs.std(axis=0, ddof=1)
+        return Band(steps.to_numpy(), runs.mean(axis=0), spread, len(runs))
+
+
+def load_reference(recipe_name: str, path: Path | None = None) -> Reference:
+    """Read the shipped runs of a recipe, or another file than the shipped one.
+
+    Raises:
+        FileNotFoundError: If nothing was measured for this recipe.
+        BrokenFile: If the file is cut off, or runs and steps differ in number.
+    """
+    path = path or DATA_FOLDER / "reference" / f"{recipe_name}-{MEASURED_ON}.json"
+    if not path.exists():
+        there = sorted(p.stem for p in path.parent.glob("*.json"))
+        raise FileNotFoundError(
+            f"No reference runs in {path.name}; there are {there or 'none'}. {_WAY_OUT}"
+        )
+    found = read_json(path, _WAY_OUT)
+    try:
+        profile, seeds = found["profile"], found["seeds"]
+        tables = [
+            pd.DataFrame(np.array(found[loss], float), seeds, list(found[steps]))
+            for loss, steps in (("loss", "steps"), ("eval_loss", "eval_steps"))
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenFile(
+            f"{path.name} is no table with a row of losses a seed and one a step: "
+            f"{error!r}. Was it edited? Remove it. {_WAY_OUT}"
+        ) from None
+    return Reference(recipe_name, profile, *tables)
+
+
+def other_seeds(recipe_name: str, seed: int, path: Path | None = None) -> Reference:
+    """The shipped runs of a recipe but for one seed; none where too few are left.
+
+    Raises:
+        BrokenFile: See `load_reference`.
+    """
+    try:
+        others = load_reference(recipe_name, path).without(seed)
+    except FileNotFoundError:
+        return Reference(recipe_name)
+    return others if len(others.seeds) >= _FEWEST_SEEDS else Reference(recipe_name)
+
+
+def compare(curves: LossCurves, band: Band) -> str:
+    """In a few words: does the validation curve lie where the seeds' curves lie?"""
+    if not band.seeds:
+        return "No seeds of this recipe to compare with"
+    shared = int(np.isin(band.steps, curves.validation.index).sum())
+    outside = len(band.outside(curves.validation))
+    if not shared:
+        return "No update in common with the reference: nothing to compare"
+    if outside:
+        return f"Outside the band of {band.seeds} seeds at {outside} of {shared} points"
+    return f"Inside the band of {band.seeds} seeds at all {shared} points"

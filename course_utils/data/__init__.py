@@ -1,0 +1,1 @@
+"""Rows, their tokens, and the labels that carry loss."""

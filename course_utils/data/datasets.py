@@ -1,0 +1,90 @@
+"""A data set's name and split -> rows, held-out sets kept out of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from course_utils import places
+from course_utils.data.conversation import Conversation, load_conversations
+from course_utils.data.instructions import from_hub, load_instructions
+from course_utils.places import DATA_FOLDER
+from course_utils.recipes.plan import Plan
+
+MOVIES = "movies"
+INSTRUCTIONS = ("instructions", "iac")
+WATCHED_ROWS = 40  # each evaluation on the way is a pass over them
+HUB_VALIDATION_ROWS = 80
+
+Splits = tuple[list[Conversation], list[Conversation]]  # training, validation
+
+
+def load_splits(plan: Plan) -> Splits:
+    """All conversations of a plan's data set.
+
+    Of a data set on the hub `plan.rows` are drawn for training, and behind them
+    HUB_VALIDATION_ROWS for validation.
+
+    Raises:
+        KeyError: If the course has no such data set, and it is no hub id either.
+        FaultyData: If a file has faults.
+    """
+    name = plan.dataset.name
+    if name == MOVIES:
+        return load_movies("train"), load_movies("validation")
+    if name in INSTRUCTIONS:
+        folder = places.DATA_FOLDER / name
+        return load_split(folder, "train"), load_split(folder, "validation")
+    if "/" in name and plan.rows is not None:
+        needed = plan.rows + HUB_VALIDATION_ROWS
+        revision = plan.dataset.revision
+        drawn = from_hub(name, needed, seed=plan.seed, revision=revision)
+        return drawn[: plan.rows], drawn[plan.rows :]
+    raise KeyError(
+        f"No data set {name!r} with rows={plan.rows}: there are {MOVIES}, "
+        f"{', '.join(INSTRUCTIONS)}, or a hub id with Alpaca's columns and a number "
+        "of rows."
+    )
+
+
+def load_rows(plan: Plan) -> Splits:
+    """The conversations of a plan: to train on, and to watch the training with."""
+    training, validation = load_splits(plan)
+    return training[: plan.rows], thinned(validation)
+
+
+def thinned(validation: Sequence[Conversation]) -> list[Conversation]:
+    """Every k-th row, so that at most WATCHED_ROWS are left: enough to judge by."""
+    return list(validation[:: -(-len(validation) // WATCHED_ROWS)])
+
+
+MOVIES_FOLDER = DATA_FOLDER / "movies"
+
+
+def load_movies(split: str, **checks: Any) -> list[Conversation]:
+    """A split of the movie conversations: `train`, `validation` or `stress`.
+
+    Training rows are held against both other sets, so that no held-out request
+    can slip into training.
+
+    Args:
+        split: Name of the file in data/movies.
+        **checks: Passed on to `load_conversations`.
+    """
+    if split == "train":
+        checks["held_out"] = [*load_movies("validation"), *load_movies("stress")]
+    path = MOVIES_FOLDER / f"{split}.jsonl"
+    return load_conversations(path, answered=split != "stress", **checks)
+
+
+def load_split(folder: Path, split: str) -> list[Conversation]:
+    """`train`, `validation` or `stress` of a folder in this form.
+
+    Training rows are held against both other sets, so that no held-out request can
+    slip into training.
+    """
+    others = ("validation", "stress") if split == "train" else ()
+    held_out = [row for other in others for row in load_split(folder, other)]
+    path = folder / f"{split}.jsonl"
+    return load_instructions(path, answered=split != "stress", held_out=held_out)

@@ -1,0 +1,326 @@
+"""Data files held against a pydantic form, with every fault named at once.
+
+JSON lines, YAML and CSV tables all end in the same `FaultyData`. Where one cause
+explains the faults (an array in place of lines, another encoding, other keys), the
+cause is named instead of its thousand consequences.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import Repr
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from course_utils import CourseError
+
+Row = TypeVar("Row")
+Place = tuple[int | str, ...]
+Problem = tuple[str, str, str]  # field, found, expected
+SHOWN_FAULTS = 20
+LINES = "one JSON object a line"
+NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what Python makes of such a byte
+FORMATS = {  # by the beginning of a file: what it is, and the way out
+    "\x1f\udc8b": ("a gzip archive", "Unpack it: gunzip {}"),
+    "PAR1": ("a Parquet table", "Export it: pandas.read_parquet('{}')"),
+    "version https://git-lfs": ("a pointer of Git LFS", "Fetch {}: git lfs pull"),
+    "<": ("a web page", "Download {} itself, not the page that shows it."),
+    "\udcff\udcfe|\udcfe\udcff|.{0,3}\0": (
+        "text in UTF-16 or UTF-32",
+        "Save it as UTF-8: iconv -f UTF-16 -t UTF-8 {}",
+    ),
+}
+RENAMED = {  # keys of other schemas, by what they are here
+    "conversations": "messages",
+    "prompt": "instruction",
+    "context": "input",
+    "response": "output",
+    "completion": "output",
+}
+SHAREGPT = "in it from to role (human is user, gpt is assistant), value to content"
+EXPECTED = {  # what pydantic words for programmers
+    **dict.fromkeys(("list_type", "tuple_type", "frozen_set_type"), "a list"),
+    **dict.fromkeys(("model_type", "dataclass_type", "dict_type"), "an object"),
+    **{"string_type": "a string", "string_pattern_mismatch": "some text"},
+    "int_parsing": "a whole number",
+}
+Text = Annotated[str, Field(pattern=r"\S")]  # more than blanks
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a data file."""
+
+    file: str
+    line: int
+    field: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.file}, line {self.line}, {self.field}: "
+            f"found {self.found}, expected {self.expected}"
+        )
+
+
+class FaultyData(CourseError, ValueError):
+    """A data file cannot be used; `faults` lists everything wrong with it.
+
+    The message shows SHOWN_FAULTS of them and counts the others.
+    """
+
+    def __init__(self, faults: Sequence[Fault], way_out: str | None = None):
+        self.faults = tuple(faults)
+        files = ", ".join(sorted({fault.file for fault in faults}))
+        number = "1 fault" if len(faults) == 1 else f"{len(faults):,} faults"
+        lines = [f"  {fault}" for fault in faults[:SHOWN_FAULTS]]
+        if more := len(faults) - len(lines):
+            lines.append(f"  … and {more:,} more")
+        head = f"{number} in {files}; nothing was loaded:"
+        way_out = way_out or "Mend these lines and load the file again."
+        super().__init__("\n".join([head, *lines, way_out]))
+
+
+def refusal(expected: str, found: str = "", field: str = "") -> PydanticCustomError:
+    """What a validator raises; without `found` the fault shows the value itself."""
+    context = {"expected": expected, "found": found, "field": field}
+    return PydanticCustomError("refusal", "{expected}", context)
+
+
+def _spelled(value: object) -> str:
+    """A value as a fault shows it: short, however long or deep it is."""
+    short = Repr()
+    short.maxstring = short.maxother = 60
+    return "nothing" if value is None else short.repr(value)[:80]
+
+
+def validated(
+    form: TypeAdapter[Row], content: Any, file: str, line_of: Callable[[Place], int]
+) -> tuple[Row | None, list[Fault]]:
+    """What a form makes of a file's content, or None; and every fault.
+
+    `line_of` gives the line of a place within the content.
+    """
+    try:
+        return form.validate_python(content), []
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        return None, [Fault(file, line_of(e["loc"]), *_problem(e)) for e in errors]
+
+
+def _problem(error: ErrorDetails) -> Problem:
+    """An error of pydantic's in the words of a fault."""
+    kind, place, context = error["type"], error["loc"], error.get("ctx", {})
+    words = error["msg"].removeprefix("Input should be ")
+    found, expected = _spelled(error["input"]), EXPECTED.get(kind, words)
+    if kind == "missing":
+        there = ", ".join(map(str, error["input"])) or "none"
+        found, expected = f"nothing among the keys {there:.80}", f"the key {place[-1]}"
+    elif kind == "unexpected_keyword_argument":
+        found, expected = f"the key {place[-1]!r}", "no such key: a typing error?"
+    elif kind == "refusal":
+        place += (context["field"],) if context["field"] else ()
+        found = context["found"] or found
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in place]
+    return "".join(steps).removeprefix(".") or "file", found, expected
+
+
+def read_text(path: Path) -> str:
+    """A file as text; bytes that are no UTF-8 stay in it, as NOT_UTF8.
+
+    Raises:
+        FaultyData: If it is a folder, an archive, or in another encoding.
+        FileNotFoundError: If there is no such file.
+    """
+    if path.is_dir():
+        inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:5])
+        _refuse(path, "a folder", f"Name a file in it: {inside}", "a file")
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    for begin, (what, way_out) in FORMATS.items():
+        if re.match(begin, text, re.DOTALL):
+            _refuse(path, what, way_out.format(path.name), "text in UTF-8")
+    return text
+
+
+def _refuse(path: Path, found: str, way_out: str, expected: str = LINES) -> NoReturn:
+    raise FaultyData([Fault(path.name, 1, "file", found, expected)], way_out)
+
+
+def read_rows(
+    path: Path,
+    form: type[BaseModel],
+    make: Callable[[dict[str, Any]], Row],
+    check: Callable[[int, Row], Iterable[Problem]] = lambda line, row: (),
+) -> list[Row]:
+    """All rows of a JSONL file, or none.
+
+    Args:
+        path: UTF-8, one JSON object a line.
+        form: What a line must be; its `id` must differ from every other.
+        make: The row of an object that fits the form.
+        check: What is wrong with a row among the others, given its line.
+
+    Raises:
+        FaultyData: With every fault: file, line, field, found, expected.
+        FileNotFoundError: If there is no such file.
+    """
+    text, adapter = read_text(path), TypeAdapter(form)
+    contents, faults, rows, ids = [], [], [], {}
+    for line, written in enumerate(text.split("\n"), start=1):
+        if not written.strip():
+            continue
+        try:
+            contents.append(content := _parsed(written))
+        except ValueError as error:
+            if not contents and not faults:
+                _refuse_other_format(path, text, written.strip())
+            faults.append(Fault(path.name, line, "line", *error.args))
+            continue
+        _, wrong = validated(adapter, content, path.name, lambda _, at=line: at)
+        name = content.get("id")
+        if isinstance(name, str) and ids.setdefault(name, line) != line:
+            found = f"{name!r} as in line {ids[name]}"
+            wrong.insert(0, Fault(path.name, line, "id", found, "a new id"))
+        elif not wrong:
+            rows.append(make(content))
+            wrong = [Fault(path.name, line, *p) for p in check(line, rows[-1])]
+        faults += wrong
+    if not contents and not faults:
+        _refuse(path, "no rows", "Is it the right file?")
+    if faults:
+        raise _faulty(path.name, form, contents, faults)
+    return rows
+
+
+def _parsed(written: str) -> dict[str, Any]:
+    """The object of a line; else a ValueError of what was found and expected."""
+    if odd := NOT_UTF8.search(written):
+        byte = f"byte {ord(odd[0]) - 0xDC00:#04x} at {odd.start()}"
+        raise ValueError(byte, "UTF-8 text")
+    try:
+        row = json.loads(written, object_pairs_hook=_unique, parse_constant=_no_number)
+        json.dumps(row, ensure_ascii=False).encode("utf-8")
+        if isinstance(row, dict):
+            return row
+        found = _spelled(row)
+    except json.JSONDecodeError as error:
+        found = f"{error.msg} at {error.pos}"
+    except UnicodeEncodeError:
+        found = "half of a character, one of \\ud800 to \\udfff"
+    except RecursionError:
+        found = "brackets nested too deep"
+    except ValueError as error:  # of the hooks, or of an integer of 5,000 digits
+        found = str(error).partition(";")[0]
+    raise ValueError(found, "one JSON object")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} twice")
+    return dict(pairs)
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant}, which is no JSON")
+
+
+def _refuse_other_format(path: Path, text: str, first: str) -> None:
+    """Name what a file is whose first line is no row, if it is a known format."""
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        whole = None
+    several, row = "\n" in text.strip(), re.search(r"^[ \t]*\{.*\}$", text, re.M)
+    mend = "Write one a line: jq -c {} " + f"{path.name} > {path.stem}_lines.jsonl"
+    unclosed = several and not row and re.match(r"\[(?!.*\]$)", first)
+    if isinstance(whole, list) or unclosed:
+        size = f" of {len(whole):,} entries" if whole else ""
+        _refuse(path, f"a JSON array{size}", mend.format("'.[]'"))
+    if (several and isinstance(whole, dict)) or (first == "{" and not row):
+        _refuse(path, "JSON objects over several lines", mend.format("."))
+    if re.search("[,;\t]", first) and not row and first[0] not in "{[":
+        mend = f"Let pandas.read_csv('{path.name}').to_json write {LINES}."
+        _refuse(path, f"a table with the columns {first:.80}", mend)
+
+
+def _faulty(
+    file: str, form: type[BaseModel], contents: list[dict], faults: list[Fault]
+) -> FaultyData:
+    """The faults; that all rows lack the same keys is one cause, and one fault."""
+    fields = form.model_fields
+    there = list(dict.fromkeys(key for row in contents for key in row))
+    needed = [name for name, field in fields.items() if field.is_required()]
+    lacking = [name for name in needed if name not in there]
+    names = {key: RENAMED.get(key.lower(), key.lower()) for key in there}
+    ways = [f"{k} to {v}" for k, v in names.items() if v in fields and v not in there]
+    if not lacking or (len(contents) < 2 and not ways):
+        return FaultyData(faults)
+    ways += [SHAREGPT] if "conversations" in there else []
+    found, expected = f"the keys {', '.join(there[:20])}", ", ".join(fields)
+    cause = Fault(file, 1, ", ".join(lacking), found, expected)
+    others = [fault for fault in faults if fault.field not in lacking]
+    rename = f"Rename {', '.join(ways)}. " if ways else ""
+    number = "Give each row an id, such as its number." if "id" in lacking else ""
+    return FaultyData([cause, *others], rename + number)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice; YAML readers keep the last and say nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value]
+        for at, (key, _) in enumerate(node.value):
+            if key.value in keys[:at]:
+                problem = f"the key {key.value!r} twice"
+                raise yaml.MarkedYAMLError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_table(path: Path, entry: Any, below: str = "") -> dict[str, Any]:
+    """The named entries of a YAML file.
+
+    Args:
+        path: The file.
+        entry: Type of an entry. A dataclass takes no key that is not a field.
+        below: Key under which the entries stand; without one they are the file.
+
+    Raises:
+        FaultyData: With every fault: file, line, field, found, expected.
+        FileNotFoundError: If there is no such file.
+    """
+    form = TypeAdapter(dict[str, entry], config={"extra": "forbid"})
+    try:
+        loader = _UniqueKeys(read_text(path))
+        node = loader.get_single_node()
+        content = loader.construct_document(node) if node else None
+    except (yaml.YAMLError, RecursionError) as error:
+        found = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        raise FaultyData([Fault(path.name, line, "line", found, "YAML")]) from None
+    if below:
+        content = content.get(below) if isinstance(content, dict) else None
+    where = (below,) if below else ()
+    made, faults = validated(form, content, path.name, lambda p: _line(node, where + p))
+    if faults or not made:
+        raise FaultyData(faults or [Fault(path.name, 1, "file", "no entries", "some")])
+    return made
+
+
+def _line(node: yaml.Node, place: Place, line: int = 1) -> int:
+    """Where the last key of a place stands, as far as the file has it."""
+    pairs = node.value if place and isinstance(node, yaml.MappingNode) else ()
+    for key, value in pairs:
+        if key.value == str(place[0]):
+            return _line(value, place[1:], key.start_mark.line + 1)
+    return line

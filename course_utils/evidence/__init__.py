@@ -1,0 +1,1 @@
+"""What was claimed, what was computed, and what is said of it."""

@@ -1,0 +1,1 @@
+"""Ship it: merge, export, compare, serve."""

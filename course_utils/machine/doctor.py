@@ -1,0 +1,134 @@
+"""Say what this machine is, and refuse what cannot work before it is half done."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from course_utils.machine.profile import Gpu, Profile, UnsupportedMachine
+from course_utils.places import PROJECT_ROOT, UnusableFolder, cache_folder, runs_folder
+
+MINIMUM_CAPABILITY = (7, 0)  # Triton, and so Unsloth, refuses older GPUs
+MAIN_LIBRARIES = ("torch", "transformers", "unsloth", "unsloth_zoo", "trl", "peft")
+ALL_LIBRARIES = (*MAIN_LIBRARIES, "bitsandbytes", "datasets")
+# GiB: memory, disk for results, disk for the models that the course unpacks.
+MINIMUM_GIB = {"nano": (2, 0.5, 0.1), "cpu": (6, 2, 1), "t4": (12, 20, 1)}
+
+
+def refuse_unsupported(profile: Profile) -> None:
+    """Stop before anything is loaded, when this machine cannot do the work.
+
+    Raises:
+        UnsupportedMachine: With what was found, what is needed, and a way out.
+        UnusableFolder: If nothing can be written to the folder of results or caches.
+    """
+    if profile.gpu is not None:
+        _refuse_gpu(profile.gpu)
+    memory, for_runs, for_cache = MINIMUM_GIB[profile.name]
+    if profile.memory_gib < memory:
+        raise UnsupportedMachine(
+            f"{profile.memory_gib:.1f} GiB of memory found, profile {profile.name!r} "
+            f"needs {memory} GiB. Close other programs, raise the container's limit, "
+            "or set COURSE_MODEL to a smaller model."
+        )
+    cached = [path.stat().st_size for path in cache_folder().glob("*/*.safetensors")]
+    for variable, folder, needed in (
+        ("COURSE_RUNS", runs_folder(), for_runs),
+        ("COURSE_CACHE", cache_folder(), for_cache - sum(cached) / 2**30),
+    ):
+        if (free := _free_gib(folder, variable)) < needed:
+            raise UnsupportedMachine(
+                f"{free:.1f} GiB of disk are free at {folder}, profile "
+                f"{profile.name!r} needs {needed:.1f} GiB there. Delete old folders, "
+                f"or point {variable} to another disk."
+            )
+
+
+def _refuse_gpu(gpu: Gpu) -> None:
+    major, minor = gpu.capability
+    if gpu.capability < MINIMUM_CAPABILITY:
+        raise UnsupportedMachine(
+            f"{gpu.name} has CUDA capability {major}.{minor}; Unsloth's Triton kernels "
+            "need 7.0 or newer, so a P100 cannot run them. Choose a T4 (Colab, Kaggle "
+            "'T4 x2'), or set COURSE_PROFILE=cpu and CUDA_VISIBLE_DEVICES=-1."
+        )
+    if not gpu.driven_by_this_torch:
+        raise UnsupportedMachine(
+            f"torch {torch.__version__} carries no code for {gpu.name} (capability "
+            f"{major}.{minor}). Install a torch built for it, or set "
+            "COURSE_PROFILE=cpu and CUDA_VISIBLE_DEVICES=-1."
+        )
+
+
+def _free_gib(folder: Path, variable: str) -> float:
+    """Free space where a folder is, or is going to be made, in GiB."""
+    place = folder
+    while not (place.exists() or place.is_symlink()):
+        place = place.parent
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        found = "on a read-only disk" if place.is_dir() else "no folder"
+        raise UnusableFolder(
+            f"Nothing can be written to {folder}: {place} is {found}. Point "
+            f"{variable} to a folder that can be written to."
+        )
+    return shutil.disk_usage(place).free / 2**30
+
+
+def pinned_versions() -> dict[str, str]:
+    """The pins of constraints.txt: distribution name to version."""
+    lines = (PROJECT_ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = (line.split("==") for line in lines if "==" in line)
+    return {name.strip(): version.strip() for name, version in pins}
+
+
+def _version_of(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def version_warnings(pins: Mapping[str, str]) -> list[str]:
+    """One line for each main library outside the tested set."""
+    found = {name: _version_of(name).split("+")[0] for name in ALL_LIBRARIES}
+    return [
+        f"{name} is {version}, tested with {pins[name]}"
+        for name, version in found.items()
+        if version != pins.get(name, version)
+    ]
+
+
+def doctor() -> Profile:
+    """Print what this machine is, refuse what cannot work, return its profile.
+
+    Raises:
+        UnsupportedMachine: See `refuse_unsupported`.
+    """
+    profile = Profile.detect()
+    refuse_unsupported(profile)
+    print("\n".join(describe(profile)))
+    for warning in version_warnings(pinned_versions()):
+        print(f"warning    {warning}: if a cell fails, look here first")
+    return profile
+
+
+def describe(profile: Profile) -> list[str]:
+    """The machine in a few lines: profile, device, memory, precision, versions."""
+    device = (
+        profile.gpu.name if profile.gpu else f"CPU, {torch.get_num_threads()} threads"
+    )
+    disk = _free_gib(runs_folder(), "COURSE_RUNS")
+    libraries = (f"{name} {_version_of(name)}" for name in MAIN_LIBRARIES)
+    return [
+        f"profile    {profile.name}",
+        f"device     {device} ({platform.machine()})",
+        f"memory     {profile.memory_gib:.1f} GiB, disk {disk:.0f} GiB free",
+        f"precision  {str(profile.compute_dtype).removeprefix('torch.')}",
+        f"versions   Python {platform.python_version()}, {', '.join(libraries)}",
+    ]

@@ -1,0 +1,1 @@
+"""Will it fit? Bytes planned from shapes, and bytes counted."""

@@ -1,0 +1,135 @@
+"""The memory planner as a picture, and as sliders around the same picture.
+
+The picture alone is what GitHub, the site and the tests show; the sliders need a
+running notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+from IPython.display import Image, display
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
+
+from course_utils.memory.formulas import WeightFormat
+from course_utils.memory.planner import METHODS, MemoryPlan, plan_memory
+from course_utils.model.architectures import Architecture
+from course_utils.plots import ACCENT, BASE, STYLE, TUNED, stacked_bars
+
+GIB = 2**30
+T4_USABLE_BYTES = 14.741 * GIB  # what CUDA offers of a T4's nominal 16 GB
+PART_COLOURS = {
+    "weights": BASE,
+    "adapter": TUNED,
+    "gradients": "#3a8f5c",
+    "optimizer": "#8a5fb0",
+    "activations": ACCENT,
+    "logits": "#b5443c",
+}
+
+
+def plot_memory_plans(
+    axes: Axes, plans: Mapping[str, MemoryPlan], limit_bytes: float = T4_USABLE_BYTES
+) -> Axes:
+    """One bar a plan, made of its parts, against what a card offers.
+
+    Args:
+        axes: Where to draw.
+        plans: Label of a bar to its plan, first at the top.
+        limit_bytes: Position of the dashed line; a T4 by default.
+
+    Raises:
+        ValueError: If there is no plan.
+    """
+    if not plans:
+        raise ValueError("plans is empty; expected a label and a plan for each bar.")
+    fitting = sum(plan.fits(limit_bytes) for plan in plans.values())
+    names = next(iter(plans.values())).parts()
+    axes.set_prop_cycle(color=[PART_COLOURS[name] for name in names])
+    stacked_bars(
+        list(plans),
+        {name: [p.parts()[name] / GIB for p in plans.values()] for name in names},
+        x_label="memory (GiB)",
+        title=_finding(fitting, plans, limit_bytes),
+        limit=(f"{limit_bytes / GIB:.2f} GiB usable", limit_bytes / GIB),
+        axes=axes,
+    )
+    axes.set_xlim(0, max(axes.get_xlim()[1], 1.12 * limit_bytes / GIB))
+    below_label = offset_copy(axes.transAxes, axes.figure, y=-40, units="points")
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below_label, ncols=4
+    )
+    return axes
+
+
+def memory_planner(architectures: Mapping[str, Architecture]) -> widgets.VBox:
+    """Sliders and switches that redraw one plan against a T4.
+
+    Args:
+        architectures: Those to choose from, such as `load_architectures()`.
+    """
+
+    def draw(
+        model: str, method: str, double_quantization: bool, fused_loss: bool, **run: Any
+    ) -> None:
+        double = method == "qlora" and double_quantization
+        plan = plan_memory(
+            architectures[model],
+            method,
+            weight_format=WeightFormat.NF4_DOUBLE_QUANT if double else None,
+            logit_copies=0 if fused_loss else 2,
+            **run,
+        )
+        display(Image(plan_picture(plan)))
+
+    controls = _controls([(shape.title, name) for name, shape in architectures.items()])
+    picture = widgets.interactive_output(draw, controls)
+    return widgets.VBox([*controls.values(), picture])
+
+
+def plan_picture(plan: MemoryPlan, limit_bytes: float = T4_USABLE_BYTES) -> bytes:
+    """One plan as a PNG, drawn without touching pyplot's open figures."""
+    with plt.style.context(STYLE):
+        figure = Figure(figsize=(9, 2.8))
+        FigureCanvasAgg(figure)
+        plot_memory_plans(figure.add_subplot(), {plan.title: plan}, limit_bytes)
+        png = BytesIO()
+        figure.savefig(png, format="png")
+    return png.getvalue()
+
+
+def _finding(fitting: int, plans: Mapping[str, MemoryPlan], limit_bytes: float) -> str:
+    room = f"{limit_bytes / GIB:.2f} GiB"
+    if len(plans) > 1:
+        return f"{fitting} of {len(plans)} plans fit into {room}"
+    (plan,) = plans.values()
+    verdict = "fits" if fitting else "does not fit"
+    return f"{plan.total_bytes / GIB:.2f} GiB {verdict} into {room}"
+
+
+def _controls(models: list[tuple[str, str]]) -> dict[str, widgets.Widget]:
+    """By the argument of `draw` that each of them sets."""
+    late: dict = {"continuous_update": False}  # redraw when a slider is let go
+    lengths, ranks = [2**n for n in range(7, 14)], [2**n for n in range(9)]
+    controls = {
+        "model": widgets.Dropdown(options=models),
+        "method": widgets.Dropdown(options=METHODS, value="qlora"),
+        "rank": widgets.SelectionSlider(options=ranks, value=16, **late),
+        "batch_size": widgets.IntSlider(value=2, min=1, max=32, **late),
+        "sequence_length": widgets.SelectionSlider(options=lengths, value=2048, **late),
+        "gradient_checkpointing": widgets.Checkbox(value=True),
+        "double_quantization": widgets.Checkbox(value=False),
+        "fused_loss": widgets.Checkbox(value=False),
+    }
+    units = {"batch_size": " (sequences)", "sequence_length": " (tokens)"}
+    for name, control in controls.items():
+        control.description = name.replace("_", " ") + units.get(name, "")
+        control.style.description_width = "180px"
+    return controls

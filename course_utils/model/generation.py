@@ -1,0 +1,137 @@
+"""Answers of a chat model: greedy or drawn, and whether the model ended them itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw tokens when the likeliest is not simply taken."""
+
+    temperature: float  # divides the scores; 1 leaves the distribution as it is
+    top_p: float  # only the likeliest tokens that hold this probability together
+    seed: int
+
+
+@dataclass(frozen=True)
+class Generated:
+    """An answer, and whether the model ended it or the limit did."""
+
+    text: str
+    stopped: bool
+
+
+@contextmanager
+def inference(model: PreTrainedModel) -> Iterator[None]:
+    """Put a model in inference mode, Unsloth's where it has one, and back.
+
+    Back also after an exception: a training that goes on would otherwise go on
+    without dropout, and with a cache of keys and values.
+    """
+    was_training = model.training
+    getattr(model, "for_inference", model.eval)()
+    try:
+        yield
+    finally:
+        if was_training:
+            getattr(model, "for_training", model.train)()
+
+
+def answer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[str],
+    **limits: int,
+) -> list[str]:
+    """Answer each request greedily, 8 at a time; see `generate`. The texts alone."""
+    limits = {"batch_size": 8, **limits}
+    return [given.text for given in generate(model, tokenizer, requests, **limits)]
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[str],
+    *,
+    max_new_tokens: int = 96,
+    batch_size: int = 16,
+    sampling: Sampling | None = None,
+) -> list[Generated]:
+    """Answer each request in a chat of one turn.
+
+    Args:
+        model: With or without adapter; its mode is restored afterwards.
+        tokenizer: Brings the chat template.
+        requests: What the user says, one string a chat.
+        max_new_tokens: Answers are cut there when the model does not stop.
+        batch_size: Prompts generated together, padded on the left.
+        sampling: How to draw; None takes the likeliest token each time.
+
+    Returns:
+        The new texts in the given order, without special tokens.
+    """
+    options = _decoding(max_new_tokens, sampling)
+    answers: list[Generated] = []
+    with inference(model), _seeded(sampling):
+        for start in range(0, len(requests), batch_size):
+            batch = requests[start : start + batch_size]
+            answers += _generate_batch(model, tokenizer, batch, options)
+    return answers
+
+
+def _decoding(max_new_tokens: int, sampling: Sampling | None) -> dict[str, Any]:
+    """Arguments of the model's `generate` that choose the next token."""
+    if sampling is None:
+        return {"max_new_tokens": max_new_tokens, "do_sample": False}
+    drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p}
+    # top_k is off: its default of 50 would cut without a word.
+    return {"max_new_tokens": max_new_tokens, "do_sample": True, "top_k": 0, **drawn}
+
+
+@contextmanager
+def _seeded(sampling: Sampling | None) -> Iterator[None]:
+    """Draw from the seed of `sampling`, and leave torch's generators as they were."""
+    with torch.random.fork_rng(enabled=sampling is not None):
+        if sampling is not None:
+            torch.manual_seed(sampling.seed)
+        yield
+
+
+def _generate_batch(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[str],
+    options: Mapping[str, Any],
+) -> list[Generated]:
+    inputs = tokenizer.apply_chat_template(
+        [[{"role": "user", "content": request}] for request in requests],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+        padding=True,
+        tokenizer_kwargs={"padding_side": "left"},  # new tokens follow the prompt
+    ).to(model.device)
+    ends = end_tokens(model, tokenizer)
+    stops = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": sorted(ends)}
+    with torch.inference_mode():
+        tokens = model.generate(**inputs, **options, **stops)
+    new = tokens[:, inputs["input_ids"].shape[1] :]  # (batch, new)
+    texts = tokenizer.batch_decode(new, skip_special_tokens=True)
+    return [
+        Generated(text.strip(), stopped=not ends.isdisjoint(row))
+        for text, row in zip(texts, new.tolist(), strict=True)
+    ]
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Every token that ends an answer; Llama 3.1 has three."""
+    listed = model.generation_config.eos_token_id
+    listed = [listed] if isinstance(listed, int) else listed or []
+    return {*listed, tokenizer.eos_token_id} - {None}

@@ -1,0 +1,83 @@
+"""A language model small enough for unit tests: two random layers.
+
+It has the shape of a Llama and SmolLM2's tokenizer, so every library treats it as
+a real one. What it writes is noise: it proves that code runs, never that a method
+works.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from course_utils.model.bundled import FORMAT, embedded_tokenizer_path
+from course_utils.places import cache_folder, made_once
+
+NANO_BOS_MODEL = "nano-bos"  # COURSE_MODEL=nano-bos on the nano profile
+HIDDEN_SIZE = 64  # the narrowest layer that bitsandbytes packs into 4 bits
+BEGIN = "<|endoftext|>"  # id 0: no part of SmolLM2's chat template
+
+
+def nano_tokenizer(bos: bool = False) -> Tokenizer:
+    """SmolLM2's tokenizer: 49,152 tokens, ChatML template.
+
+    Args:
+        bos: Whether the tokenizer adds a mark at the beginning of every text and the
+            template writes it, as with Llama 3.1 and half of all real models.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(embedded_tokenizer_path())
+    if bos:
+        tokenizer.bos_token = BEGIN
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{BEGIN} $A",
+            pair=f"{BEGIN} $A {BEGIN} $B",
+            special_tokens=[(BEGIN, tokenizer.bos_token_id)],
+        )
+        tokenizer.chat_template = "{{- bos_token }}" + tokenizer.chat_template
+    return tokenizer
+
+
+def nano_model(seed: int = 0, vocabulary: int = 49152) -> LlamaForCausalLM:
+    """A random Llama: 2 layers, hidden 64, 4 heads of which 2 share keys.
+
+    Args:
+        seed: Decides the weights; the global random state stays as it was.
+        vocabulary: Number of tokens.
+    """
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=HIDDEN_SIZE,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def nano_model_path(folder: Path, bos: bool = False) -> Path:
+    """Save the nano model and its tokenizer where `from_pretrained` finds them."""
+    model, tokenizer = nano_model(), nano_tokenizer(bos)
+    for settings in (model.config, model.generation_config):
+        settings.bos_token_id = tokenizer.bos_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def cached_nano_path(bos: bool = False) -> Path:
+    """The same in the cache, made in a second when missing."""
+    name = NANO_BOS_MODEL if bos else "nano"
+    folder = cache_folder() / f"{name}-v{FORMAT}"
+    return made_once(folder, lambda empty: nano_model_path(empty, bos))

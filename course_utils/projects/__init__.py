@@ -1,0 +1,1 @@
+"""The three projects, each whole in one folder."""

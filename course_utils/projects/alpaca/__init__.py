@@ -1,0 +1,1 @@
+"""Mistral on Alpaca: short instructions, judged by a program."""

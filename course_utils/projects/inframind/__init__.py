@@ -1,0 +1,1 @@
+"""InfraMind: Terraform and Kubernetes, judged by a reward."""

@@ -1,0 +1,1 @@
+"""Infrastructure code, read by parsers within limits."""

@@ -1,0 +1,110 @@
+"""What infrastructure code consists of once it is parsed: plain, immutable records.
+
+A body is shared between all who ask for the same text (see `iac.parsing.parse`), so
+nobody changes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+LANGUAGES = ("terraform", "kubernetes")
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A Terraform value that only a run could know: a reference, a call, a template."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Body:
+    """What stands between the braces of a Terraform block.
+
+    Attributes:
+        arguments: Values by name: strings, numbers, booleans, None, lists, dicts,
+            or an `Expression`.
+        blocks: Nested blocks by name, in order. A `dynamic "ingress"` block is
+            given as the `ingress` block that it makes.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    blocks: tuple[tuple[str, Body], ...] = ()
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A Terraform block `resource "type" "name" { body }`."""
+
+    type: str
+    name: str
+    body: Body
+
+
+@dataclass(frozen=True)
+class TopBlock:
+    """Any other Terraform block of the top level: provider, variable, output, …"""
+
+    keyword: str
+    labels: tuple[str, ...]
+    body: Body
+
+
+@dataclass(frozen=True)
+class Document:
+    """A Kubernetes manifest: the whole mapping, and two of its fields as text."""
+
+    kind: str
+    api_version: str  # empty when the manifest has none
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """Code of one language, or the reason why it is none."""
+
+    resources: tuple[Resource, ...] = ()
+    others: tuple[TopBlock, ...] = ()
+    documents: tuple[Document, ...] = ()
+    stray_arguments: tuple[str, ...] = ()  # Terraform's, outside of every block
+    functions: tuple[str, ...] = ()  # that are called; `a::b` even where nothing parses
+    ends_open: bool = False  # whether the last YAML key has no value: cut off there?
+    problem: str | None = None  # why it does not parse
+
+    @property
+    def types(self) -> list[str]:
+        """Resource types and kinds, one for each resource or manifest."""
+        return [r.type for r in self.resources] + [d.kind for d in self.documents]
+
+
+def values_at(node: Any, path: str) -> Iterator[Any]:
+    """Every value that a dotted path leads to in a `Body` or a manifest.
+
+    Lists and repeated blocks are walked through: any element may hold the value.
+    A key may itself hold dots (`metadata.labels.app.kubernetes.io/name`).
+    """
+    yield from _at(node, path.split("."))
+
+
+def _at(node: Any, names: Sequence[str]) -> Iterator[Any]:
+    if isinstance(node, list):
+        if not names:
+            yield node
+        for element in node:
+            yield from _at(element, names)
+    elif not names:
+        yield node
+    else:
+        for count in range(1, len(names) + 1):
+            for child in _children(node, ".".join(names[:count])):
+                yield from _at(child, names[count:])
+
+
+def _children(node: Any, name: str) -> list[Any]:
+    if isinstance(node, Body):
+        nested = [body for key, body in node.blocks if key == name]
+        return [node.arguments[name], *nested] if name in node.arguments else nested
+    return [node[name]] if isinstance(node, Mapping) and name in node else []

@@ -1,0 +1,241 @@
+"""The names that Terraform's AWS provider and Kubernetes know, as far as needed here.
+
+Two YAML files in data/iac say which arguments a resource type has and which fields a
+kind has. A name outside of them is called invented, although a provider with 1,400
+resource types has many that no request of this course needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from course_utils.data.files import FaultyData, read_table, refusal
+from course_utils.places import DATA_FOLDER
+from course_utils.projects.inframind.code.blocks import Body, Document, Parsed, Resource
+from course_utils.projects.inframind.code.terraform import LABELS
+
+IAC_FOLDER = DATA_FOLDER / "iac"
+
+
+@checked_dataclass(frozen=True, config={"extra": "forbid"})
+class BlockSchema:
+    """What a resource, or a block within one, may and must hold.
+
+    A nested block whose name is also in `optional` may be written both ways,
+    `ingress { … }` and `ingress = [ … ]`.
+    """
+
+    required: tuple[str, ...] = ()  # arguments and blocks
+    optional: frozenset[str] = frozenset()  # arguments
+    blocks: Mapping[str, BlockSchema] = field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _required_or_optional(self) -> BlockSchema:
+        if both := self.optional.intersection(self.required):
+            raise refusal("one", f"{', '.join(sorted(both))} as required and optional")
+        return self
+
+    def takes_argument(self, name: str) -> bool:
+        """Whether `name = …` may stand there."""
+        required = name in self.required and name not in self.blocks
+        return required or name in self.optional
+
+
+@checked_dataclass(frozen=True, config={"extra": "forbid"})
+class KindSchema:
+    """What a Kubernetes kind may and must hold.
+
+    `fields` has names by the path of their parent; "" is the manifest itself. Below a
+    path that is not listed (labels, data), any name is right.
+    """
+
+    api_versions: tuple[str, ...]  # those under which the kind is served
+    required: tuple[str, ...] = ()  # dotted paths; through a list, in each element
+    fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _served_and_listed(self) -> KindSchema:
+        if not self.api_versions:
+            raise refusal("at least one", "none", "api_versions")
+        for path in self.required:
+            parent, _, name = path.rpartition(".")
+            if name not in self.fields.get(parent, {name}):
+                raise refusal("a listed field", path, "required")
+        return self
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Resource types and kinds by name."""
+
+    resources: Mapping[str, BlockSchema]
+    kinds: Mapping[str, KindSchema]
+
+
+@cache
+def load_schema(folder: Path = IAC_FOLDER) -> Schema:
+    """Read and check terraform.yaml and kubernetes.yaml; needs about 0.3 s, once.
+
+    Raises:
+        FaultyData: With every fault of both; see `jsonl.read_table`.
+    """
+    tables, faults = [], []
+    for name, below, form in (
+        ("terraform", "resources", BlockSchema),
+        ("kubernetes", "kinds", KindSchema),
+    ):
+        try:
+            tables.append(read_table(folder / f"{name}.yaml", form, below))
+        except FaultyData as error:
+            faults += error.faults
+    if faults:
+        raise FaultyData(faults)
+    return Schema(*tables)
+
+
+META_NAMES = (  # Terraform takes these in every resource: neither known nor invented
+    *("count", "for_each", "depends_on", "provider"),
+    *("lifecycle", "provisioner", "connection"),
+)
+GENERATED_NAME = ("metadata", "generateName")  # the API server makes a name of it
+
+
+@cache
+def _terraform_functions() -> frozenset[str]:
+    """Names that a Terraform expression can call; the file says where from."""
+    text = (IAC_FOLDER / "terraform_functions.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return frozenset(" ".join(lines).split())
+
+
+@dataclass
+class Findings:
+    """Counts over one answer.
+
+    Attributes:
+        names: Whether the schema knows each name; distinct names.
+        invented: Those that it does not know. The arguments of an invented type
+            count in `names` and are not listed here.
+        required: How many required arguments or paths the blocks have, together.
+        present: How many of these are there.
+    """
+
+    names: dict[str, bool] = field(default_factory=dict)
+    invented: dict[str, None] = field(default_factory=dict)  # ordered, and a set
+    required: int = 0
+    present: int = 0
+
+    def name(self, name: str, known: bool, *, listed: bool = True) -> None:
+        """Note a name, once."""
+        if listed and not known:
+            self.invented[name] = None
+        self.names.setdefault(name, known)
+
+    def need(self, there: bool) -> None:
+        """Note something that is required."""
+        self.required += 1
+        self.present += there
+
+
+def examine(parsed: Parsed, schema: Schema) -> Findings:
+    """Hold what was parsed against what is known."""
+    findings = Findings()
+    for name in parsed.stray_arguments:
+        findings.name(f"{name} outside of a block", False)
+    for block in parsed.others:
+        findings.name(block.keyword, block.keyword in LABELS)
+    for resource in parsed.resources:
+        _examine_resource(resource, schema, findings)
+    for function in parsed.functions:
+        findings.name(f"{function}()", function in _terraform_functions())
+    for document in parsed.documents:
+        _examine_document(document, schema, findings)
+    return findings
+
+
+def _examine_resource(resource: Resource, schema: Schema, findings: Findings) -> None:
+    known, body = schema.resources.get(resource.type), resource.body
+    findings.name(resource.type, known is not None)
+    if known is not None:
+        _examine_body(resource.type, body, known, findings, META_NAMES)
+        return
+    for name in [*body.arguments, *(name for name, _ in body.blocks)]:
+        findings.name(f"{resource.type}.{name}", False, listed=False)
+
+
+def _examine_body(
+    path: str,
+    body: Body,
+    schema: BlockSchema,
+    findings: Findings,
+    neutral: Sequence[str] = (),
+) -> None:
+    """Names and requirements of a body; `schema.blocks` is followed inwards."""
+    there = set()
+    for name, value in body.arguments.items():
+        if name not in neutral:
+            known = schema.takes_argument(name)
+            form = " as an argument" if name in schema.blocks and not known else ""
+            findings.name(f"{path}.{name}{form}", known)
+            if known and value is not None:  # null leaves it out
+                there.add(name)
+    for name, inner in body.blocks:
+        if name not in neutral:
+            known = name in schema.blocks
+            form = " as a block" if schema.takes_argument(name) and not known else ""
+            findings.name(f"{path}.{name}{form}", known)
+            if known:
+                there.add(name)
+                _examine_body(f"{path}.{name}", inner, schema.blocks[name], findings)
+    for name in schema.required:
+        findings.need(name in there)
+
+
+def _examine_document(document: Document, schema: Schema, findings: Findings) -> None:
+    kind, version, body = document.kind, document.api_version, document.body
+    known = schema.kinds.get(kind)
+    findings.name(kind, known is not None)
+    findings.need(bool(version))
+    if known is None:
+        for name in body:
+            findings.name(f"{kind}.{name}", False, listed=False)
+        return
+    if version:
+        findings.name(f"{kind} in {version}", version in known.api_versions)
+    _examine_fields(kind, "", body, known.fields, findings)
+    for path in known.required:
+        named = path == "metadata.name" and _everywhere(body, GENERATED_NAME)
+        findings.need(named or _everywhere(body, path.split(".")))
+
+
+def _examine_fields(
+    kind: str, path: str, node: Any, fields: Mapping, findings: Findings
+) -> None:
+    """Fields of a mapping, or of each mapping of a list, and of what they hold."""
+    if isinstance(node, list):
+        for element in node:
+            _examine_fields(kind, path, element, fields, findings)
+    if not isinstance(node, Mapping):
+        return
+    for name, value in node.items():
+        inner = f"{path}.{name}" if path else str(name)
+        if path in fields:
+            findings.name(f"{kind}.{inner}", name in fields[path])
+        if name in fields.get(path, (name,)):
+            _examine_fields(kind, inner, value, fields, findings)
+
+
+def _everywhere(node: Any, names: Sequence[str]) -> bool:
+    """Whether a path has a value, in each element of the lists on its way."""
+    if isinstance(node, list) and names:
+        return bool(node) and all(_everywhere(element, names) for element in node)
+    if not names:
+        return node is not None
+    return isinstance(node, Mapping) and _everywhere(node.get(names[0]), names[1:])

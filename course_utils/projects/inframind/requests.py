@@ -1,0 +1,91 @@
+"""Held-out requests for code, each with what a program can verify of an answer.
+
+A row is one of `instructions` that brings more::
+
+    {"id": "tf-stress-01", "group": "one_resource", "instruction": "…", "input": "",
+     "expect": {"language": "terraform", "resources": ["aws_s3_bucket"],
+                "values": [["aws_s3_bucket", "bucket", "media-archive"]]},
+     "note": "what is right"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, model_validator
+
+from course_utils.data.conversation import Conversation, requests_differ
+from course_utils.data.files import Problem, Text, read_rows, refusal
+from course_utils.data.instructions import Prompt, conversation
+from course_utils.projects.inframind.code.blocks import LANGUAGES
+from course_utils.projects.inframind.code.parsing import extract, parse
+from course_utils.projects.inframind.code.schema import IAC_FOLDER, Schema
+
+
+def load_prompts(
+    folder: Path = IAC_FOLDER, *, schema: Schema | None = None
+) -> list[Conversation]:
+    """The prompts of the stress test; `expect`, `group` and `note` are in their notes.
+
+    Args:
+        folder: Where stress.jsonl is.
+        schema: If given, expected types and kinds must be in it.
+
+    Raises:
+        FaultyData: With every fault; see `jsonl.read_rows`.
+    """
+    repeated = requests_differ(())
+
+    def check(line: int, row: Conversation) -> Iterator[Problem]:
+        yield from repeated(line, row)
+        for name in row.notes["expect"]["resources"] if schema else ():
+            if name not in schema.resources and name not in schema.kinds:
+                expected = "a type or kind of the schema"
+                yield "expect.resources", repr(name), expected
+
+    return read_rows(folder / "stress.jsonl", _CodePrompt, conversation, check)
+
+
+def expectation(code: str) -> dict[str, Any] | None:
+    """What bare code holds, as a prompt would ask for it; None for anything else.
+
+    Returns:
+        `language`, `resources` as they stand there, no `values`; None for text that
+        parses in no language, or that stands in a fence or beside prose.
+    """
+    for language in LANGUAGES:
+        parsed = parse(code, language)
+        if parsed.problem is None and extract(code).code == code:
+            return {"language": language, "resources": parsed.types, "values": []}
+    return None
+
+
+def _is_value(value: Any) -> list:
+    match value:
+        case [str(), str(), str() | int() | float()]:
+            return value
+    raise refusal("[type, dotted path, string, number or boolean]")
+
+
+class _Expectation(BaseModel):
+    language: Literal["terraform", "kubernetes", "none"]  # none: no code is wanted
+    resources: list[str]
+    values: list[Annotated[list, BeforeValidator(_is_value)]]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> _Expectation:
+        if bool(self.resources) == (self.language == "none"):
+            expected = "types or kinds, and none where no code is wanted"
+            raise refusal(expected, str(self.resources), "resources")
+        for kind, *_ in self.values:
+            if kind not in self.resources:
+                raise refusal("a type of expect.resources", repr(kind), "values")
+        return self
+
+
+class _CodePrompt(Prompt):
+    group: Text
+    note: Text
+    expect: _Expectation

@@ -1,0 +1,177 @@
+"""The stress test of InfraMind: does the code parse, and is it what was asked for?
+
+Every verdict is read off `rewards.score`. Code is parsed and never run.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+from course_utils.projects.inframind.code.schema import Schema, load_schema
+from course_utils.projects.inframind.requests import load_prompts
+from course_utils.projects.inframind.reward import PARTS, Reward, score, writes_code
+from course_utils.stress.suite import (
+    Check,
+    Demonstration,
+    Reading,
+    Roles,
+    StressSuite,
+    general_checks,
+)
+
+CODE_WANTED = (
+    *("one_resource", "named_values", "two_resources", "s3_versioning"),
+    *("one_kind", "named_values_kubernetes", "two_kinds"),
+)
+NO_CODE = ("off_topic",)
+FIRST = re.compile(r'^resource "(\w+)"|^kind: *(\w+)', re.M)
+USABLE = tuple(part for part in PARTS if part != "complete")  # words around may stand
+
+
+@dataclass(frozen=True)
+class CodeReading(Reading):
+    """An answer with its reward; `schema` has the names that are known."""
+
+    schema: Schema
+
+    @cached_property
+    def reward(self) -> Reward:
+        """Of the answer, by what its prompt expects."""
+        return score(self.text, self.prompt.notes["expect"], self.schema)
+
+    def is_whole(self, *parts: str) -> bool:
+        """Whether these parts of the reward are 1."""
+        return all(self.reward.parts[part] == 1 for part in parts)
+
+
+def _whole(name: str, question: str, parts: tuple[str, ...], reason: str = "") -> Check:
+    """A check that some parts of the reward are 1."""
+    why = reason or "the request, or the provider, says what must be there"
+    return Check(name, question, CODE_WANTED, why, lambda read: read.is_whole(*parts))
+
+
+STOPS, REPEATS_LITTLE = general_checks((*CODE_WANTED, *NO_CODE))
+CHECKS = (
+    STOPS,
+    _whole(
+        "syntax valid",
+        "Does the code parse as the language asked for?",
+        ("syntax",),
+        "code is asked for; base and tuned may put it into a fence",
+    ),
+    Check(
+        "code and nothing else",
+        "Parsed, ended, and no word around it?",
+        CODE_WANTED,
+        "every training answer is code alone",
+        lambda reading: reading.stopped and reading.is_whole("complete"),
+    ),
+    REPEATS_LITTLE,
+    _whole(
+        "right resource",
+        "Are the types or kinds there that were asked for?",
+        ("resource",),
+    ),
+    _whole(
+        "required there", "Has each block what the provider requires?", ("required",)
+    ),
+    _whole(
+        "no invented name",
+        "Does the schema know every name, of code that parses?",
+        ("known",),
+        "what the AWS provider or Kubernetes does not have fails at the first plan",
+    ),
+    _whole(
+        "values as asked",
+        "Right resource, and the given values in their places?",
+        ("resource", "values"),
+    ),
+    _whole(
+        "all of it right",
+        "Every one of these at once?",
+        USABLE,
+        "this is the answer that somebody could use",
+    ),
+    Check(
+        "no code imposed",
+        "Does it answer without code?",
+        NO_CODE,
+        "nobody asked for code",
+        lambda reading: bool(reading.text) and not writes_code(reading.text),
+    ),
+)
+
+BUCKET = 'resource "aws_s3_bucket" "scans" {\n  bucket = "orchid-scans"\n}'
+GOOD = f"""{BUCKET}
+
+resource "aws_s3_bucket_versioning" "scans" {{
+  bucket = aws_s3_bucket.scans.id
+
+  versioning_configuration {{
+    status = "Enabled"
+  }}
+}}"""
+OPEN_TO_THE_WORLD = """
+
+resource "aws_s3_bucket_public_access_block" "scans" {
+  bucket                  = aws_s3_bucket.scans.id
+  block_public_acls       = false
+  block_public_policy     = false
+  ignore_public_acls      = false
+  restrict_public_buckets = false
+}"""
+POLICY = GOOD.replace("bucket_versioning", "bucket_versioning_policy")
+DEMONSTRATION = Demonstration(
+    prompt_id="tf-stress-14",  # a bucket with versioning
+    good=GOOD,
+    spoilt={
+        "cut off by the limit": (GOOD, False),
+        "a brace is missing": (GOOD[:-1], True),
+        "words around the code": (f"Sure!\n```hcl\n{GOOD}\n```", True),
+        "`name` for `bucket`": (GOOD.replace("bucket =", "name   =", 1), True),
+        "a resource nobody made": (POLICY, True),
+        "aws_versioning::versioning()": (
+            f"{BUCKET}\n\naws_versioning::versioning()",
+            True,
+        ),
+        "another bucket": (GOOD.replace("orchid-scans", "scans"), True),
+        "no versioning": (BUCKET, True),
+    },
+    nonsense=GOOD + OPEN_TO_THE_WORLD,  # valid, and as asked
+)
+
+
+def _first_block(text: str) -> str | None:
+    """Type or kind of the first block of an answer."""
+    found = FIRST.search(text)
+    return found and (found[1] or found[2])
+
+
+@cache
+def iac_suite() -> StressSuite:
+    """The 28 held-out requests with their checks."""
+    schema = load_schema()
+    return StressSuite(
+        prompts=tuple(load_prompts(schema=schema)),
+        checks=CHECKS,
+        read=lambda prompt, text, stopped: CodeReading(prompt, text, stopped, schema),
+        roles=Roles(
+            form="code and nothing else",
+            listens="values as asked",
+            substance="all of it right",
+            restraint="no code imposed",
+        ),
+        parts=(),
+        demonstration=DEMONSTRATION,
+        shown={
+            "first": "tf-stress-14",
+            "unasked": "k8s-stress-11",
+            "unusual": "k8s-stress-09",
+            "edge": "k8s-stress-10",
+        },
+        trap="s3_versioning",
+        subject=_first_block,
+        max_new_tokens=192,  # a quarter more than the longest written answer, 155
+    )

@@ -1,0 +1,1 @@
+"""The movie recommender: films, wishes, one form of an answer."""

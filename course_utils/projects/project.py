@@ -1,0 +1,153 @@
+"""All that differs between the three projects; COURSE_RECIPE decides which one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from course_utils.data.conversation import Conversation
+from course_utils.projects.alpaca.stress import HEADING, MOST_WORDS, instruction_suite
+from course_utils.projects.inframind.code.schema import load_schema
+from course_utils.projects.inframind.requests import expectation
+from course_utils.projects.inframind.reward import Reward, score
+from course_utils.projects.inframind.stress import iac_suite
+from course_utils.projects.movies import films as movies
+from course_utils.projects.movies.stress import movie_suite
+from course_utils.recipes.book import (
+    ALPACA_MISTRAL,
+    INFRAMIND,
+    MOVIE_RECOMMENDER,
+    chosen_recipe,
+)
+from course_utils.recipes.plan import Recipe
+from course_utils.stress.suite import StressSuite
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the notebooks need to know of a project.
+
+    Attributes:
+        form: What an answer has to look like, in words.
+        spoilt: A written answer with one fault each, by the fault's name; each of
+            them breaks the form.
+        answer_checks: What can be asked of an answer to a held-out row of the training
+            kind, by the question in a few words; the first one is the form.
+        subject: What a written answer is about; training and held-out rows must not
+            share it.
+    """
+
+    recipe: Recipe
+    form: str
+    follows_form: Callable[[str], bool]
+    spoilt: Callable[[str], Mapping[str, str]]
+    answer_checks: Mapping[str, Callable[[Conversation, str], bool]]
+    subject: Callable[[str], str | None]
+    suite: Callable[[], StressSuite]
+
+
+def _film(text: str) -> str | None:
+    stated = movies.parse_answer(text)
+    return stated and stated.name
+
+
+def _has_right_facts(_row: Conversation, text: str) -> bool:
+    stated = movies.parse_answer(text)
+    return stated is not None and not movies.wrong_facts(stated, movies.load_films())
+
+
+def _states_what_fits(row: Conversation, text: str) -> bool:
+    wish, unmet = row.notes["constraints"], row.notes["unmet"]  # by any film
+    stated = movies.parse_answer(text)
+    return stated is not None and not {*movies.broken_constraints(stated, wish)} - {
+        *unmet
+    }
+
+
+MOVIES = Project(
+    recipe=MOVIE_RECOMMENDER,
+    form="bold title and year, three bullets, nothing after them",
+    follows_form=movies.follows_form,
+    spoilt=lambda text: {
+        "goes on talking": f"{text}\nEnjoy the film!",
+        "no bold title": text.replace("**", ""),
+        "two bullets": text.rsplit("\n", 1)[0],
+    },
+    answer_checks={
+        "in the form": lambda row, text: movies.follows_form(text),
+        "facts as stated\nfit the wish": _states_what_fits,
+        "film is in\nthe table": lambda row, text: _film(text) in movies.load_films(),
+        "its facts\nare right": _has_right_facts,
+    },
+    subject=_film,
+    suite=movie_suite,
+)
+
+
+def _is_short_answer(text: str) -> bool:
+    return 0 < len(text.split()) <= MOST_WORDS and HEADING.search(text) is None
+
+
+def _is_as_long(row: Conversation, text: str) -> bool:
+    words, written = len(text.split()), len(row.answer.split())
+    return written <= 2 * words and words <= 2 * written
+
+
+INSTRUCTIONS = Project(
+    recipe=ALPACA_MISTRAL,
+    form=f"one to {MOST_WORDS} words, and no heading of a next prompt",
+    follows_form=_is_short_answer,
+    spoilt=lambda text: {
+        "goes on by itself": f"{text}\n\n### Instruction:\nName a fruit.",
+        "talks and talks": text + " and more" * MOST_WORDS,
+        "says nothing": "",
+    },
+    answer_checks={
+        "short, one\nanswer": lambda row, text: _is_short_answer(text),
+        "half to twice as\nlong as written": _is_as_long,
+        "word for word\nas written": lambda row, text: text.strip() == row.answer,
+    },
+    subject=str.casefold,
+    suite=instruction_suite,
+)
+
+
+def _reward(row: Conversation, text: str) -> Reward:
+    """Of an answer, when what the row's own answer holds is expected of it."""
+    expected = expectation(row.answer)
+    if expected is None:
+        raise ValueError(
+            f"{row.id}: the written answer {row.answer[:40]!r} is no code that parses, "
+            "so it says nothing about what an answer must hold. Mend that row."
+        )
+    return score(text, expected, load_schema())
+
+
+def _is_code(text: str) -> bool:
+    return expectation(text) is not None
+
+
+INFRASTRUCTURE = Project(
+    recipe=INFRAMIND,
+    form="Terraform or YAML that parses, and no word around it",
+    follows_form=_is_code,
+    spoilt=lambda text: {
+        "in a fence": f"```\n{text}\n```",
+        "words before it": f"Here is the code:\n{text}",
+        "cut off": text[: len(text) // 2],
+    },
+    answer_checks={
+        "code and\nnothing else": lambda row, text: _is_code(text),
+        "right types\nor kinds": lambda row, text: _reward(row, text).resource == 1,
+        "required\nis there": lambda row, text: _reward(row, text).required == 1,
+        "no invented\nname": lambda row, text: _reward(row, text).known == 1,
+    },
+    subject=str,
+    suite=iac_suite,
+)
+PROJECTS = {it.recipe.name: it for it in (MOVIES, INSTRUCTIONS, INFRASTRUCTURE)}
+
+
+def chosen_project() -> Project:
+    """The project that COURSE_RECIPE names; without it the movie recommender."""
+    return PROJECTS[chosen_recipe().name]

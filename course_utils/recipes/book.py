@@ -1,0 +1,77 @@
+"""The three projects of the course, as data/recipes.yaml states them.
+
+A recipe holds the hyperparameters that its author stated, each with a unit or a
+reason, and beside them what a smaller machine scales down and why. Which number
+is used where is decided there and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from course_utils import CourseError
+from course_utils.places import DATA_FOLDER
+from course_utils.recipes.plan import AuthorResult, Recipe, Settings, Source
+
+
+class UnknownRecipe(CourseError, KeyError):
+    """COURSE_RECIPE names no recipe."""
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+def load_recipes(path: Path = DATA_FOLDER / "recipes.yaml") -> dict[str, Recipe]:
+    """All recipes of a file, by name.
+
+    Raises:
+        WrongSetting: If a plan has an unknown field, or a value that does not fit.
+    """
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))["recipes"]
+    return {name: _recipe(name, **entry) for name, entry in entries.items()}
+
+
+def _recipe(name: str, settings, scales, results, **texts) -> Recipe:
+    return Recipe(
+        name=name,
+        settings=_settings(settings),
+        scales={profile: _settings(changes) for profile, changes in scales.items()},
+        results=tuple(AuthorResult(**result) for result in results),
+        **texts,
+    )
+
+
+def _settings(entries: Mapping[str, tuple[Any, str]]) -> Settings:
+    """Values of YAML as a plan takes them: sources, and tuples for lists."""
+    settings = {}
+    for name, (value, reason) in entries.items():
+        if name in ("model", "dataset"):
+            value = Source(value)
+        settings[name] = (tuple(value) if isinstance(value, list) else value, reason)
+    return settings
+
+
+RECIPES = load_recipes()
+MOVIE_RECOMMENDER = RECIPES["movie_recommender"]
+ALPACA_MISTRAL = RECIPES["alpaca_mistral"]
+INFRAMIND = RECIPES["inframind"]
+
+
+def chosen_recipe(environment: Mapping[str, str] = os.environ) -> Recipe:
+    """The recipe that COURSE_RECIPE names; without it the movie recommender.
+
+    Raises:
+        UnknownRecipe: If there is none of that name.
+    """
+    name = environment.get("COURSE_RECIPE", "").strip() or MOVIE_RECOMMENDER.name
+    if name not in RECIPES:
+        raise UnknownRecipe(
+            f"COURSE_RECIPE is {name!r}; there are {', '.join(RECIPES)}. Set it to one "
+            "of these, or leave it out for the movie recommender."
+        )
+    return RECIPES[name]

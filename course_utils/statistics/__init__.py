@@ -1,0 +1,1 @@
+"""k of n, paired answers, and what n could have seen."""

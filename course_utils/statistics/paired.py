@@ -1,0 +1,124 @@
+"""Two models compared: never a bare difference, always n, interval and p.
+
+Both models answered the same questions, so the comparison is paired: a question
+that both get right, or both wrong, says nothing about which is better. Only the
+discordant ones do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Self
+
+import numpy as np
+from statsmodels.stats.proportion import proportion_confint
+
+from course_utils.statistics.power import (
+    ALPHA,
+    POWER,
+    detectable_difference,
+    exact_p,
+    needed_questions,
+)
+from course_utils.statistics.shares import Accuracy, mean_interval
+
+Verdicts = Iterable[tuple[bool, bool]]  # of the first model, of the second
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Two models on the same questions, under one metric; all counts are questions."""
+
+    names: tuple[str, str]  # the first and the second, such as base and tuned
+    metric: str
+    both_right: int
+    lost: int  # right for the first, wrong for the second (b)
+    gained: int  # wrong for the first, right for the second (c)
+    both_wrong: int
+    seed: int = 0  # of the bootstrap
+
+    @classmethod
+    def of(
+        cls, names: tuple[str, str], metric: str, pairs: Verdicts, seed: int = 0
+    ) -> Self:
+        """Count the verdicts on each question."""
+        counts = Counter(pairs)
+        kinds = product((True, False), repeat=2)
+        return cls(names, metric, *(counts[kind] for kind in kinds), seed)
+
+    @property
+    def n(self) -> int:
+        """Questions, each answered by both."""
+        return self.both_right + self.lost + self.gained + self.both_wrong
+
+    @property
+    def discordant(self) -> int:
+        """Questions on which exactly one of the two is right."""
+        return self.lost + self.gained
+
+    @property
+    def first(self) -> Accuracy:
+        """Of the first model alone."""
+        right = self.both_right + self.lost
+        return Accuracy(self.names[0], self.metric, right, self.n)
+
+    @property
+    def second(self) -> Accuracy:
+        """Of the second model alone."""
+        right = self.both_right + self.gained
+        return Accuracy(self.names[1], self.metric, right, self.n)
+
+    @property
+    def p(self) -> float:
+        """Exact McNemar test, two-sided."""
+        return exact_p(self.lost, self.gained)
+
+    @cached_property
+    def points(self) -> tuple[float, float, float]:
+        """Second minus first in percentage points: low, estimate, high.
+
+        The ends are a 95 % percentile interval of the paired bootstrap: questions
+        are drawn with replacement, each with both of its answers. Where the two
+        models never differ there is nothing to draw from; then the ends are the
+        exact bound of the share on which they could.
+        """
+        same = self.both_right + self.both_wrong
+        change = np.repeat([0.0, -100.0, 100.0], [same, self.lost, self.gained])
+        if self.discordant == 0:
+            _, most = proportion_confint(0, self.n, alpha=ALPHA, method="beta")
+            return -100 * most, 0.0, 100 * most
+        low, high = mean_interval(change, self.seed)
+        return low, float(change.mean()), high
+
+    @property
+    def detectable_points(self) -> float:
+        """Smallest difference that as many questions find with 80 % power."""
+        return 100 * detectable_difference(self.n, self.discordant / self.n)
+
+    @property
+    def needed_questions(self) -> int | None:
+        """Questions that would find a difference of this size; None if it is 0."""
+        if self.lost == self.gained:
+            return None
+        size = abs(self.gained - self.lost) / self.n
+        return needed_questions(size, self.discordant / self.n)
+
+    def __repr__(self) -> str:
+        low, estimate, high = self.points
+        first, second = self.names
+        needed = self.needed_questions
+        enough = "" if needed is None else f"; to find this one: {needed:,} questions"
+        return (
+            f"{self.metric}, n = {self.n:,} questions, each answered by both\n"
+            f"{first} {self.first.share:.1%}, {second} {self.second.share:.1%}\n"
+            f"{second} − {first}: {estimate:+.1f} points, 95 % interval "
+            f"{low:+.1f} to {high:+.1f} (paired bootstrap)\n"
+            f"right → wrong {self.lost}, wrong → right {self.gained}: "
+            f"exact McNemar p = {self.p:.3f}\n"
+            f"this n finds {self.detectable_points:.1f} points with {POWER:.0%} power"
+            f"{enough}"
+        )

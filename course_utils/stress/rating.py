@@ -1,0 +1,233 @@
+"""Blind A/B rating: the rater sees two answers and not whose they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from functools import partial
+from html import escape
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from course_utils.places import make_folder
+from course_utils.statistics.shares import RatingReport
+
+CHOICES = ("left", "tie", "right")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one request; which is whose stays hidden from the rater."""
+
+    id: str
+    request: str
+    first: str  # of the reference, such as the base model
+    second: str  # of the model that is tried
+
+
+@dataclass(frozen=True)
+class ShownPair:
+    """A pair as the rater sees it."""
+
+    id: str
+    request: str
+    left: str
+    right: str
+
+
+class BlindRating:
+    """Pairs in a shuffled order, with shuffled sides, and the votes so far.
+
+    Each vote is written at once. Votes belong to these answers in this shuffle: other
+    answers, another order or seed have a file of their own, and no file is changed.
+
+    Args:
+        pairs: At least one, with unique ids.
+        votes_path: Such as `votes.jsonl`; the votes are in `path`, which also has a
+            digest of pairs and seed in its name, and are gone on with.
+        seed: Of order and sides.
+        names: Of the first and the second answer of each pair.
+
+    Raises:
+        ValueError: If there is no pair, or an id stands twice.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        votes_path: Path,
+        *,
+        seed: int,
+        names: tuple[str, str] = ("base", "tuned"),
+    ):
+        ids = {pair.id for pair in pairs}
+        if not pairs or len(ids) < len(pairs):
+            raise ValueError(
+                f"{len(pairs)} pairs with {len(ids)} different ids: expected at least "
+                "one pair, and each id once."
+            )
+        whole = json.dumps([seed, *map(astuple, pairs)])
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
+        self.path = votes_path.with_stem(f"{votes_path.stem}-{digest}")
+        self.names = names
+        shuffled = random.Random(seed)
+        self.pairs = {p.id: p for p in shuffled.sample(list(pairs), len(pairs))}
+        self._second_is_left = {name: shuffled.random() < 0.5 for name in self.pairs}
+        self.votes: dict[str, str] = {}  # choice by pair, in the order of voting
+        if self.path.exists():
+            self._read_votes()
+
+    def _read_votes(self) -> None:
+        for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
+            try:
+                vote = json.loads(line) if line.strip() else None
+                if vote is not None:
+                    self._count(self.pairs[vote["pair"]].id, vote["choice"])
+            except (ValueError, LookupError, TypeError, RecursionError):
+                warnings.warn(
+                    f"{self.path.name}, line {number} is no vote on these pairs: "
+                    f"{line[:40]!r}. Was the disk full, or the file edited? The other "
+                    "votes count; mend the line, or vote on that pair again.",
+                    stacklevel=3,
+                )
+
+    def _count(self, pair_id: str, choice: str | None) -> None:
+        """Let a later vote replace an earlier one; None withdraws it."""
+        if choice not in (*CHOICES, None):
+            raise ValueError(f"no choice: {choice!r}")
+        self.votes.pop(pair_id, None)
+        if choice is not None:
+            self.votes[pair_id] = choice
+
+    @property
+    def current(self) -> ShownPair | None:
+        """The next pair without a vote; None when all are rated."""
+        left_over = (self.show(name) for name in self.pairs if name not in self.votes)
+        return next(left_over, None)
+
+    def show(self, pair_id: str) -> ShownPair:
+        """A pair as the rater sees it."""
+        pair = self.pairs[pair_id]
+        sides = pair.first, pair.second
+        left, right = reversed(sides) if self._second_is_left[pair_id] else sides
+        return ShownPair(pair.id, pair.request, left, right)
+
+    def vote(self, choice: str) -> None:
+        """Vote `left`, `right` or `tie` on the current pair.
+
+        Raises:
+            ValueError: If the choice is another, or every pair is rated.
+        """
+        shown = self.current
+        if choice not in CHOICES or shown is None:
+            raise ValueError(
+                f"choice is {choice!r} with {len(self.votes)} of {len(self.pairs)} "
+                f"pairs rated; expected one of {', '.join(CHOICES)}, and a pair left."
+            )
+        self._store(shown.id, choice)
+
+    def take_back(self) -> None:
+        """Withdraw the last vote; the file keeps both lines."""
+        if self.votes:
+            self._store(next(reversed(self.votes)), None)
+
+    def _store(self, pair_id: str, choice: str | None) -> None:
+        voted_for = choice and self._name_of(pair_id, choice)
+        vote = json.dumps({"pair": pair_id, "choice": choice, "for": voted_for})
+        make_folder(self.path.parent)
+        with self.path.open("a+b") as stream:
+            stream.seek(max(0, stream.tell() - 1))
+            cut_off = stream.read() not in (
+                b"",
+                b"\n",
+            )  # a full disk leaves half a line
+            stream.write(b"\n" * cut_off + vote.encode() + b"\n")
+        self._count(pair_id, choice)
+
+    def _name_of(self, pair_id: str, choice: str) -> str:
+        """Whose answer was voted for: one of the names, or `tie`."""
+        if choice == "tie":
+            return choice
+        return self.names[(choice == "left") == self._second_is_left[pair_id]]
+
+    def report(self) -> RatingReport:
+        """What the votes so far say."""
+        cast = [self._name_of(*vote) for vote in self.votes.items()]
+        return RatingReport(
+            names=self.names,
+            wins=cast.count(self.names[1]),
+            losses=cast.count(self.names[0]),
+            ties=cast.count("tie"),
+            left=list(self.votes.values()).count("left"),
+            pairs=len(self.pairs),
+        )
+
+
+_LABELS = {"left": "left is better", "tie": "no difference", "right": "right is better"}
+_CELL = "text-align:left; vertical-align:top; white-space:pre-wrap; width:50%"
+
+
+def as_html(text: str) -> str:
+    """A text for a page: its markup is shown, not obeyed; an empty one is named."""
+    return escape(text) or "<i>(nothing)</i>"
+
+
+@dataclass(frozen=True)
+class PairView:
+    """A pair under two heads: HTML where that is shown, plain text elsewhere."""
+
+    shown: ShownPair
+    heads: tuple[str, str] = ("left", "right")
+
+    def _repr_html_(self) -> str:
+        sides = map(as_html, (self.shown.left, self.shown.right))
+        heads = "".join(
+            f"<th style='{_CELL}'>{escape(head)}</th>" for head in self.heads
+        )
+        cells = "".join(f"<td style='{_CELL}'>{side}</td>" for side in sides)
+        request = f"<b>Request:</b> {as_html(self.shown.request)}"
+        return (
+            f"<p style='white-space:pre-wrap'>{request}</p>"
+            f"<table style='width:100%'><tr>{heads}</tr><tr>{cells}</tr></table>"
+        )
+
+    def __repr__(self) -> str:
+        left, right = self.heads
+        return (
+            f"Request: {self.shown.request}\n"
+            f"--- {left}\n{self.shown.left}\n--- {right}\n{self.shown.right}"
+        )
+
+
+def rating_widget(rating: BlindRating) -> widgets.VBox:
+    """Buttons around `rating`: each click stores a vote and shows the next pair."""
+    page = widgets.HTML()
+    buttons = {key: widgets.Button(description=text) for key, text in _LABELS.items()}
+    back = widgets.Button(description="take back")
+
+    def click(act: Callable[[], object], _button: object = None) -> None:
+        act()
+        for button in buttons.values():
+            button.disabled = rating.current is None
+        back.disabled = not rating.votes
+        page.value = _page(rating)
+
+    for choice, button in buttons.items():
+        button.on_click(partial(click, partial(rating.vote, choice)))
+    back.on_click(partial(click, rating.take_back))
+    click(lambda: None)
+    return widgets.VBox([page, widgets.HBox([*buttons.values(), back])])
+
+
+def _page(rating: BlindRating) -> str:
+    """The current pair, or the report once every pair is rated."""
+    shown = rating.current
+    if shown is None:
+        return f"<pre>{escape(repr(rating.report()))}</pre>"
+    place = f"<p>pair {len(rating.votes) + 1} of {len(rating.pairs)}</p>"
+    return place + PairView(shown)._repr_html_()

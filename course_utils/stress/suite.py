@@ -1,0 +1,160 @@
+"""Stress tests: which check applies to which prompt, and what it stands for.
+
+A prompt that asks for no film has no film to be judged; a wish that nothing can meet
+has no constraint to be met. So each check names the groups of prompts that it applies
+to, and why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from course_utils.data.conversation import Conversation
+from course_utils.model.generation import Generated
+
+Named = TypeVar("Named")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that an answer can get right or wrong."""
+
+    name: str  # short, for tables
+    question: str
+    groups: tuple[str, ...]  # of prompts that it applies to
+    reason: str  # why to these
+    passes: Callable[[Any], bool]  # the verdict on a reading of its suite
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which check of a suite plays which part; every suite has these four."""
+
+    form: str  # is it an answer of the kind that was taught?
+    listens: str  # does it meet what this very request asked for?
+    substance: str  # is what it says right?
+    restraint: str  # does it keep to itself where the taught answer would be wrong?
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """Answers to one stress prompt, to try the checks on."""
+
+    prompt_id: str
+    good: str  # passes every check
+    spoilt: Mapping[str, tuple[str, bool]]  # fault: the text, and whether it was ended
+    nonsense: str  # passes every check and helps nobody
+
+
+@dataclass(frozen=True)
+class StressSuite:
+    """The stress test of one project.
+
+    Attributes:
+        prompts: Asked of base and tuned model.
+        checks: In the order of tables; each name once.
+        read: A reading for the checks of prompt, text, whether the model ended it.
+        parts: Names of checks that another one sums up.
+        shown: Prompt ids by what notebook 05 shows with them: `first`, `unasked`
+            (the taught answer is wrong there), `unusual`, `edge`.
+        trap: Group whose prompts tempt the model to do something else.
+        subject: What an answer is about, to count how often the same one comes;
+            None for an answer that is not of the taught kind.
+    """
+
+    prompts: tuple[Conversation, ...]
+    checks: tuple[Check, ...]
+    read: Callable[[Conversation, str, bool], Any]
+    roles: Roles
+    parts: tuple[str, ...]
+    demonstration: Demonstration
+    shown: Mapping[str, str]
+    trap: str
+    subject: Callable[[str], str | None]
+    max_new_tokens: int
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of the prompts, in the order of the checks' own lists."""
+        there = {prompt.notes["group"] for prompt in self.prompts}
+        listed = dict.fromkeys(g for check in self.checks for g in check.groups)
+        return tuple(group for group in listed if group in there)
+
+    def check(self, name: str) -> Check:
+        """A check by its name; KeyError if there is none."""
+        return _named(name, "check", {check.name: check for check in self.checks})
+
+    def prompt(self, prompt_id: str) -> Conversation:
+        """A prompt by its id; KeyError if there is none."""
+        return _named(prompt_id, "stress prompt", {row.id: row for row in self.prompts})
+
+    def judge(self, prompt: Conversation, answer: Generated) -> dict[str, bool]:
+        """Verdicts of the checks that apply to a prompt's group, by their names.
+
+        Raises:
+            ValueError: If no check names the group: then nobody decided what is right.
+        """
+        group = prompt.notes["group"]
+        applying = [check for check in self.checks if group in check.groups]
+        if not applying:
+            raise ValueError(
+                f"{prompt.id} is of group {group!r}, expected one of "
+                f"{', '.join(self.groups)}. For a new group, say in the suite which "
+                "checks apply to it."
+            )
+        reading = self.read(prompt, answer.text, answer.stopped)
+        return {check.name: check.passes(reading) for check in applying}
+
+
+def _named(name: str, kind: str, known: Mapping[str, Named]) -> Named:
+    if name not in known:
+        raise KeyError(f"No {kind} {name!r}; there are {', '.join(known)}.")
+    return known[name]
+
+
+def general_checks(groups: tuple[str, ...]) -> tuple[Check, Check]:
+    """The two that fit any answer to any prompt: it ends, and is no loop."""
+    reason = "every answer can be judged so"
+    ends = "Did the model end it, before the limit?"
+    varies = "Are four of five pieces of three words distinct?"
+    return (
+        Check("stops", ends, groups, reason, stops),
+        Check("repeats little", varies, groups, reason, repeats_little),
+    )
+
+
+# Generous: none of the 449 written answers about films repeats a piece of three words.
+LEAST_DISTINCT_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An answer beside its stress prompt; `stopped` if the model ended it itself."""
+
+    prompt: Conversation
+    text: str
+    stopped: bool
+
+
+def distinct_share(text: str, piece: int = 3) -> float:
+    """Distinct pieces of `piece` words over all of them; 1 when nothing repeats.
+
+    Longer texts repeat more by nature, and shorter pieces in any text: compare texts
+    of like length.
+    """
+    words = re.findall(r"\w+", text.casefold())
+    pieces = [tuple(words[i : i + piece]) for i in range(len(words) - piece + 1)]
+    return len(set(pieces)) / len(pieces) if pieces else 1.0
+
+
+def stops(reading: Reading) -> bool:
+    """Whether the model ended the answer, before the limit."""
+    return reading.stopped
+
+
+def repeats_little(reading: Reading) -> bool:
+    """Whether at least LEAST_DISTINCT_SHARE of the pieces of three words differ."""
+    return distinct_share(reading.text) >= LEAST_DISTINCT_SHARE

@@ -1,0 +1,138 @@
+"""Answers to stress prompts with their verdicts: made, and kept as JSON lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from course_utils.data.conversation import Conversation
+from course_utils.model.generation import Generated, Sampling
+from course_utils.places import write_jsonl
+from course_utils.stress.rating import PairView, ShownPair, as_html
+from course_utils.stress.suite import StressSuite
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One answer to one prompt, judged."""
+
+    prompt: Conversation
+    model: str  # base or tuned
+    seed: int | None  # None: the likeliest token was taken each time
+    answer: Generated
+    verdicts: Mapping[str, bool]  # by the name of the check; only those that apply
+
+    @property
+    def group(self) -> str:
+        """Of the prompt."""
+        return self.prompt.notes["group"]
+
+    @property
+    def draw(self) -> str:
+        """How the answer was decoded, for tables."""
+        return "greedy" if self.seed is None else f"seed {self.seed}"
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the checks that the answer does not pass."""
+        return [name for name, passed in self.verdicts.items() if not passed]
+
+
+def judge_all(
+    suite: StressSuite,
+    answers: Sequence[Generated],
+    *,
+    model: str,
+    sampling: Sampling | None = None,
+) -> list[Trial]:
+    """Judge one model's answers to all prompts of a suite, in their order.
+
+    Raises:
+        ValueError: If there are not as many answers as prompts.
+    """
+    seed = None if sampling is None else sampling.seed
+    return [
+        Trial(prompt, model, seed, answer, suite.judge(prompt, answer))
+        for prompt, answer in zip(suite.prompts, answers, strict=True)
+    ]
+
+
+def save_trials(trials: Iterable[Trial], path: Path) -> int:
+    """Write trials as JSON lines that can be judged anew, and return their number."""
+    rows = [
+        {
+            "prompt": trial.prompt.id,
+            "group": trial.group,
+            "request": trial.prompt.request,
+            "model": trial.model,
+            "decoding": "greedy" if trial.seed is None else "sampled",
+            "seed": trial.seed,
+            "answer": trial.answer.text,
+            "stopped": trial.answer.stopped,
+            "verdicts": dict(trial.verdicts),
+        }
+        for trial in trials
+    ]
+    write_jsonl(path, rows)
+    return len(rows)
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """Answers with the checks that they fail; HTML folds them, group by group."""
+
+    trials: tuple[Trial, ...]
+
+    def _repr_html_(self) -> str:
+        cards: dict[str, list[str]] = {}
+        for trial in self.trials:
+            cards.setdefault(trial.group, []).append(_card(trial))
+        return "\n".join(
+            f"<details><summary><b>{escape(group.replace('_', ' '))}: {len(shown)}</b>"
+            f"</summary>{''.join(shown)}</details>"
+            for group, shown in cards.items()
+        )
+
+    def __repr__(self) -> str:
+        return "\n\n".join(
+            f"[{trial.prompt.id}, {trial.group}, {trial.model}, {trial.draw}] fails: "
+            f"{_failed(trial)}\n> {trial.prompt.request.strip()}\n{trial.answer.text}"
+            for trial in self.trials
+        )
+
+
+def _failed(trial: Trial) -> str:
+    return ", ".join(trial.failed) or "nothing"
+
+
+def _card(trial: Trial) -> str:
+    head = escape(f"{trial.prompt.id} · {trial.draw} · fails: {_failed(trial)}")
+    return (
+        f"<p><small>{head}</small><br><i>{as_html(trial.prompt.request.strip())}</i></p>"
+        "<blockquote style='white-space:pre-wrap'>"
+        f"{as_html(trial.answer.text)}</blockquote>"
+    )
+
+
+def failures(trials: Iterable[Trial]) -> TrialView:
+    """Every answer that fails at least one check which applies to it."""
+    return TrialView(tuple(trial for trial in trials if trial.failed))
+
+
+def side_by_side(first: Trial, second: Trial) -> PairView:
+    """Two answers to one prompt, with the names of their models.
+
+    Raises:
+        ValueError: If the two answer different prompts.
+    """
+    if first.prompt.id != second.prompt.id:
+        raise ValueError(
+            f"{first.prompt.id} and {second.prompt.id} are two prompts; expected two "
+            "answers to one. Were the lists sorted differently?"
+        )
+    prompt = first.prompt
+    shown = ShownPair(prompt.id, prompt.request, first.answer.text, second.answer.text)
+    heads = tuple(f"{trial.model}, {trial.draw}" for trial in (first, second))
+    return PairView(shown, heads)

@@ -1,0 +1,1 @@
+"""Recipe x profile -> adapter."""

@@ -1,0 +1,167 @@
+"""The course's commands, as the Makefile calls them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import publish
+from execution import convert, execute, executed, inherited, settings, write_notebook
+from project import notebook_of, sources
+
+from course_utils import CourseError
+from course_utils.evidence.ledger import PUBLISHED_RECIPE
+from course_utils.machine.doctor import describe, refuse_unsupported
+from course_utils.machine.profile import Profile
+from course_utils.places import PROJECT_ROOT, make_folder, read_json, runs_folder
+from course_utils.recipes.book import RECIPES, chosen_recipe
+
+LINE = "{:34}  {:>7}  {:11}  {}"
+FOLLOW_THE_RECIPE = ["03", "04", "05", "06", "07"]
+# A random model whose tokenizer adds a token of its own in front of each text, as
+# Llama's and Mistral's do: what training and export make of that, nothing else shows.
+WITH_BOS = "nano-bos"
+NEEDED_WITH_BOS = ["03", "07"]
+
+
+def run_one(source: Path, profile: Profile, folder: Path) -> tuple[str, ...]:
+    """Execute one notebook, keep a copy in a folder, return its row of the table."""
+    print(f"{source.stem} … ", end="", flush=True)
+    notebook = convert(source)
+    try:
+        outcome = execute(notebook, {"COURSE_PROFILE": profile.name})
+    finally:
+        write_notebook(folder / f"{source.stem}.ipynb", notebook)
+    print(outcome, flush=True)
+    status, told = "failed", outcome.error
+    if not outcome.error:  # then the run record says what to remember
+        record = runs_folder() / f"records-{profile.name}" / f"{source.name[:2]}.json"
+        told = read_json(record, "")["headline"] if record.exists() else "—"
+        status = "ok"
+    return source.stem, f"{outcome.seconds / 60:.1f} min", status, told
+
+
+def run(numbers: list[str]) -> int:
+    """Run notebooks in order, into runs/, and print a table of results."""
+    chosen, profile = sources(numbers), Profile.detect()
+    refuse_unsupported(profile)
+    recipe = chosen_recipe().name
+    print("\n".join([*describe(profile), f"recipe     {recipe}"]), flush=True)
+    of_recipe = "" if recipe == PUBLISHED_RECIPE else f"-{recipe}"
+    folder = make_folder(runs_folder() / f"notebooks-{profile.name}{of_recipe}")
+    rows = [("notebook", "minutes", "status", "headline number")]
+    try:
+        for source in chosen:
+            rows.append(run_one(source, profile, folder))
+    finally:
+        print("\n" + "\n".join(LINE.format(*row) for row in rows))
+        print(f"\nExecuted notebooks: {folder}")
+        print(f"Adapters and logs:  {runs_folder() / f'{recipe}-{profile.name}'}")
+    return int(any(row[2] == "failed" for row in rows))
+
+
+def nbval(numbers: list[str]) -> int:
+    """Run committed notebooks cell by cell on nano; then train and export with a BOS.
+
+    `--nbval-lax` compares only the cells marked NBVAL_CHECK_OUTPUT: facts that depend
+    neither on machine nor on profile. Results go to a folder that is thrown away.
+    """
+    notebooks = [str(notebook_of(source)) for source in sources(numbers)]
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-x"]
+    command += ["-p", "no:cacheprovider", "--nbval-current-env", *notebooks]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {
+            **inherited(),
+            **settings("nano", PUBLISHED_RECIPE),
+            "COURSE_RUNS": folder,
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        }
+        status = subprocess.run(command, cwd=PROJECT_ROOT, env=environment).returncode
+    if status or numbers:
+        return status
+    return asyncio.run(run_chain(PUBLISHED_RECIPE, NEEDED_WITH_BOS, WITH_BOS))
+
+
+def chains(recipes: list[str]) -> int:
+    """Run notebooks 03 to 07 with each other recipe on nano, side by side.
+
+    Nothing is compared: that the recipe's name alone chooses the project, and all
+    cells run, is the test.
+    """
+    chosen = recipes or [name for name in RECIPES if name != PUBLISHED_RECIPE]
+
+    async def side_by_side() -> list[int]:
+        runs = (run_chain(name, FOLLOW_THE_RECIPE) for name in chosen)
+        return await asyncio.gather(*runs)
+
+    return max(asyncio.run(side_by_side()))
+
+
+async def run_chain(recipe: str, numbers: list[str], model: str = "") -> int:
+    """Run notebooks in order, in one runs folder that is thrown away."""
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {"COURSE_RUNS": folder, "OMP_NUM_THREADS": "1"}  # a core each
+        environment |= settings("nano", recipe, model)
+        for source in sources(numbers):
+            outcome = await executed(convert(source), environment)
+            print(f"{recipe} {model} {source.stem}: {outcome}", flush=True)
+            failed |= bool(outcome.error)
+    return failed
+
+
+def reference(seeds: list[int]) -> int:
+    """Measure what a normal curve of COURSE_RECIPE looks like, with these seeds.
+
+    Each seed trains on the cpu profile once (three to eight minutes on two cores) and
+    is added to data/reference/; one that is there already is skipped.
+    """
+    from measure_reference import measure_seeds  # it imports unsloth: 15 seconds
+
+    measure_seeds(chosen_recipe(), seeds)
+    return 0
+
+
+COMMANDS = {
+    run: "N",
+    publish.publish: "N",
+    publish.prose: "N",
+    publish.recipes: "recipe",
+    nbval: "N",
+    chains: "recipe",
+    reference: "seed",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command. A problem is one line on stderr, status 1; interrupted: 130."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # the locale may know ASCII only
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for command, word in COMMANDS.items():
+        told = command.__doc__.partition("\n")[0]
+        added = commands.add_parser(command.__name__, help=told, description=told)
+        kind = int if word == "seed" else str
+        added.add_argument("words", metavar=word, nargs="*", type=kind)
+        added.set_defaults(command=command)
+    chosen = parser.parse_args(arguments)
+    try:
+        return chosen.command(chosen.words)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except CourseError as problem:
+        print(f"stopped: {problem}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
