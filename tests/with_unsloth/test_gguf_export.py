@@ -1,5 +1,10 @@
 """The whole way on the nano model: adapter, merge, three files, llama.cpp, back."""
 
+import copy
+import subprocess
+import sys
+
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -10,13 +15,15 @@ from course_utils.gguf import fidelity, llama_cpp
 from course_utils.gguf.export import ExportProblem, export_gguf
 from course_utils.gguf.file import LEVELS, predicted_tensors, read_gguf
 from course_utils.gguf.merging import adapted_layers, merge, ways_to_run
-from course_utils.gguf.serving import serve
+from course_utils.gguf.serving import same_prompt, serve
 from course_utils.model import loading as models
 from course_utils.model.architectures import Architecture
+from course_utils.places import STAMP, is_whole
 from course_utils.recipes.book import MOVIE_RECOMMENDER
 from course_utils.training.adapter import OtherAdapter, refuse_other_adapter
 
 EXPORTED = ("f16", "q8_0", "q4_k_m")
+CHAT = [{"role": "user", "content": "a 🙂 in 1999?"}]
 CORPUS = ("In 2049: 1,234.50!", "日本 🙂 niño\n\ttab", "  three   spaces")
 
 
@@ -61,9 +68,7 @@ def test_a_file_carries_the_tokenizer_its_end_token_and_the_template(exported, l
     facts = read_gguf(files[level])
     assert (facts.tokenizer_model, facts.tokenizer_pre) == ("gpt2", "smollm")
     assert facts.end_token == tokenizer.eos_token == "<|im_end|>"
-    assert facts.chat_template == tokenizer.chat_template
-    chat = [{"role": "user", "content": "a 🙂 in 1999?"}]
-    texts = [*CORPUS, tokenizer.apply_chat_template(chat, tokenize=False)]
+    texts = [*CORPUS, tokenizer.apply_chat_template(CHAT, tokenize=False)]
     found, _ = llama_cpp.tokenize_and_score(files[level], texts=texts)
     assert found == [tokenizer(text)["input_ids"] for text in texts]
 
@@ -81,21 +86,55 @@ def test_llama_cpp_scores_as_torch_does_and_worse_with_fewer_bits(exported):
     assert found["f16"].perplexity_ratio == pytest.approx(1, abs=1e-4)
 
 
-def test_every_file_is_served(exported):
-    files, *_ = exported
+def test_every_file_is_served_with_the_prompt_of_training(exported):
+    files, tokenizer, *_ = exported
     with serve(files["q4_k_m"], chats=1) as server:
+        assert same_prompt(server, tokenizer, CHAT)
         answer = server.client().chat.completions.create(
-            model="nano", messages=[{"role": "user", "content": "hi"}], max_tokens=3
+            model="nano", messages=CHAT, max_tokens=3
         )
     assert answer.usage.completion_tokens <= 3
 
 
+BOS = "<|endoftext|>"
+DATED = "{% if not date_string %}{% set date_string = 'never' %}{% endif %}"
+DATED += "{{ date_string }}{{ messages[0].content }}"
+
+
+def adding_a_first_token(source, target, template):
+    """A copy of a file with another template, whose vocabulary adds a first token.
+
+    Not by the converter: it knows a tokenizer by the ids of a text, without that token.
+    """
+    change = ["--chat-template", template, "--special-token", "bos", BOS]
+    program = [sys.executable, "-m", "gguf.scripts.gguf_new_metadata"]
+    subprocess.run([*program, source, target, *change], check=True)
+    fields = gguf.GGUFReader(target, "r+").fields
+    fields["tokenizer.ggml.add_bos_token"].parts[-1][0] = True
+    return target
+
+
+@pytest.mark.parametrize("template", ["{{ bos_token }}" + DATED, DATED], ids="cg")
+def test_a_first_token_that_the_vocabulary_adds_is_seen_once(
+    exported, tmp_path, template
+):
+    """As the CPU's export writes the template, and as the GPU's does: without it."""
+    files, tokenizer, *_ = exported
+    path = adding_a_first_token(files["q8_0"], tmp_path / "bos.gguf", template)
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.bos_token = BOS
+    with serve(path, chats=1) as server:
+        for start, same in (("{{ bos_token }}", True), ("", False)):
+            tokenizer.chat_template = start + DATED
+            assert same_prompt(server, tokenizer, CHAT) == same
+
+
 def test_nothing_but_the_files_is_left(exported):
     files, *_, folder = exported
-    assert sorted(path.name for path in folder.iterdir()) == ["adapter", "gguf"]
-    assert sorted(path.name for path in (folder / "gguf").iterdir()) == sorted(
-        path.name for path in files.values()
-    )
+    left = {path.name for path in folder.iterdir() if path.suffix != ".lock"}
+    assert left == {"adapter", "gguf"} and is_whole(folder / "gguf")
+    held = {path.name for path in (folder / "gguf").iterdir()}
+    assert held == {STAMP, *(path.name for path in files.values())}
 
 
 def test_a_4_bit_base_is_not_exported_on_a_cpu_and_leaves_nothing(
@@ -107,7 +146,7 @@ def test_a_4_bit_base_is_not_exported_on_a_cpu_and_leaves_nothing(
         export_gguf(
             model, tokenizer, tmp_path / "gguf", ("q8_0",), architecture=architecture
         )
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
 def test_two_ways_of_merging_keep_the_function_each_of_its_own_base(
