@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_utils import CourseError
 from course_utils.benchmark import BATCH_SIZE, SOFTMAX_DTYPE, Benchmark
+from course_utils.generation import inference
 from course_utils.places import BrokenFile, read_jsonl, write_jsonl
 from course_utils.science import ScienceQuestion
 
@@ -134,7 +135,7 @@ def evaluate(
         NotANumber: If the model's scores are NaN or infinite.
     """
     prompt = prompt or Prompt()
-    with _quiet(), _inference(model):
+    with _quiet(), inference(model):
         samples = _samples(model, tokenizer, benchmark, prompt, only, batch_size)
     settings = _settings(model, benchmark, prompt, batch_size)
     return Evaluation(name, settings, tuple(map(_score, samples)))
@@ -196,18 +197,6 @@ def _settings(
         **{name: version(name) for name in ("lm_eval", "transformers", "torch")},
         "batch_size": batch_size,
     }
-
-
-@contextmanager
-def _inference(model: PreTrainedModel) -> Iterator[None]:
-    """Put a model in inference mode, Unsloth's where it has one, and back."""
-    was_training = model.training
-    getattr(model, "for_inference", model.eval)()
-    try:
-        yield
-    finally:
-        if was_training:
-            getattr(model, "for_training", model.train)()
 
 
 @contextmanager
