@@ -25,7 +25,7 @@ $(READY): requirements.txt constraints.txt tools/install.py
 	@$(PYTHON) tools/install.py
 	@touch $@
 
-$(LLAMA): $(READY) tools/build_llama_cpp.py course_utils/llama_cpp.py
+$(LLAMA): $(READY) tools/build_llama_cpp.py course_utils/machine/toolchain.py
 	@$(RUN) tools/build_llama_cpp.py
 	@touch $@
 

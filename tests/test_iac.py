@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from course_utils.iac import parsing
 
 from course_utils.data.datasets import load_split
 from course_utils.data.files import FaultyData
+from course_utils.projects.inframind.code import parsing
 from course_utils.projects.inframind.code.blocks import Expression, values_at
 from course_utils.projects.inframind.code.kubernetes import (
     MAX_YAML_DEPTH,

@@ -17,7 +17,7 @@ from course_utils.statistics.power import ALPHA
 MEASURED_ON = "cpu"  # the profile whose seeds the course ships
 _FEWEST_SEEDS = 2  # a spread needs two
 _ROUNDING = 1e-3  # nats; the file is rounded, other chips add up in another order
-_WAY_OUT = "Measure the seeds with tools/measure_reference.py."
+_WAY_OUT = "Measure the seeds: `python tools/course.py reference`."
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def model_log_probabilities(
 
 
 def gguf_log_probabilities(gguf: Path, scored: ScoredRows) -> list[np.ndarray]:
-    """The same by llama.cpp, from a file; see `llama_cpp.ask`."""
+    """The same by llama.cpp, from a file; see `llama_cpp.tokenize_and_score`."""
     _, logits = llama_cpp.tokenize_and_score(
         gguf, rows=scored.rows, starts=scored.starts
     )
