@@ -347,12 +347,12 @@ def test_a_seed_is_left_out_and_a_spread_needs_two(tmp_path):
     reference = made_reference(tmp_path).without(3)
     assert reference.seeds == [1, 2]
     assert reference.validation_band().mean == pytest.approx([4.0, 1.5])
-    with pytest.raises(ValueError, match="course.py reference"):
+    with pytest.raises(ValueError, match=r"course\.py reference"):
         reference.without(2).training_band()
 
 
 def test_a_reference_that_is_missing_or_edited_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="course.py reference"):
+    with pytest.raises(FileNotFoundError, match=r"course\.py reference"):
         load_reference("nothing", tmp_path / "nothing-cpu.json")
     lines = [[3.0, 2.0], [3.0, 2.2]]
     for change in (

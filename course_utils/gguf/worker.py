@@ -2,7 +2,8 @@
 
 A GGUF that llama.cpp does not accept can abort the whole process, which must not be
 the notebook's. So `llama_cpp.tokenize_and_score` runs this module as a program: it
-reads a request (JSON) and writes an .npz file. It needs nothing else of the course, nor torch.
+reads a request (JSON) and writes an .npz file. It needs no other module of the course,
+nor torch.
 """
 
 from __future__ import annotations
