@@ -54,7 +54,7 @@ def framed(*, title: str, x_label: str, y_label: str, axes: Axes | None = None) 
     return axes
 
 
-def curves(
+def line_plot(
     x: Sequence[float],
     series: Series,
     *,

@@ -12,7 +12,7 @@ from course_utils.arc.evaluation import (
     Evaluation,
     NotComparable,
     ScoredQuestion,
-    compare,
+    compare_evaluations,
 )
 from course_utils.data.questions import ScienceQuestion
 from course_utils.statistics import paired as comparison
@@ -125,11 +125,11 @@ def test_comparing_pairs_the_answers_by_question():
     base = evaluation("base", [1, 1, 1, 0, 0, 0, 1])
     tuned = evaluation("tuned", [1, 0, 1, 1, 0, 1, 1])
     tuned = replace(tuned, answers=tuned.answers[::-1])  # order must not matter
-    found = compare(base, tuned, "acc")
+    found = compare_evaluations(base, tuned, "acc")
     counts = (found.both_right, found.lost, found.gained, found.both_wrong)
     assert counts == (3, 1, 2, 1) and found.n == 7 and found.discordant == 3
     assert (found.first.right, found.second.right) == (4, 5)
-    other = compare(base, tuned, "acc_norm")
+    other = compare_evaluations(base, tuned, "acc_norm")
     assert (other.lost, other.gained) == (2, 1)  # this fixture's answers inverted
 
 
@@ -197,46 +197,50 @@ def test_runs_under_other_settings_are_refused_and_the_settings_named():
     plain = evaluation("base", [1, 0], chat_template=False)
     chat = evaluation("tuned", [1, 0], chat_template=True)
     with pytest.raises(NotComparable, match="chat_template: False and True"):
-        compare(plain, chat, "acc")
-    assert compare(plain, chat, "acc", varied=["chat_template"]).n == 2
+        compare_evaluations(plain, chat, "acc")
+    assert compare_evaluations(plain, chat, "acc", varied=["chat_template"]).n == 2
 
 
 def test_a_setting_that_only_one_run_has_is_refused():
     with pytest.raises(NotComparable, match="dtype: None and 'float16'"):
-        compare(evaluation("a", [1]), evaluation("b", [1], dtype="float16"), "acc")
+        compare_evaluations(
+            evaluation("a", [1]), evaluation("b", [1], dtype="float16"), "acc"
+        )
 
 
 @pytest.mark.parametrize("setting", ["quantized", "device", "seed", "model", "torch"])
 def test_any_setting_but_the_batch_size_is_held_equal(setting):
     other = evaluation("tuned", [1], **{setting: "another"})
     with pytest.raises(NotComparable, match=f"{setting}: 1 and 'another'"):
-        compare(evaluation("base", [1], **{setting: 1}), other, "acc")
+        compare_evaluations(evaluation("base", [1], **{setting: 1}), other, "acc")
 
 
 def test_the_batch_size_may_differ():
     other = evaluation("tuned", [1, 1], batch_size=4)
-    assert compare(evaluation("base", [1, 0]), other, "acc").gained == 1
+    assert compare_evaluations(evaluation("base", [1, 0]), other, "acc").gained == 1
 
 
 def test_other_questions_are_refused_and_named():
     base, tuned = evaluation("base", [1, 0, 1]), evaluation("tuned", [1, 0])
     with pytest.raises(NotComparable, match="q2"):
-        compare(base, tuned, "acc")
+        compare_evaluations(base, tuned, "acc")
     reworded = replace(tuned.answers[1].question, question="What?")
     other = replace(tuned.answers[1], question=reworded)
     changed = replace(tuned, answers=(tuned.answers[0], other))
     with pytest.raises(NotComparable, match="q1"):
-        compare(tuned, changed, "acc")
+        compare_evaluations(tuned, changed, "acc")
 
 
 def test_an_empty_comparison_is_refused():
     with pytest.raises(NotComparable, match="answered 0 questions"):
-        compare(evaluation("base", []), evaluation("tuned", []), "acc")
+        compare_evaluations(evaluation("base", []), evaluation("tuned", []), "acc")
 
 
 def test_an_unknown_metric_is_named():
     with pytest.raises(ValueError, match="'accuracy', expected one of acc, acc_norm"):
-        compare(evaluation("base", [1]), evaluation("tuned", [1]), "accuracy")
+        compare_evaluations(
+            evaluation("base", [1]), evaluation("tuned", [1]), "accuracy"
+        )
 
 
 # --- the published case ---------------------------------------------------------

@@ -19,7 +19,7 @@ from course_utils.curves.losses import (
     smooth,
 )
 from course_utils.curves.plots import band_plot, loss_plot, run_plot, trade_off
-from course_utils.curves.reference import compare, load_reference, other_seeds
+from course_utils.curves.reference import load_reference, other_seeds, place_in_band
 from course_utils.places import BrokenFile
 
 
@@ -324,9 +324,11 @@ def test_a_curve_is_told_where_it_leaves_the_band(tmp_path):
     elsewhere = LossCurves.from_history(history([3.0], {1: 4.0}))
     assert band.outside(inside.validation) == []
     assert band.outside(outside.validation) == [2]
-    assert compare(inside, band) == "Inside the band of 3 seeds at all 2 points"
-    assert compare(outside, band) == "Outside the band of 3 seeds at 1 of 2 points"
-    assert "nothing to compare" in compare(elsewhere, band)
+    assert place_in_band(inside, band) == "Inside the band of 3 seeds at all 2 points"
+    assert (
+        place_in_band(outside, band) == "Outside the band of 3 seeds at 1 of 2 points"
+    )
+    assert "nothing to compare" in place_in_band(elsewhere, band)
 
 
 def test_a_difference_of_rounding_is_none(tmp_path):
@@ -389,7 +391,7 @@ def test_a_recipe_without_shipped_seeds_has_an_empty_band_that_says_so(tmp_path)
     assert missing.seeds == [] and len(lonely.seeds) >= 2
     band = missing.validation_band()
     curve = LossCurves.from_history(history([3.0, 2.0], {0: 3.0, 2: 2.0}))
-    assert compare(curve, band) == "No seeds of this recipe to compare with"
+    assert place_in_band(curve, band) == "No seeds of this recipe to compare with"
     assert band.outside(curve.validation) == [] and math.isnan(band.last_spread)
     band_plot(curve, missing.training_band(), band, title="none")
 

@@ -4,9 +4,9 @@ from course_utils.model import bundled as embedded_model
 from course_utils.model import nano
 from course_utils.model.bundled import (
     BrokenModelFile,
-    embedded_gguf,
-    embedded_model_path,
-    embedded_tokenizer_path,
+    bundled_gguf,
+    bundled_model_path,
+    bundled_tokenizer_path,
 )
 from course_utils.model.nano import cached_nano_path, nano_tokenizer
 from course_utils.places import is_whole, sha256
@@ -72,7 +72,7 @@ def test_the_tokenizer_survives_saving(any_tokenizer, tmp_path):
 
 
 def test_the_model_file_is_the_one_that_was_tested():
-    assert sha256(embedded_gguf()) == embedded_model.GGUF_SHA256
+    assert sha256(bundled_gguf()) == embedded_model.GGUF_SHA256
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,10 @@ def test_the_model_file_is_the_one_that_was_tested():
 def test_a_missing_file_says_how_to_install_it(name, value, told, monkeypatch):
     monkeypatch.setattr(embedded_model, name, value)
     with pytest.raises(BrokenModelFile, match=told):
-        embedded_gguf()
+        bundled_gguf()
 
 
-@pytest.mark.parametrize("make", [embedded_model_path, embedded_tokenizer_path])
+@pytest.mark.parametrize("make", [bundled_model_path, bundled_tokenizer_path])
 def test_a_different_file_is_refused_by_its_checksum(make, monkeypatch, empty_cache):
     monkeypatch.setattr(embedded_model, "GGUF_SHA256", "0" * 64)
     with pytest.raises(BrokenModelFile, match="SHA-256 b179c9523d0e"):
@@ -112,18 +112,18 @@ def made(monkeypatch, empty_cache):
 @pytest.mark.parametrize("name", ["tokenizer.json", "whole.json"])
 @pytest.mark.parametrize("damage", [b"", b"{}", b"[]", b"who", b"whole but longer"])
 def test_a_damaged_cache_is_made_again(damage, name, made):
-    folder = embedded_tokenizer_path()
-    assert embedded_tokenizer_path() == folder and len(made) == 1
+    folder = bundled_tokenizer_path()
+    assert bundled_tokenizer_path() == folder and len(made) == 1
     (folder / name).write_bytes(damage)
     embedded_model.once.cache_clear()  # as a new process
-    assert embedded_tokenizer_path() == folder and len(made) == 2
+    assert bundled_tokenizer_path() == folder and len(made) == 2
     assert (folder / "tokenizer.json").read_text() == "whole"
 
 
 def test_a_whole_cache_is_hashed_once_in_a_process(made, monkeypatch):
-    folder = embedded_tokenizer_path()
+    folder = bundled_tokenizer_path()
     monkeypatch.setattr("course_utils.places.is_whole", lambda folder: 1 / 0)
-    assert embedded_tokenizer_path() == folder
+    assert bundled_tokenizer_path() == folder
 
 
 @pytest.mark.parametrize("bos", [False, True])

@@ -21,8 +21,8 @@ from course_utils.arc.evaluation import (
 )
 from course_utils.arc.task import (
     NANO_QUESTIONS,
+    choose_benchmark,
     command_line,
-    find_benchmark,
     local_benchmark,
     stock_task,
 )
@@ -96,7 +96,7 @@ def continuation_scores(model, tokenizer, question):
 
 
 def test_on_a_gpu_the_real_set_is_asked_through_the_stock_task(tmp_path):
-    found = find_benchmark(Profile("t4", "cuda"), tmp_path, {})
+    found = choose_benchmark(Profile("t4", "cuda"), tmp_path, {})
     assert found.task == "arc_easy" and found.questions.startswith("allenai/ai2_arc")
     stock = yaml.safe_load((found.folder / "arc_easy.yaml").read_text())
     assert stock["task"] == found.task and stock["test_split"] == "test"
@@ -107,17 +107,17 @@ def test_on_a_gpu_the_real_set_is_asked_through_the_stock_task(tmp_path):
 def test_a_file_of_ones_own_is_asked_on_every_machine(tmp_path, questions):
     chosen = {"ARC_EASY_JSONL": str(questions)}
     for profile in (Profile("t4", "cuda"), Profile("cpu", "cpu")):
-        found = find_benchmark(profile, tmp_path, chosen)
+        found = choose_benchmark(profile, tmp_path, chosen)
         assert found.task == "arc_easy_local"
         assert found.questions.startswith("questions.jsonl, sha256 ")
 
 
 def test_the_nano_model_is_asked_the_first_few_and_the_cpu_all(tmp_path):
-    few = find_benchmark(Profile("nano", "cpu"), tmp_path, {})
+    few = choose_benchmark(Profile("nano", "cpu"), tmp_path, {})
     asked = yaml.safe_load((few.folder / "arc_easy_local.yaml").read_text())
     path = Path(asked["dataset_kwargs"]["data_files"]["test"])
     assert load_questions(path) == load_questions()[:NANO_QUESTIONS]
-    find_benchmark(Profile("cpu", "cpu"), tmp_path, {})
+    choose_benchmark(Profile("cpu", "cpu"), tmp_path, {})
     asked = yaml.safe_load((tmp_path / "arc_easy_local.yaml").read_text())
     assert asked["dataset_kwargs"]["data_files"]["test"] == str(QUESTIONS)
 

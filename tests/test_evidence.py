@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from course_utils.evidence.cards import load_questions
+from course_utils.evidence.cards import load_interview
 from course_utils.evidence.ledger import (
     Claim,
     Expectation,
@@ -188,7 +188,7 @@ def test_only_a_run_that_is_published_overlays_the_published_values(bank, monkey
         assert current_evidence(book)["C901"]["bits"] == (4.49 if kind else 4.5)
 
 
-@pytest.mark.parametrize("reader", [load_claims, load_questions])
+@pytest.mark.parametrize("reader", [load_claims, load_interview])
 @pytest.mark.parametrize(
     "text", ["", "- a", "C1: [", "[a]: 1", "C1: 5", "C1: {id: 5}", "a: \udcff"]
 )

@@ -7,10 +7,10 @@ import torch
 
 from course_utils.gguf.fidelity import (
     _interval_over_rows,
-    affordable,
-    compare,
+    compare_distributions,
     divergence,
     model_log_probabilities,
+    row_budget,
     scored_rows,
 )
 from course_utils.model.architectures import load_architectures
@@ -30,10 +30,10 @@ def test_only_the_positions_that_predict_the_answer_are_scored():
 
 def test_a_large_model_and_a_random_one_are_asked_less():
     shapes = load_architectures()
-    assert affordable(shapes["smollm2-135m"], 16) == 16
-    assert affordable(shapes["llama-3.1-8b"], 16) == 4
+    assert row_budget(shapes["smollm2-135m"], 16) == 16
+    assert row_budget(shapes["llama-3.1-8b"], 16) == 4
     nano = dataclasses.replace(shapes["smollm2-135m"], hidden_size=64, layers=2)
-    assert affordable(nano, 2) == 1
+    assert row_budget(nano, 2) == 1
 
 
 def test_nothing_to_compare_on_is_an_error():
@@ -59,7 +59,7 @@ def test_agreement_and_perplexity_follow_from_counts():
     scored.targets[0] = np.array([0, 1])
     reference = [log([0.6, 0.4], [0.6, 0.4])]
     other = [log([0.6, 0.4], [0.2, 0.8])]
-    found = compare(reference, other, scored)
+    found = compare_distributions(reference, other, scored)
     assert found.agreement == 0.5 and found.positions == 2 and found.rows == 1
     assert found.perplexity == pytest.approx(1 / math.sqrt(0.6 * 0.8))
     assert found.perplexity_ratio == pytest.approx(math.sqrt(0.6 * 0.4 / (0.6 * 0.8)))

@@ -4,7 +4,7 @@ from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import load_movies
 from course_utils.projects.movies import stress as reads
 from course_utils.projects.movies.films import follows_form, load_films
-from course_utils.projects.movies.stress import FilmReading, find_film
+from course_utils.projects.movies.stress import FilmAnswer, find_film
 from course_utils.stress.suite import distinct_share, repeats_little
 
 FILMS = load_films()
@@ -20,7 +20,7 @@ GOOD = (
 def reading(text, stopped=True, identity="stress-01", constraints=None):
     notes = {"group": "one_constraint", "constraints": constraints or {}}
     prompt = Conversation(identity, ({"role": "user", "content": "?"},), notes)
-    return FilmReading(prompt, text, stopped, FILMS)
+    return FilmAnswer(prompt, text, stopped, FILMS)
 
 
 FORM_PARTS = {
@@ -56,7 +56,7 @@ def test_each_part_of_the_form_is_seen_apart(text, broken):
 
 @pytest.mark.parametrize("row", load_movies("validation"), ids=lambda row: row.id)
 def test_no_check_raises_a_false_alarm_on_a_written_answer(row):
-    written = FilmReading(row, row.answer, True, FILMS)
+    written = FilmAnswer(row, row.answer, True, FILMS)
     assert all(passes(written) for passes in FORM_PARTS.values())
     assert repeats_little(written) and reads.has_right_facts(written)
     assert written.film.name == written.stated.name

@@ -16,7 +16,7 @@ from course_utils.curves.forgetting import (
     change,
     general_passages,
     science_passages,
-    score,
+    score_passages,
     wrong_passages,
 )
 from course_utils.data.conversation import Conversation
@@ -42,7 +42,9 @@ class Uniform(torch.nn.Module):
 
 
 def test_a_model_that_guesses_pays_ln_v_for_each_token(tokenizer):
-    found = score(Uniform(), tokenizer, [Passage("two words")], max_length=LONG)
+    found = score_passages(
+        Uniform(), tokenizer, [Passage("two words")], max_length=LONG
+    )
     assert found.tokens == (2,) and found.utf8_bytes == (9,)
     assert found.nats_per_token == pytest.approx(math.log(49_152))
     assert found.perplexity == pytest.approx(49_152)
@@ -70,16 +72,18 @@ def test_a_score_is_the_loss_of_the_answer_tokens(
     with torch.no_grad():
         expected = completion_nll(model(ids).logits, labels)
     [passage] = answer_passages([row], tokenizer)
-    found = score(model, tokenizer, [passage], max_length=LONG)
+    found = score_passages(model, tokenizer, [passage], max_length=LONG)
     assert found.nats_per_token == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_padding_and_batches_leave_the_scores_unchanged(model, tokenizer):
     texts = [Passage("Short."), Passage(" A much longer text than that.", "Say:")]
-    together = score(model, tokenizer, texts, max_length=LONG)
-    alone = [score(model, tokenizer, [text], max_length=LONG) for text in texts]
+    together = score_passages(model, tokenizer, texts, max_length=LONG)
+    alone = [
+        score_passages(model, tokenizer, [text], max_length=LONG) for text in texts
+    ]
     assert together.nats == pytest.approx([s.nats[0] for s in alone], rel=1e-5)
-    one_by_one = score(model, tokenizer, texts, max_length=LONG, batch_size=1)
+    one_by_one = score_passages(model, tokenizer, texts, max_length=LONG, batch_size=1)
     assert one_by_one.nats == pytest.approx(together.nats, rel=1e-5)
 
 
@@ -94,24 +98,30 @@ def test_scores_equal_those_of_lm_eval(model, any_tokenizer):
     # Left alone, lm-eval puts a mark before a text's own mark and scores the second.
     alone = judge(add_bos_token=False)
     theirs = alone.loglikelihood_rolling(rolling, disable_tqdm=True)
-    ours = score(model, any_tokenizer, list(map(Passage, texts)), max_length=LONG)
+    ours = score_passages(
+        model, any_tokenizer, list(map(Passage, texts)), max_length=LONG
+    )
     assert [-nats for nats in ours.nats] == pytest.approx(theirs, rel=1e-5)
     choice = [Instance("loglikelihood", {}, pair, 0)]
     [(likelihood, _)] = judge().loglikelihood(choice, disable_tqdm=True)
     passage = Passage(pair[1], pair[0])
-    [nats] = score(model, any_tokenizer, [passage], max_length=LONG).nats
+    [nats] = score_passages(model, any_tokenizer, [passage], max_length=LONG).nats
     assert -nats == pytest.approx(likelihood, rel=1e-5)
 
 
 def test_a_passage_that_follows_is_scored_after_the_one_before(model, tokenizer):
     pieces = [Passage("Rain fell."), Passage("\n\nThen it froze.", follows=True)]
-    whole = score(model, tokenizer, [Passage("Rain fell.\n\nThen it froze.")])
-    found = score(model, tokenizer, pieces)
+    whole = score_passages(model, tokenizer, [Passage("Rain fell.\n\nThen it froze.")])
+    found = score_passages(model, tokenizer, pieces)
     assert sum(found.nats) == pytest.approx(whole.nats[0], rel=1e-5)
     assert sum(found.tokens) == whole.tokens[0]
-    assert found.nats[0] == pytest.approx(score(model, tokenizer, pieces[:1]).nats[0])
-    cut = score(model, tokenizer, pieces, max_length=8)  # the second does not fit
-    alone = score(model, tokenizer, [Passage(pieces[1].text)])
+    assert found.nats[0] == pytest.approx(
+        score_passages(model, tokenizer, pieces[:1]).nats[0]
+    )
+    cut = score_passages(
+        model, tokenizer, pieces, max_length=8
+    )  # the second does not fit
+    alone = score_passages(model, tokenizer, [Passage(pieces[1].text)])
     assert cut.nats[1] == pytest.approx(alone.nats[0], rel=1e-5)
 
 
@@ -122,7 +132,7 @@ def test_a_training_model_goes_on_training_and_its_weights_stay(fails, tokenizer
     if fails:
         model.lm_head.register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext():
-        score(model, tokenizer, [Passage("Some text.")], max_length=LONG)
+        score_passages(model, tokenizer, [Passage("Some text.")], max_length=LONG)
     assert model.training
     assert all(map(torch.equal, before, model.parameters()))
 
@@ -138,7 +148,7 @@ def test_a_training_model_goes_on_training_and_its_weights_stay(fails, tokenizer
 )
 def test_nothing_empty_and_nothing_too_long_is_scored(passages, told, model, tokenizer):
     with pytest.raises(ValueError, match=told):
-        score(model, tokenizer, passages, max_length=50)
+        score_passages(model, tokenizer, passages, max_length=50)
 
 
 def test_a_science_passage_is_the_right_choice_in_the_form_of_arc():

@@ -18,7 +18,7 @@ from course_utils.gguf.file import (
     read_gguf,
 )
 from course_utils.model.architectures import Architecture, load_architectures
-from course_utils.model.bundled import embedded_gguf
+from course_utils.model.bundled import bundled_gguf
 
 ARCHITECTURES = load_architectures()
 
@@ -88,7 +88,7 @@ def test_biases_are_counted_where_a_model_has_them():
 
 
 def test_a_real_file_says_what_it_is():
-    facts = read_gguf(embedded_gguf())
+    facts = read_gguf(bundled_gguf())
     assert facts.file_type == "MOSTLY_Q4_1" and facts.end_token == "<|im_end|>"
     assert facts.types == {"Q4_1": 210, "F32": 61, "Q8_0": 1}
     assert (facts.tokenizer_model, facts.tokenizer_pre) == ("gpt2", "smollm")
@@ -115,7 +115,7 @@ def test_a_moved_file_is_not_read_again_and_a_changed_one_is(tmp_path, monkeypat
 
 def test_a_file_that_was_cut_off_or_is_none_is_named(tmp_path):
     cut = tmp_path / "cut.gguf"
-    cut.write_bytes(embedded_gguf().read_bytes()[:2_000_000])
+    cut.write_bytes(bundled_gguf().read_bytes()[:2_000_000])
     with pytest.raises(BrokenGguf, match=r"cut\.gguf \(2,000,000 bytes\)"):
         read_gguf(cut)
     (tmp_path / "text.gguf").write_text("hello, this is no model at all")
@@ -181,7 +181,7 @@ def small_model(tmp_path_factory):
     model = LlamaForCausalLM(config).half()
     model.save_pretrained(folder)
     nano_tokenizer().save_pretrained(folder)
-    converter = llama_cpp.ensure() / "convert_hf_to_gguf.py"
+    converter = llama_cpp.build_if_missing() / "convert_hf_to_gguf.py"
     target = folder / "f16.gguf"
     command = [sys.executable, str(converter), str(folder), "--outfile", str(target)]
     subprocess.run([*command, "--outtype", "f16"], check=True, capture_output=True)

@@ -5,7 +5,7 @@ import re
 import datasets
 import pytest
 
-from course_utils.data.datasets import load_rows, load_split, load_splits, thinned
+from course_utils.data.datasets import every_kth, load_rows, load_split, load_splits
 from course_utils.data.files import FaultyData
 from course_utils.data.instructions import from_hub, load_instructions
 from course_utils.places import DATA_FOLDER
@@ -88,9 +88,9 @@ def test_each_recipe_has_its_rows_on_small_machines(recipe):
 
 
 def test_validation_is_thinned_evenly():
-    assert thinned(list(range(80))) == list(range(0, 80, 2))
-    assert thinned(list(range(40))) == list(range(40))
-    assert len(thinned(list(range(81)))) == 27
+    assert every_kth(list(range(80))) == list(range(0, 80, 2))
+    assert every_kth(list(range(40))) == list(range(40))
+    assert len(every_kth(list(range(81)))) == 27
 
 
 COLUMNS = ("instruction", "input", "output", "text")

@@ -3,15 +3,20 @@ from collections import Counter
 
 import pytest
 
-from course_utils.evidence.cards import Cards, Question, load_questions, show_cards
+from course_utils.evidence.cards import (
+    Cards,
+    InterviewQuestion,
+    load_interview,
+    show_cards,
+)
 from course_utils.evidence.ledger import FaultyBank, load_claims, load_evidence, render
 
-QUESTIONS = load_questions()
+QUESTIONS = load_interview()
 
 
-def question(answer: str, trap: str = "none") -> Question:
+def question(answer: str, trap: str = "none") -> InterviewQuestion:
     sources = {"notebook": "01", "seeds": ["S0 <b>"], "claims": ["C009"]}
-    return Question(question="<b>?", answer=answer, trap=trap, **sources)
+    return InterviewQuestion(question="<b>?", answer=answer, trap=trap, **sources)
 
 
 def test_a_typed_number_is_found_wherever_it_hides():
@@ -73,12 +78,12 @@ def test_every_fault_of_the_questions_is_named_with_its_id(tmp_path):
     path = tmp_path / "questions.yaml"
     path.write_text("Q01: {notebook: 1, seeds: S0}\nQ02: {trick: none, claims: [9]}")
     with pytest.raises(FaultyBank, match="nothing was loaded") as caught:
-        load_questions(path)
+        load_interview(path)
     for fault in ("Q01.notebook", "Q01.seeds", "Q02.trick", "Q02.claims.0", "Q02.trap"):
         assert f"  {fault}: found" in str(caught.value)
     path.write_text("Q01: {}\nQ01: {}")
     with pytest.raises(FaultyBank, match="Q01 twice"):
-        load_questions(path)
+        load_interview(path)
 
 
 def test_a_notebook_without_questions_is_an_error():

@@ -13,7 +13,7 @@ from course_utils import places
 from course_utils.gguf import llama_cpp
 from course_utils.gguf.llama_cpp import LlamaCppProblem
 from course_utils.gguf.serving import serve
-from course_utils.model.bundled import embedded_gguf
+from course_utils.model.bundled import bundled_gguf
 
 CORPUS = (
     "In 2049 it cost 1,234.50 – twice!",
@@ -44,13 +44,13 @@ def fake_build(monkeypatch):
 
 def test_the_folder_says_which_version_it_is_for_which_processor(cache):
     name = llama_cpp.home().name
-    assert name == f"llama.cpp-{llama_cpp.VERSION}-{llama_cpp.processor_mark()}"
-    assert len(llama_cpp.processor_mark()) == 8
+    assert name == f"llama.cpp-{toolchain.VERSION}-{toolchain.processor_mark()}"
+    assert len(toolchain.processor_mark()) == 8
 
 
 def test_what_is_whole_is_found_without_a_build(cache, fake_build):
     assert builder.main() == builder.main() == 0
-    assert llama_cpp.ensure() == llama_cpp.home() and len(fake_build) == 1
+    assert llama_cpp.build_if_missing() == llama_cpp.home() and len(fake_build) == 1
     assert fake_build == [f"{llama_cpp.home().name}.log"]
 
 
@@ -74,7 +74,7 @@ def test_a_build_that_fails_or_was_killed_leaves_no_rest(cache, monkeypatch):
     assert [path for path in cache.iterdir() if path.suffix != ".lock"] == []
 
 
-TOP = f"llama_cpp_python-{llama_cpp.VERSION}"
+TOP = f"llama_cpp_python-{toolchain.VERSION}"
 SOURCES = {
     "pyproject.toml": "[build-system]\nrequires=[]\nbuild-backend='backend'\n"
     "backend-path=['.']",
@@ -85,7 +85,7 @@ def prepare_metadata_for_build_wheel(folder, settings=None):
     info = pathlib.Path(folder, "{TOP}.dist-info")
     info.mkdir()
     text = "Metadata-Version: 2.1\\nName: llama-cpp-python\\nVersion: "
-    (info / "METADATA").write_text(text + "{llama_cpp.VERSION}\\n")
+    (info / "METADATA").write_text(text + "{toolchain.VERSION}\\n")
     return info.name
 """,
 }
@@ -176,7 +176,7 @@ def test_a_build_that_fails_in_a_notebook_says_why(cache, monkeypatch, tmp_path)
     script.write_text("print('step'); print('no compiler found'); raise SystemExit(1)")
     monkeypatch.setattr(places, "PROJECT_ROOT", tmp_path)
     with pytest.raises(LlamaCppProblem, match="no compiler found"):
-        llama_cpp.ensure()
+        llama_cpp.build_if_missing()
 
 
 def test_unsloth_is_told_the_folder_and_to_fetch_nothing(cache):
@@ -190,9 +190,9 @@ def test_unsloth_is_told_the_folder_and_to_fetch_nothing(cache):
 def test_where_nothing_is_built_the_way_to_get_it_is_told(cache, program):
     with pytest.raises(LlamaCppProblem, match=f"{program} is not in .*make setup"):
         if program == "bindings":
-            llama_cpp.ask(embedded_gguf(), texts=["a"])
+            llama_cpp.tokenize_and_score(bundled_gguf(), texts=["a"])
         else:
-            with serve(embedded_gguf()):
+            with serve(bundled_gguf()):
                 pytest.fail("served by nothing")
 
 
@@ -207,7 +207,10 @@ def exported(tmp_path):
 def test_a_file_with_a_flipped_bit_is_named_before_it_is_read(exported):
     assert llama_cpp.checked(exported) == exported.resolve()
     exported.write_bytes(b"GGUF" + bytes(99) + b"\x01")
-    for use in (lambda: llama_cpp.ask(exported), lambda: serve(exported).__enter__()):
+    for use in (
+        lambda: llama_cpp.tokenize_and_score(exported),
+        lambda: serve(exported).__enter__(),
+    ):
         with pytest.raises(LlamaCppProblem, match=r"q8_0\.gguf is not what its export"):
             use()
 
@@ -240,7 +243,7 @@ def test_what_is_run_ends_with_its_block_and_gives_its_status(tmp_path):
 
 @pytest.fixture(scope="module")
 def toolchain():
-    return llama_cpp.ensure()
+    return llama_cpp.build_if_missing()
 
 
 def test_the_prepared_folder_holds_what_unsloth_asks_for(toolchain):
@@ -251,19 +254,21 @@ def test_the_prepared_folder_holds_what_unsloth_asks_for(toolchain):
 
 
 def test_llama_cpp_splits_text_as_the_tokenizer_does(toolchain, tokenizer):
-    found, _ = llama_cpp.ask(embedded_gguf(), texts=CORPUS)
+    found, _ = llama_cpp.tokenize_and_score(bundled_gguf(), texts=CORPUS)
     assert found == [tokenizer(text)["input_ids"] for text in CORPUS]
 
 
 def test_scores_of_a_row_do_not_depend_on_where_reading_them_starts(toolchain):
     row = [1, 4093, 198, 504, 2365]
-    _, [whole, end] = llama_cpp.ask(embedded_gguf(), rows=[row, row], starts=[0, 3])
+    _, [whole, end] = llama_cpp.tokenize_and_score(
+        bundled_gguf(), rows=[row, row], starts=[0, 3]
+    )
     assert whole.shape == (5, 49152) and end.shape == (2, 49152)
     np.testing.assert_allclose(whole[3:], end, atol=1e-4)
 
 
 def test_a_file_that_llama_cpp_refuses_does_not_end_this_process(toolchain, tmp_path):
     broken = tmp_path / "broken.gguf"
-    broken.write_bytes(embedded_gguf().read_bytes()[:100_000])
+    broken.write_bytes(bundled_gguf().read_bytes()[:100_000])
     with pytest.raises(LlamaCppProblem, match=r"gave up on broken\.gguf"):
-        llama_cpp.ask(broken, texts=["a"])
+        llama_cpp.tokenize_and_score(broken, texts=["a"])

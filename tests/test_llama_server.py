@@ -15,7 +15,7 @@ from course_utils.gguf import llama_cpp
 from course_utils.gguf import serving as llama_server
 from course_utils.gguf.llama_cpp import LlamaCppProblem
 from course_utils.gguf.serving import same_prompt, serve
-from course_utils.model.bundled import embedded_gguf
+from course_utils.model.bundled import bundled_gguf
 from course_utils.model.generation import Generated
 from course_utils.places import PROJECT_ROOT, runs_folder
 
@@ -24,8 +24,8 @@ CHAT = [{"role": "user", "content": "hi 🙂"}]
 
 @pytest.fixture(scope="module")
 def served():
-    llama_cpp.ensure()
-    with serve(embedded_gguf(), chats=2) as server:
+    llama_cpp.build_if_missing()
+    with serve(bundled_gguf(), chats=2) as server:
         yield server
 
 
@@ -39,7 +39,7 @@ def responds(url):
 def test_the_server_is_on_this_machine_alone_with_room_for_each_chat(served):
     assert served.url.startswith("http://127.0.0.1:")
     facts = served.client().get(f"{served.url}/props", cast_to=dict)
-    assert facts["model_path"] == str(embedded_gguf().resolve())
+    assert facts["model_path"] == str(bundled_gguf().resolve())
     slot = facts["default_generation_settings"]
     assert (facts["total_slots"], slot["n_ctx"]) == (2, llama_server.CONTEXT_TOKENS)
 
@@ -73,7 +73,7 @@ def test_the_log_of_a_module_lies_in_no_folder_of_the_project(served):
 
 
 def test_the_server_ends_with_its_block_even_when_the_block_fails():
-    with pytest.raises(ZeroDivisionError), serve(embedded_gguf(), chats=1) as server:
+    with pytest.raises(ZeroDivisionError), serve(bundled_gguf(), chats=1) as server:
         raise ZeroDivisionError
     assert not responds(server.url)
     assert server.log.parent == runs_folder() / "logs"
@@ -83,7 +83,7 @@ def test_the_server_ends_with_its_block_even_when_the_block_fails():
 def test_the_server_outlives_the_thread_that_started_it(served):
     with contextlib.ExitStack() as block:
         with ThreadPoolExecutor(1) as pool:
-            started = pool.submit(block.enter_context, serve(embedded_gguf(), chats=1))
+            started = pool.submit(block.enter_context, serve(bundled_gguf(), chats=1))
             server = started.result()
         time.sleep(0.5)  # for what might end it
         assert server.post("/tokenize", {"content": "a"})["tokens"]
@@ -123,7 +123,7 @@ def test_a_port_that_another_program_takes_first_is_not_served(monkeypatch):
         threading.Thread(target=other.serve_forever, daemon=True).start()
         taken = other.server_port
         monkeypatch.setattr(llama_server, "free_port", lambda: taken, raising=False)
-        with serve(embedded_gguf(), chats=1) as server:
+        with serve(bundled_gguf(), chats=1) as server:
             assert server.url != f"http://127.0.0.1:{taken}"
             assert server.post("/tokenize", {"content": "a"})["tokens"]
         other.shutdown()

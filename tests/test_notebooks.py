@@ -125,7 +125,7 @@ def test_badge_and_first_cell_come_from_the_projects_settings(path):
     first = next(c for c in cells.generated(path).cells if c.cell_type == "code")
     settings = cells.project.course_settings()
     assert first.source == cells.project.first_cell()
-    assert len(first.source.splitlines()) <= 8
+    assert len(first.source.splitlines()) <= 9
     assert settings["repository"] in first.source
     assert settings["revision"] in first.source
     assert cells.project.colab_badge(path) in cells.generated(path).cells[0].source

@@ -7,7 +7,7 @@ from course_utils.machine import doctor as doctor_module
 from course_utils.machine import profile as profile_module
 from course_utils.machine.doctor import (
     ALL_LIBRARIES,
-    doctor,
+    check_machine,
     pinned_versions,
     refuse_unsupported,
     version_warnings,
@@ -202,13 +202,13 @@ def test_a_missing_library_is_a_warning(missing, monkeypatch, capsys):
 
     monkeypatch.setattr(doctor_module.metadata, "version", version)
     monkeypatch.setenv("COURSE_PROFILE", "nano")
-    doctor()
+    check_machine()
     assert f"warning    {missing} is missing, tested with" in capsys.readouterr().out
 
 
 def test_the_doctor_prints_the_machine(capsys, monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", "nano")
-    returned = doctor()
+    returned = check_machine()
     printed = capsys.readouterr().out
     assert returned.name == "nano"
     for word in ("profile", "device", "memory", "precision  float32", "unsloth"):

@@ -22,7 +22,7 @@ def test_every_recipe_has_its_project():
 def test_every_written_answer_is_in_the_form_and_each_fault_is_not(project):
     training, validation = splits(project)
     assert all(project.follows_form(row.answer) for row in [*training, *validation])
-    for fault, text in project.spoilt(training[0].answer).items():
+    for fault, text in project.broken_variants(training[0].answer).items():
         assert not project.follows_form(text), fault
 
 
@@ -74,9 +74,9 @@ def test_a_suite_is_whole(project):
     assert all(set(check.groups) <= groups for check in suite.checks)
     assert {*vars(suite.roles).values(), *suite.parts} <= set(names)
     assert all(suite.prompt(identity) for identity in suite.shown.values())
-    restrained = set(suite.check(suite.roles.restraint).groups)
+    restrained = set(suite.check(suite.roles.stays_out).groups)
     assert suite.prompt(suite.shown["unasked"]).notes["group"] in restrained
-    assert not restrained & set(suite.check(suite.roles.listens).groups)
+    assert not restrained & set(suite.check(suite.roles.follows_request).groups)
 
 
 @EVERY
@@ -86,7 +86,7 @@ def test_the_good_answer_passes_and_every_fault_is_seen(project):
     prompt = suite.prompt(sample.prompt_id)
     for text in (sample.good, sample.nonsense):
         assert all(suite.judge(prompt, Generated(text, True)).values())
-    for fault, (text, stopped) in sample.spoilt.items():
+    for fault, (text, stopped) in sample.broken_variants.items():
         verdicts = suite.judge(prompt, Generated(text, stopped))
         assert not all(verdicts.values()), fault
 
@@ -97,8 +97,8 @@ def test_silence_and_small_talk_meet_no_request(project):
     for prompt in suite.prompts:
         for text in ("", "Certainly! I would be happy to help you with that."):
             verdicts = suite.judge(prompt, Generated(text, True))
-            assert not verdicts.get(suite.roles.listens), prompt.id
-            assert not verdicts.get(suite.roles.substance), prompt.id
+            assert not verdicts.get(suite.roles.follows_request), prompt.id
+            assert not verdicts.get(suite.roles.is_correct), prompt.id
 
 
 @EVERY

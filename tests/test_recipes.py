@@ -158,12 +158,14 @@ def test_course_recipe_chooses_and_its_absence_means_movies():
 
 
 def test_what_the_author_reports_stands_beside_what_was_measured():
-    rows = MOVIE_RECOMMENDER.held_against("05", {"form": "27 of 27", "stops": "32"})
+    rows = MOVIE_RECOMMENDER.compare_with_author(
+        "05", {"form": "27 of 27", "stops": "32"}
+    )
     assert [row[0] for row in rows] == ["form", "stops"]
     assert rows[0][1].startswith("consistently") and rows[0][2] == "27 of 27"
     assert rows[1][1:] == ("none reported", "32", "nothing to repeat")
     with pytest.raises(KeyError, match="reports acc"):
-        ALPACA_MISTRAL.held_against("06", {"f1": "1"})
+        ALPACA_MISTRAL.compare_with_author("06", {"f1": "1"})
 
 
 def test_course_model_replaces_the_model_alone():

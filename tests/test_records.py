@@ -7,7 +7,11 @@ import pytest
 
 from course_utils.machine import run_record as records
 from course_utils.machine.profile import Profile
-from course_utils.machine.run_record import close_run, peak_memory_gib, save_results
+from course_utils.machine.run_record import (
+    peak_memory_gib,
+    save_results,
+    write_run_record,
+)
 from course_utils.places import run_folder, runs_folder
 
 CPU = Profile("nano", "cpu")
@@ -41,7 +45,7 @@ def test_windows_which_has_no_module_resource_is_asked_in_its_own_way(monkeypatc
 
 
 def test_the_record_of_a_run_is_shown_and_kept():
-    shown = repr(close_run("07", CPU, headline="42 of 60 right", seed=3407))
+    shown = repr(write_run_record("07", CPU, headline="42 of 60 right", seed=3407))
     kept = json.loads((runs_folder() / "records-nano" / "07.json").read_text())
     assert kept["headline"] == "42 of 60 right" and kept["seed"] == 3407
     for word in ("headline   42 of 60 right", "seed       3407", "versions", "GiB"):
@@ -50,7 +54,7 @@ def test_the_record_of_a_run_is_shown_and_kept():
 
 
 def test_a_run_without_a_seed_says_so():
-    assert "seed       none" in repr(close_run("01", CPU, headline="x"))
+    assert "seed       none" in repr(write_run_record("01", CPU, headline="x"))
 
 
 def test_peak_memory_counts_what_was_held_and_is_free_again():

@@ -5,7 +5,7 @@ import pytest
 from course_utils.data.datasets import load_split
 from course_utils.projects.inframind.code.schema import IAC_FOLDER, Schema, load_schema
 from course_utils.projects.inframind.requests import load_prompts
-from course_utils.projects.inframind.reward import PARTS, Reward, score, writes_code
+from course_utils.projects.inframind.reward import PARTS, Reward, reward_of, writes_code
 from course_utils.recipes.book import INFRAMIND
 
 SCHEMA = Schema(
@@ -82,7 +82,7 @@ WANTED_POD = {
 
 
 def judged(text, wanted=WANTED):
-    return score(text, wanted, SCHEMA)
+    return reward_of(text, wanted, SCHEMA)
 
 
 def expecting(type_name, *values, language="terraform"):
@@ -408,7 +408,7 @@ def test_every_answer_that_the_course_trains_on_gets_everything(shipped):
         for row in load_split(IAC_FOLDER, split):
             language = "terraform" if row.id.startswith("tf-") else "kubernetes"
             wanted = {"language": language, "resources": [], "values": []}
-            reward = score(row.answer, wanted, shipped)
+            reward = reward_of(row.answer, wanted, shipped)
             assert reward.parts == ALL, (row.id, reward)
 
 
@@ -457,7 +457,7 @@ def test_the_schema_that_ships_knows_what_the_provider_knows(
     type_name, lines, invented, shipped
 ):
     text = f'resource "{type_name}" "a" {{\n  {lines}\n}}\n'
-    reward = score(text, expecting(type_name), shipped)
+    reward = reward_of(text, expecting(type_name), shipped)
     assert reward.invented == invented, reward.problem
     assert (reward.known == 1) is (not invented)
 
@@ -468,8 +468,10 @@ def test_the_recipes_weights_keep_one_safe_block_for_all_below_one_half(shipped)
         "resources": ["aws_sqs_queue"],
         "values": [["aws_sqs_queue", "name", "jobs"]],
     }
-    safe = score('resource "aws_s3_bucket" "a" {}', wanted, shipped)
-    right = score('resource "aws_sqs_queue" "a" {\n  name = "jobs"\n}', wanted, shipped)
+    safe = reward_of('resource "aws_s3_bucket" "a" {}', wanted, shipped)
+    right = reward_of(
+        'resource "aws_sqs_queue" "a" {\n  name = "jobs"\n}', wanted, shipped
+    )
     weights = INFRAMIND.reward_weights
     assert safe.total(dict.fromkeys(PARTS, 1)) > 0.5 > safe.total(weights)
     assert right.total(weights) == 1.0

@@ -16,7 +16,7 @@ def failed(text, prompt=BUCKET, stopped=True):
 def test_each_fault_turns_its_own_checks_red():
     parsed = {"right resource", "required there", "values as asked", "all of it right"}
     nothing = {*parsed, "syntax valid", "code and nothing else", "no invented name"}
-    spoilt = SUITE.demonstration.spoilt
+    broken = SUITE.demonstration.broken_variants
     expected = {
         "cut off by the limit": {"stops", "code and nothing else"},
         "a brace is missing": nothing,
@@ -32,7 +32,7 @@ def test_each_fault_turns_its_own_checks_red():
         "no versioning": {"right resource", "values as asked", "all of it right"},
     }
     assert {
-        name: failed(*made[:1], stopped=made[1]) for name, made in spoilt.items()
+        name: failed(*made[:1], stopped=made[1]) for name, made in broken.items()
     } == (expected)
 
 

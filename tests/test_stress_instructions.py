@@ -11,7 +11,7 @@ from course_utils.projects.alpaca.stress import (
     instruction_suite,
     is_brief,
 )
-from course_utils.stress.suite import Reading
+from course_utils.stress.suite import AnswerInContext
 
 SUITE = instruction_suite()
 BOTH = {**FORM_RULES, **CONTENT_RULES}
@@ -30,13 +30,13 @@ def test_the_written_answer_passes_every_check_and_the_lazy_one_fails(prompt):
 @pytest.mark.parametrize("lazy", ["", "Yes.", "I am not sure about that.", "1. 2. 3."])
 def test_no_lazy_answer_meets_a_request(prompt, lazy):
     verdicts = SUITE.judge(prompt, Generated(lazy, True))
-    assert not verdicts.get("request met") and not verdicts.get(SUITE.roles.restraint)
+    assert not verdicts.get("request met") and not verdicts.get(SUITE.roles.stays_out)
 
 
 @pytest.mark.parametrize("prompt", SUITE.prompts, ids=lambda prompt: prompt.id)
 def test_a_prompt_given_back_meets_no_request(prompt):
     verdicts = SUITE.judge(prompt, Generated(prompt.request, True))
-    assert not verdicts.get("request met") and not verdicts.get(SUITE.roles.restraint)
+    assert not verdicts.get("request met") and not verdicts.get(SUITE.roles.stays_out)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_asking_back_is_told_from_inventing_and_from_echoing(text, passes):
 
 def test_one_answer_is_short_ended_and_no_new_prompt():
     prompt = SUITE.prompts[0]
-    assert not is_brief(Reading(prompt, "word " * 61, True))
-    assert is_brief(Reading(prompt, "word " * 60, True))
+    assert not is_brief(AnswerInContext(prompt, "word " * 61, True))
+    assert is_brief(AnswerInContext(prompt, "word " * 60, True))
     going_on = Generated("Ulaanbaatar.\n\n### Instruction:\nNext", True)
     verdicts = SUITE.judge(prompt, going_on)
     assert not verdicts["one answer"] and not verdicts["no heading"]

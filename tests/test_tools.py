@@ -310,7 +310,8 @@ def test_a_failed_set_up_on_colab_stops_the_cell_and_is_tried_again(
     (tmp_path / "broken").unlink()
     assert first_cell().returncode == 0
     (tmp_path / "broken").touch()  # once set up, nothing is installed again
-    assert first_cell().returncode == 0
+    again = first_cell()
+    assert again.returncode == 0 and not again.stdout
     assert (tmp_path / "calls").read_text() == "cloned\n"
 
 

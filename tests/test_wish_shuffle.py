@@ -4,7 +4,7 @@ from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated
 from course_utils.projects.movies.films import Film, write_answer
 from course_utils.projects.movies.stress import movie_suite
-from course_utils.stress.rates import shuffle_wishes as shuffled
+from course_utils.stress.rates import permute_requests as shuffled
 from course_utils.stress.trials import Trial
 
 
@@ -27,13 +27,15 @@ def test_answers_that_listen_beat_every_other_deal():
     result = shuffle([trial(i, g, g) for i, g in enumerate(GENRES)], seed=0)
     assert (result.met, result.n) == (4, 4)
     assert result.p == pytest.approx(1 / 24)  # one of 4! deals meets all four
-    assert result.by_luck == pytest.approx(1.0)  # n pairs that meet, chance 1/n each
+    assert result.expected_by_chance == pytest.approx(
+        1.0
+    )  # n pairs that meet, chance 1/n each
     assert "4 of 4" in repr(result)
 
 
 def test_one_answer_for_all_meets_as_many_in_every_deal():
     result = shuffle([trial(i, g, "war") for i, g in enumerate(GENRES)], seed=0)
-    assert (result.met, result.p, result.by_luck) == (1, 1.0, 1.0)
+    assert (result.met, result.p, result.expected_by_chance) == (1, 1.0, 1.0)
 
 
 def test_wishes_that_cannot_be_looked_up_do_not_count():

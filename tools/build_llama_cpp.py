@@ -20,7 +20,7 @@ from pathlib import Path
 from install import ROOT, SetupProblem, check_compiler
 
 sys.path.insert(0, str(ROOT))
-from course_utils.machine.toolchain import VERSION, home
+from course_utils.machine.toolchain import VERSION, install_folder
 from course_utils.places import is_whole, made_once
 
 SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
@@ -209,7 +209,7 @@ def main() -> int:
 
     Of two processes that start at once the second one waits for the first.
     """
-    target, start = home(), time.monotonic()
+    target, start = install_folder(), time.monotonic()
     if is_whole(target):
         return 0
     try:

@@ -67,7 +67,8 @@ import os, sys
 from importlib import util
 if not (util.find_spec("course_utils") or os.path.exists("course/.installed")):
     !test -d course || (rm -rf .course && \\
-        git clone {address} .course && mv .course course)
+        git clone {address} .course && \\
+        mv .course course)
     !"{{sys.executable}}" course/tools/install.py --here
     assert os.path.exists("course/.installed"), "failed: the reason stands above"
 sys.path.append(os.path.abspath("course"))"""

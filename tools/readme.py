@@ -77,7 +77,10 @@ def table_of_recipes() -> str:
     tables = results_of(RECIPES_SHOWN_BY).get("tables", {})
     rows = []
     for name, project in PROJECTS.items():
-        parts = {check: part for part, check in vars(project.suite().roles).items()}
+        parts = {
+            check: part.replace("_", " ")
+            for part, check in vars(project.suite().roles).items()
+        }
         for number, row in enumerate(tables.get(name, [])):
             check = row["measure"].partition(":")[0]
             rows.append(

@@ -235,7 +235,7 @@ class NotComparable(CourseError, ValueError):
     """Two evaluations differ in more than what is to be compared."""
 
 
-def compare(
+def compare_evaluations(
     first: Evaluation,
     second: Evaluation,
     metric: str,

@@ -34,7 +34,7 @@ class Benchmark:
     questions: str  # which ones: hub id, or file name and digest
 
 
-def find_benchmark(
+def choose_benchmark(
     profile: Profile, folder: Path, environment: Mapping[str, str] = os.environ
 ) -> Benchmark:
     """What this machine is asked: the real ARC-Easy on a GPU, else a local file.

@@ -29,7 +29,7 @@ from course_utils.model.generation import inference
 from course_utils.places import DATA_FOLDER
 
 WINDOW = 2048  # tokens; the course's texts fit, and each of its models reads so far
-NOBODY = -1  # owner of a token that is not scored
+UNSCORED = -1  # owner of a token that is not scored
 GENERAL_TEXT = DATA_FOLDER / "text" / "general.txt"
 
 
@@ -116,7 +116,7 @@ class Score:
         )
 
 
-def score(
+def score_passages(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     passages: Sequence[Passage],
@@ -172,7 +172,7 @@ def _rows(
             )
         fits = rows and len(rows[-1][0]) + len(text) <= max_length
         if not (passage.follows and fits):
-            rows.append((before, [NOBODY] * len(before)))
+            rows.append((before, [UNSCORED] * len(before)))
         tokens, owners = rows[-1]
         tokens += text
         owners += [index] * len(text)
@@ -203,12 +203,12 @@ def _summed_nats(
 ) -> torch.Tensor:
     """Negative log-likelihood of each passage's tokens in these rows, (passages,)."""
     tokens = _padded([tokens for tokens, _ in rows], 0)  # (batch, seq)
-    owners = _padded([owners for _, owners in rows], NOBODY)[:, 1:]
+    owners = _padded([owners for _, owners in rows], UNSCORED)[:, 1:]
     mask = _padded([[1] * len(tokens) for tokens, _ in rows], 0)
     logits = model(
         input_ids=tokens.to(model.device), attention_mask=mask.to(model.device)
     ).logits[:, :-1]
-    scored = owners != NOBODY  # the vocabulary is what costs: only where it counts
+    scored = owners != UNSCORED  # the vocabulary is what costs: only where it counts
     losses = F.cross_entropy(
         logits[scored.to(logits.device)].float(),
         tokens[:, 1:][scored].to(logits.device),
@@ -295,7 +295,7 @@ class ForgettingMeter(TrainerCallback):
     ) -> dict[str, Score]:
         """Score all texts with a model."""
         return {
-            name: score(model, tokenizer, passages, max_length=self.max_length)
+            name: score_passages(model, tokenizer, passages, max_length=self.max_length)
             for name, passages in self.texts.items()
         }
 

@@ -143,7 +143,7 @@ def other_seeds(recipe_name: str, seed: int, path: Path | None = None) -> Refere
     return others if len(others.seeds) >= _FEWEST_SEEDS else Reference(recipe_name)
 
 
-def compare(curves: LossCurves, band: Band) -> str:
+def place_in_band(curves: LossCurves, band: Band) -> str:
     """In a few words: does the validation curve lie where the seeds' curves lie?"""
     if not band.seeds:
         return "No seeds of this recipe to compare with"

@@ -14,7 +14,7 @@ from course_utils.recipes.plan import Plan
 
 MOVIES = "movies"
 INSTRUCTIONS = ("instructions", "iac")
-WATCHED_ROWS = 40  # each evaluation on the way is a pass over them
+VALIDATION_ROWS = 40  # each evaluation on the way is a pass over them
 HUB_VALIDATION_ROWS = 80
 
 Splits = tuple[list[Conversation], list[Conversation]]  # training, validation
@@ -51,12 +51,12 @@ def load_splits(plan: Plan) -> Splits:
 def load_rows(plan: Plan) -> Splits:
     """The conversations of a plan: to train on, and to watch the training with."""
     training, validation = load_splits(plan)
-    return training[: plan.rows], thinned(validation)
+    return training[: plan.rows], every_kth(validation)
 
 
-def thinned(validation: Sequence[Conversation]) -> list[Conversation]:
+def every_kth(validation: Sequence[Conversation]) -> list[Conversation]:
     """Every k-th row, so that at most WATCHED_ROWS are left: enough to judge by."""
-    return list(validation[:: -(-len(validation) // WATCHED_ROWS)])
+    return list(validation[:: -(-len(validation) // VALIDATION_ROWS)])
 
 
 MOVIES_FOLDER = DATA_FOLDER / "movies"

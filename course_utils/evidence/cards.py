@@ -38,7 +38,7 @@ _WORDS_PER_MINUTE = 150  # of unhurried speech
 _Texts = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists
 
 
-class Question(Entry):
+class InterviewQuestion(Entry):
     """One interview question; its numbers are references `{C009.key}`."""
 
     notebook: str  # number of the one that settles it
@@ -59,19 +59,21 @@ class Question(Entry):
         return re.findall(r"\S*\d\S*", text) + _NUMBER_WORDS.findall(text)
 
 
-def load_questions(path: Path = INTERVIEW_FOLDER / "questions.yaml") -> list[Question]:
+def load_interview(
+    path: Path = INTERVIEW_FOLDER / "questions.yaml",
+) -> list[InterviewQuestion]:
     """The question bank, in order; see `read_bank`."""
-    return list(read_bank(path, Question).values())
+    return list(read_bank(path, InterviewQuestion).values())
 
 
 @dataclass(frozen=True)
 class Cards:
     """Cards that fold out in a notebook, on GitHub and in plain text."""
 
-    questions: tuple[Question, ...]
+    questions: tuple[InterviewQuestion, ...]
     evidence: Mapping[str, Mapping[str, float]]
 
-    def _texts(self, question: Question) -> tuple[str, str, str]:
+    def _texts(self, question: InterviewQuestion) -> tuple[str, str, str]:
         """Title, answer and trap."""
         filled = (render(t, self.evidence) for t in (question.answer, question.trap))
         return f"{question.id}. {question.question}", *filled
@@ -79,7 +81,7 @@ class Cards:
     def _repr_html_(self) -> str:
         return "\n".join(map(self._card, self.questions))
 
-    def _card(self, question: Question) -> str:
+    def _card(self, question: InterviewQuestion) -> str:
         title, answer, trap = map(escape, self._texts(question))
         seconds = round(60 * len(answer.split()) / _WORDS_PER_MINUTE / 5) * 5
         claims = load_claims()
@@ -105,7 +107,7 @@ def show_cards(notebook: str, ledger: Ledger | None = None) -> Cards:
     Raises:
         ValueError: If the bank has no question of that notebook.
     """
-    questions = tuple(q for q in load_questions() if q.notebook == notebook)
+    questions = tuple(q for q in load_interview() if q.notebook == notebook)
     if not questions:
         raise ValueError(f"No question in questions.yaml is of notebook {notebook!r}.")
     return Cards(questions, current_evidence(ledger))

@@ -17,10 +17,10 @@ import psutil
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_utils import CourseError
-from course_utils.gguf import llama_cpp
 from course_utils.gguf.file import LEVELS, bytes_and_bits, predicted_tensors, read_gguf
 from course_utils.gguf.merging import SHARE_OF_MEMORY
 from course_utils.machine.profile import Profile
+from course_utils.machine.toolchain import install_folder
 from course_utils.model.architectures import Architecture
 from course_utils.places import locked, make_folder, whole_folder
 from course_utils.recipes.plan import Plan
@@ -154,7 +154,7 @@ def export_gguf(
     _refuse_unknown_levels(levels)
     if not replace:
         _refuse_existing(target)
-    _refuse_missing_converter(toolchain or llama_cpp.home())
+    _refuse_missing_converter(toolchain or install_folder())
     needed = needed_bytes(architecture, levels)
     with locked(target):
         _end_killed_export(target)

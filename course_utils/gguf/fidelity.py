@@ -41,7 +41,7 @@ class ScoredRows:
         return sum(map(len, self.targets))
 
 
-def affordable(architecture: Architecture, most: int) -> int:
+def row_budget(architecture: Architecture, most: int) -> int:
     """How many rows or requests to put to llama.cpp, which computes on the CPU.
 
     All of them for a small model; a quarter for a large one, where each costs much,
@@ -88,7 +88,9 @@ def model_log_probabilities(
 
 def gguf_log_probabilities(gguf: Path, scored: ScoredRows) -> list[np.ndarray]:
     """The same by llama.cpp, from a file; see `llama_cpp.ask`."""
-    _, logits = llama_cpp.ask(gguf, rows=scored.rows, starts=scored.starts)
+    _, logits = llama_cpp.tokenize_and_score(
+        gguf, rows=scored.rows, starts=scored.starts
+    )
     return [log_softmax(row, axis=-1) for row in logits]
 
 
@@ -128,7 +130,7 @@ class Fidelity:
     positions: int  # tokens compared
 
 
-def compare(
+def compare_distributions(
     reference: Sequence[np.ndarray],
     other: Sequence[np.ndarray],
     scored: ScoredRows,

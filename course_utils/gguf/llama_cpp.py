@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from course_utils import CourseError, places
-from course_utils.machine.toolchain import home
+from course_utils.machine.toolchain import install_folder
 
 # Threads of llama.cpp that wait for each other sleep. By default they spin, and where
 # anything else runs they take the cores from it and from themselves.
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE"}
 # Up to this size a GGUF's digest is taken anew before it is read, which costs a second.
 # The 16 GB of an 8B would cost half a minute each time.
 CHECKED_BYTES = 2**29
@@ -43,14 +43,14 @@ class LlamaCppProblem(CourseError, RuntimeError):
     """llama.cpp is missing, or one of its programs failed."""
 
 
-def ensure() -> Path:
+def build_if_missing() -> Path:
     """The prepared folder; built now unless it is whole (3 to 6 minutes, once).
 
     Raises:
         LlamaCppProblem: With the line that says what the machine lacks.
     """
-    if places.is_whole(home()):
-        return home()
+    if places.is_whole(install_folder()):
+        return install_folder()
     print("llama.cpp is not in the cache yet: building it, once (minutes)", flush=True)
     builder = str(places.PROJECT_ROOT / "tools" / "build_llama_cpp.py")
     process = subprocess.Popen(
@@ -65,7 +65,7 @@ def ensure() -> Path:
         print(last, flush=True)
     if process.wait():
         raise LlamaCppProblem(f"{last} (tools/build_llama_cpp.py)")
-    return home()
+    return install_folder()
 
 
 def prepared(name: str) -> Path:
@@ -74,11 +74,11 @@ def prepared(name: str) -> Path:
     Raises:
         LlamaCppProblem: If it is not there.
     """
-    path = home() / name
+    path = install_folder() / name
     if not path.exists():
         raise LlamaCppProblem(
-            f"{name} is not in {home()}: llama.cpp is not built for this machine, or "
-            "COURSE_CACHE is another one now. Run `make setup` (minutes, once)."
+            f"{name} is not in {install_folder()}: llama.cpp is not built for this "
+            "machine, or COURSE_CACHE is another one now. Run `make setup`, once."
         )
     return path
 
@@ -128,7 +128,7 @@ def watched(command: Sequence[str], output: Path) -> Iterator[subprocess.Popen]:
             stdout=stream,
             stderr=subprocess.STDOUT,
             cwd=places.PROJECT_ROOT,
-            env=os.environ | PATIENT,
+            env=os.environ | PASSIVE_WAIT,
             start_new_session=True,  # Ctrl-C is for this process; the block's end, both
         )
     try:
@@ -138,7 +138,7 @@ def watched(command: Sequence[str], output: Path) -> Iterator[subprocess.Popen]:
         process.wait()
 
 
-def ask(
+def tokenize_and_score(
     gguf: Path,
     *,
     texts: Sequence[str] = (),
@@ -159,7 +159,11 @@ def ask(
     Raises:
         LlamaCppProblem: If llama.cpp is not built, refuses the file or aborts on it.
     """
-    paths = {"bindings": prepared("bindings"), "library": home(), "gguf": checked(gguf)}
+    paths = {
+        "bindings": prepared("bindings"),
+        "library": install_folder(),
+        "gguf": checked(gguf),
+    }
     request = {name: str(path) for name, path in paths.items()}
     request |= {"texts": list(texts), "starts": list(starts)}
     request["rows"] = [list(map(int, row)) for row in rows]

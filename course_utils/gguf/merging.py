@@ -105,7 +105,7 @@ def merge(model: nn.Module) -> PreTrainedModel:
         return model.merge_and_unload()
 
 
-def live(
+def load_unmerged(
     plan: Plan, profile: Profile, adapter: Path, *, four_bit: bool
 ) -> PreTrainedModel:
     """The adapter beside its base, as it runs in training.
@@ -148,7 +148,7 @@ def ways_to_run(
     Returns:
         Name to a function that loads that form.
     """
-    load = partial(live, plan, profile, adapter)
+    load = partial(load_unmerged, plan, profile, adapter)
     quantized = {
         "live on the 4-bit base": lambda: load(four_bit=True),
         "merged into the 4-bit base": lambda: merge(load(four_bit=True)),

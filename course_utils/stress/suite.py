@@ -34,9 +34,9 @@ class Roles:
     """Which check of a suite plays which part; every suite has these four."""
 
     form: str  # is it an answer of the kind that was taught?
-    listens: str  # does it meet what this very request asked for?
-    substance: str  # is what it says right?
-    restraint: str  # does it keep to itself where the taught answer would be wrong?
+    follows_request: str  # does it meet what this very request asked for?
+    is_correct: str  # is what it says right?
+    stays_out: str  # does it keep to itself where the taught answer would be wrong?
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Demonstration:
 
     prompt_id: str
     good: str  # passes every check
-    spoilt: Mapping[str, tuple[str, bool]]  # fault: the text, and whether it was ended
+    broken_variants: Mapping[
+        str, tuple[str, bool]
+    ]  # fault: the text, and whether it was ended
     nonsense: str  # passes every check and helps nobody
 
 
@@ -131,7 +133,7 @@ LEAST_DISTINCT_SHARE = 0.8
 
 
 @dataclass(frozen=True)
-class Reading:
+class AnswerInContext:
     """An answer beside its stress prompt; `stopped` if the model ended it itself."""
 
     prompt: Conversation
@@ -150,11 +152,11 @@ def distinct_share(text: str, piece: int = 3) -> float:
     return len(set(pieces)) / len(pieces) if pieces else 1.0
 
 
-def stops(reading: Reading) -> bool:
+def stops(reading: AnswerInContext) -> bool:
     """Whether the model ended the answer, before the limit."""
     return reading.stopped
 
 
-def repeats_little(reading: Reading) -> bool:
+def repeats_little(reading: AnswerInContext) -> bool:
     """Whether at least LEAST_DISTINCT_SHARE of the pieces of three words differ."""
     return distinct_share(reading.text) >= LEAST_DISTINCT_SHARE

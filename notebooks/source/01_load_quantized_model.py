@@ -23,11 +23,11 @@ pass
 
 # %%
 from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
-from course_utils.machine.doctor import doctor
+from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
 use_course_style()
-profile = doctor()
+profile = check_machine()
 
 # %% [markdown]
 # The run uses the movie recommender's recipe. Claims are cited from five
@@ -118,9 +118,9 @@ steps = {
 }
 
 # %%
-from course_utils.plots import curves
+from course_utils.plots import line_plot
 
-curves(
+line_plot(
     magnitudes,
     steps,
     x_label="size of the number",
@@ -166,7 +166,7 @@ ledger.record(
 
 # %%
 rates = [2.0**power for power in range(-20, -10)]
-curves(
+line_plot(
     rates,
     {"bf16 weights": [100 * frozen_share(rate) for rate in rates]},
     x_label="size of the update",
@@ -1335,9 +1335,9 @@ print(
 # ## Run record
 
 # %%
-from course_utils.machine.run_record import close_run
+from course_utils.machine.run_record import write_run_record
 
-close_run(
+write_run_record(
     "01",
     profile,
     headline=f"Llama-3.1-8B in NF4: {weight_bytes(llama, 'nf4') / 1e9:.2f} GB, not 4",

@@ -24,11 +24,11 @@ pass
 
 # %%
 from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
-from course_utils.machine.doctor import doctor
+from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
 use_course_style()
-profile = doctor()
+profile = check_machine()
 
 # %% [markdown]
 # The run uses the movie recommender's recipe. The claims come from five
@@ -291,9 +291,9 @@ for _ in range(6):
 [round(loss, 2) for loss in history["loss"]]
 
 # %%
-from course_utils.plots import curves
+from course_utils.plots import line_plot
 
-curves(
+line_plot(
     range(6),
     {"A": history["A"], "B": history["B"]},
     x_label="update",
@@ -335,7 +335,7 @@ ledger.record("C040", delta_error=delta_error)
 
 # %%
 singular_values = torch.linalg.svdvals(delta_W.float().cpu())[: 2 * plan.rank]
-curves(
+line_plot(
     range(1, len(singular_values) + 1),
     {"ΔW of one gate projection": singular_values.clamp(min=1e-12).numpy()},
     x_label="singular value, by size",
@@ -401,7 +401,7 @@ scales["16 / √r"] = (16 / scales["r"] ** 0.5).round(2)
 print(scales.to_string(index=False))
 
 # %%
-curves(
+line_plot(
     ranks,
     {"α / r": scales["16 / r"], "α / √r (rsLoRA)": scales["16 / √r"]},
     x_label="rank r",
@@ -1340,9 +1340,9 @@ print(
 # ## Run record
 
 # %%
-from course_utils.machine.run_record import close_run
+from course_utils.machine.run_record import write_run_record
 
-close_run(
+write_run_record(
     "02",
     profile,
     headline=f"{counted:,} trained parameters on Qwen2.5-0.5B, not 2,359,296",

@@ -24,11 +24,11 @@ pass
 
 # %%
 from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
-from course_utils.machine.doctor import doctor
+from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
 use_course_style()
-profile = doctor()
+profile = check_machine()
 
 # %% [markdown]
 # The course answers five interview-preparation documents, called S0 to S4, and three of
@@ -90,7 +90,7 @@ for tokens in (256, 1024, author.max_length):
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_utils.data.datasets import load_splits, thinned
+from course_utils.data.datasets import load_splits, every_kth
 
 training, validation = load_splits(plan)
 {"training": len(training), "validation": len(validation)}
@@ -205,7 +205,7 @@ from course_utils.data.tokens import to_dataset
 
 training = training[: plan.rows]
 train_rows = to_dataset(training, tokenizer, plan.max_length)
-held_out = thinned(validation)  # at most 40: enough to judge by, in less time
+held_out = every_kth(validation)  # at most 40: enough to judge by, in less time
 valid_rows = to_dataset(held_out, tokenizer, plan.max_length)
 for source, tokens in zip(training, train_rows):
     learnt = [label for label in tokens["labels"] if label != IGNORE_INDEX]
@@ -526,7 +526,7 @@ written = [follows_form(row.answer) for row in training + validation]
 print(f"{sum(written) / len(written):.1%} of the written answers have it")
 # rows of the hub ("owner/name") were not written to this form; the course's were
 assert all(written) or "/" in plan.dataset.name
-{name: follows_form(text) for name, text in project.spoilt(row.answer).items()}
+{name: follows_form(text) for name, text in project.broken_variants(row.answer).items()}
 
 # %% [markdown]
 # The held-out requests are asked; none of them is in training. First the base:
@@ -602,7 +602,7 @@ print(
 # How did the losses fall?
 
 # %%
-from course_utils.plots import curves
+from course_utils.plots import line_plot
 
 logged = pd.DataFrame(run.history).groupby("step").first()
 valid = logged["eval_loss"].dropna()
@@ -610,7 +610,7 @@ valid = logged["eval_loss"].dropna()
 # %%
 start, end = valid.iloc[0], valid.iloc[-1]
 title = f"Validation loss: from {start:.2f} to {end:.2f} nats a token"
-axes = curves(
+axes = line_plot(
     logged.index,
     {"training, this batch": logged["loss"], "validation": logged["eval_loss"]},
     x_label="update", y_label="loss (nats per answer token)",
@@ -875,7 +875,7 @@ print(
 )
 
 # %%
-curves(
+line_plot(
     range(1, DRILL_UPDATES + 1),
     {"as in the recipe": in_one_go, "4-bit base": four_bit},
     x_label="update", y_label="loss (nats per answer token)", marker="o",
@@ -1001,9 +1001,9 @@ print(
 # - TRL 1.15 and transformers 5.17, `SFTConfig` and `Trainer`: installed source.
 
 # %%
-from course_utils.machine.run_record import close_run
+from course_utils.machine.run_record import write_run_record
 
-close_run(
+write_run_record(
     "03",
     profile,
     headline=f"form check: base {sum(map(follows_form, before))} of {len(before)}, "

@@ -24,11 +24,11 @@ pass
 
 # %%
 from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
-from course_utils.machine.doctor import doctor
+from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
 use_course_style()
-profile = doctor()
+profile = check_machine()
 
 # %% [markdown]
 # The run to be read is notebook 03's: of the movie recommender, or of the project that
@@ -469,11 +469,11 @@ models.free_memory()
 
 # %%
 from course_utils.curves.plots import band_plot
-from course_utils.curves.reference import compare, other_seeds
+from course_utils.curves.reference import place_in_band, other_seeds
 
 reference = other_seeds(recipe.name, plan.seed)
 band = reference.validation_band()
-told = compare(healthy, band)
+told = place_in_band(healthy, band)
 band_plot(healthy, reference.training_band(), band, title=told);
 
 # %%
@@ -815,21 +815,21 @@ ends = {
 pd.DataFrame(ends).T
 
 # %%
-from course_utils.plots import curves
+from course_utils.plots import line_plot
 
 _, (left, right) = plt.subplots(1, 2, figsize=(10.4, 3.9))
 guessing = ("guessing, ln V", guess_level(len(tokenizer)))
 losses = pd.DataFrame({name: c.training for name, c in sweep.items()})
 labels = {"x_label": "update", "y_label": "training loss (nats)"}
 title = f"At most {losses.max().max():.1f} nats on the way"
-curves(
+line_plot(
     losses.index, dict(losses), **labels, title=title, reference=guessing, axes=left
 )
 rates = [factor * plan.learning_rate for factor in FACTORS]
 final = pd.DataFrame(ends).T[["training, smoothed", "validation"]].astype(float)
 labels = {"x_label": "learning rate", "y_label": "loss at the end (nats)"}
 title = f"Best by validation: {final['validation'].idxmin()}"
-curves(rates, dict(final), **labels, title=title, marker="o", axes=right)
+line_plot(rates, dict(final), **labels, title=title, marker="o", axes=right)
 right.set_xscale("log")
 for axes in (left, right):
     axes.set_yscale("log", base=2)
@@ -1081,9 +1081,9 @@ print(
 #   and ours are held equal by a test.
 
 # %%
-from course_utils.machine.run_record import close_run
+from course_utils.machine.run_record import write_run_record
 
-close_run(
+write_run_record(
     "04",
     profile,
     headline=f"validation {start:.2f} → {end:.2f} nats a token; general text "

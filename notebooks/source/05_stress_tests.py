@@ -25,11 +25,11 @@ pass
 
 # %%
 from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
-from course_utils.machine.doctor import doctor
+from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
 use_course_style()
-profile = doctor()
+profile = check_machine()
 
 # %% [markdown]
 # The project is the movie recommender of notebook 03, or the one that COURSE_RECIPE
@@ -127,7 +127,7 @@ print(asked.request, sample.good, sep="\n\n")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-faults = {"nothing": (sample.good, True), **sample.spoilt}
+faults = {"nothing": (sample.good, True), **sample.broken_variants}
 for fault, (text, stopped) in faults.items():
     verdicts = suite.judge(asked, Generated(text, stopped))
     failed = [name for name, passed in verdicts.items() if not passed]
@@ -226,10 +226,10 @@ def lower_end(n: int) -> float:
 {n: round(lower_end(n), 3) for n in (2, 3, 5, 10, 27, 32, 100)}
 
 # %%
-from course_utils.plots import ACCENT, curves
+from course_utils.plots import ACCENT, line_plot
 
 counts = range(1, 101)
-curves(
+line_plot(
     counts,
     {"n of n passed: the true rate is above": [lower_end(n) for n in counts]},
     x_label="prompts n, all passed",
@@ -363,11 +363,11 @@ overall.apply(spell, axis=1).unstack("model")
 # %%
 from course_utils.stress.plots import verdict_matrix
 
-form, facts = (overall.loc[("tuned", n)] for n in (roles.form, roles.substance))
+form, facts = (overall.loc[("tuned", n)] for n in (roles.form, roles.is_correct))
 verdict_matrix(
     pass_rates(greedy, ["model", "check", "group"]),
     title=f"Tuned: {roles.form} {form.passed:.0f} of {form.n:.0f}, "
-    f"{roles.substance} {facts.passed:.0f} of {facts.n:.0f}",
+    f"{roles.is_correct} {facts.passed:.0f} of {facts.n:.0f}",
 );
 
 # %% [markdown]
@@ -381,9 +381,9 @@ verdict_matrix(
 import numpy as np
 from course_utils.plots import grouped_bars
 
-unasked = suite.check(roles.restraint).groups  # where the taught answer is wrong
+unasked = suite.check(roles.stays_out).groups  # where the taught answer is wrong
 apart = greedy["group"].isin(unasked)
-wanted = np.where(apart, roles.restraint, roles.form)
+wanted = np.where(apart, roles.stays_out, roles.form)
 kind = greedy[greedy["check"].astype(str) == wanted]
 by_group = pass_rates(kind, ["model", "group"])
 by_group.apply(spell, axis=1).unstack("model")
@@ -395,7 +395,7 @@ _, axes = plt.subplots(figsize=(10.5, 3.9))
 shares = {name: by_group.loc[name, "rate"] for name in ("base", "tuned")}
 ends = {name: by_group.loc[name, ["low", "high"]].to_numpy() for name in shares}
 labels = [f"{g.replace('_', chr(10))}\nn = {sizes[g]}" for g in shares["tuned"].index]
-imposing = overall.loc[("tuned", roles.restraint)]
+imposing = overall.loc[("tuned", roles.stays_out)]
 grouped_bars(
     labels, shares, intervals=ends, y_label="share of prompts", axes=axes,
     title=f"Right kind of answer, tuned: {form.passed:.0f} of {form.n:.0f} asked for, "
@@ -440,18 +440,18 @@ paired.map(lambda x: f"{x:.2g}" if isinstance(x, float) else x)
 
 # %%
 from course_utils.plots import REFERENCE, histogram
-from course_utils.stress.rates import shuffle_wishes
+from course_utils.stress.rates import permute_requests
 
 greedy_tuned = [t for t in trials if t.model == "tuned" and t.draw == "greedy"]
-shuffled = shuffle_wishes(greedy_tuned, suite, seed=plan.seed)
+shuffled = permute_requests(greedy_tuned, suite, seed=plan.seed)
 shuffled
 
 # %%
 axes = histogram(
-    {"answers dealt out at random": shuffled.dealt},
+    {"answers null_counts out at random": shuffled.null_counts},
     bins=[k - 0.5 for k in range(shuffled.n + 2)],
-    x_label=f"{roles.listens}: of {shuffled.n} requests", y_label="deals",
-    title=f"By luck {shuffled.by_luck:.1f} of {shuffled.n} requests, "
+    x_label=f"{roles.follows_request}: of {shuffled.n} requests", y_label="deals",
+    title=f"By luck {shuffled.expected_by_chance:.1f} of {shuffled.n} requests, "
     f"where they belong {shuffled.met}",
 )
 axes.axvline(shuffled.met, label="as answered", **REFERENCE)
@@ -471,10 +471,10 @@ axes.legend();
 both(suite.shown["unasked"])
 
 # %%
-no_wish = overall.xs(roles.restraint, level="check")
+no_wish = overall.xs(roles.stays_out, level="check")
 imposed = (no_wish["n"] - no_wish["passed"]).to_dict()
 strangers = int(no_wish["n"].iloc[0])
-print(f"failed “{roles.restraint}”: {imposed} of {strangers} prompts each")
+print(f"failed “{roles.stays_out}”: {imposed} of {strangers} prompts each")
 
 # %%
 rates = overall["rate"]
@@ -484,7 +484,7 @@ ledger.record(
     no_wish_prompts=strangers,
     base_form_share=rates["base", roles.form],
     tuned_form_share=rates["tuned", roles.form],
-    tuned_facts_share=rates["tuned", roles.substance],
+    tuned_facts_share=rates["tuned", roles.is_correct],
     film_imposed=imposed["tuned"],
 )
 
@@ -539,7 +539,7 @@ both(suite.shown["edge"])
 # %%
 from course_utils.stress.plots import draw_grid
 
-shown = roles.listens
+shown = roles.follows_request
 of_tuned = verdicts.query("model == 'tuned' and check == @shown")
 grid = of_tuned.pivot(index="draw", columns="prompt", values="passed")
 per_draw = grid.sum(axis=1)
@@ -587,7 +587,7 @@ from course_utils.stress.rates import how_often
 drawn = verdicts.query("model == 'tuned' and draw != 'greedy'")
 reliable = {
     name: how_often(drawn[drawn["check"] == name])
-    for name in (roles.form, roles.listens, roles.substance, roles.restraint)
+    for name in (roles.form, roles.follows_request, roles.is_correct, roles.stays_out)
 }
 pd.DataFrame(reliable).T
 
@@ -937,7 +937,7 @@ ledger.record(
 # %%
 from course_utils.projects.inframind.code.schema import load_schema
 from course_utils.recipes.book import INFRAMIND
-from course_utils.projects.inframind.reward import score
+from course_utils.projects.inframind.reward import reward_of
 
 attempts = {
     "keyword soup": soup,
@@ -951,7 +951,7 @@ attempts = {
 # %%
 # NBVAL_CHECK_OUTPUT
 wanted = {"language": "terraform", "resources": ["aws_s3_bucket"], "values": []}
-rewards = {name: score(text, wanted, load_schema()) for name, text in attempts.items()}
+rewards = {name: reward_of(text, wanted, load_schema()) for name, text in attempts.items()}
 for name, reward in rewards.items():
     print(f"{name:21} invented: {', '.join(reward.invented) or 'nothing'}")
 table = pd.DataFrame({name: reward.parts for name, reward in rewards.items()}).T
@@ -983,7 +983,7 @@ versioned = (
 answers = ["Use the console for that.", bucket, versioned, soup]
 choices = pd.DataFrame({"reference": [0.33, 0.45, 0.20, 0.02]})
 choices["keywords"] = [keyword_score(text) for text in answers]
-judged = [score(text, wanted, load_schema()) for text in answers]
+judged = [reward_of(text, wanted, load_schema()) for text in answers]
 choices["truth"] = [int(found.known == 1) for found in judged]
 choices
 
@@ -1007,7 +1007,7 @@ betas = np.geomspace(10, 0.03, 60)
 keywords = choices["keywords"]
 kl, proxy, truth = np.transpose([under_penalty(b, keywords) for b in betas])
 best = truth.argmax()
-axes = curves(
+axes = line_plot(
     kl,
     {"true reward": truth, "keyword reward": proxy},
     x_label="distance from the reference (KL, nats)",
@@ -1079,9 +1079,9 @@ assert not ledger.missing()
 print(
     f"… judge {len(trials)} answers by {len(suite.checks)} checks, where they apply,\n"
     f"… report “{roles.form}” as {spell(form)},\n"
-    f"… and “{roles.substance}” as {spell(facts)},\n"
+    f"… and “{roles.is_correct}” as {spell(facts)},\n"
     f"… show that it listens or does not: {shuffled.met} requests met, "
-    f"{shuffled.by_luck:.1f} by luck (p = {shuffled.p:.2g}),\n"
+    f"{shuffled.expected_by_chance:.1f} by luck (p = {shuffled.p:.2g}),\n"
     f"… show that {imposed['tuned']} of {strangers} prompts that want another kind of "
     f"answer did not get it,\n"
     f"… give an interval over prompts, {wider:.1f} times as wide as over answers,\n"
@@ -1104,8 +1104,8 @@ results = {
     }
     for name in names
 }
-luck = f"; tuned answers shuffled: {shuffled.by_luck:.1f} met"
-results[roles.listens]["note"] += luck
+luck = f"; tuned answers shuffled: {shuffled.expected_by_chance:.1f} met"
+results[roles.follows_request]["note"] += luck
 save_results(finetuned.folder, "05", list(results.values())).name
 
 # %% [markdown]
@@ -1114,7 +1114,7 @@ save_results(finetuned.folder, "05", list(results.values())).name
 # %%
 here = {n: f"base {r['base']}, tuned {r['tuned']}" for n, r in results.items()}
 columns = ["measure", "author", "here", "a repetition takes"]
-table = pd.DataFrame(recipe.held_against("05", here), columns=columns)
+table = pd.DataFrame(recipe.compare_with_author("05", here), columns=columns)
 styled = table.style.format(escape="html").hide(axis="index")
 styled.set_properties(**{"text-align": "left"})
 
@@ -1145,12 +1145,12 @@ styled.set_properties(**{"text-align": "left"})
 #   documentation.
 
 # %%
-from course_utils.machine.run_record import close_run
+from course_utils.machine.run_record import write_run_record
 
-close_run(
+write_run_record(
     "05",
     profile,
     headline=f"stress prompts: {roles.form} {form.passed:.0f} of {form.n:.0f}, "
-    f"{roles.substance} {facts.passed:.0f} of {facts.n:.0f}",
+    f"{roles.is_correct} {facts.passed:.0f} of {facts.n:.0f}",
     seed=plan.seed,
 )

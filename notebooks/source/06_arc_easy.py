@@ -24,11 +24,11 @@ pass
 
 # %%
 from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
-from course_utils.machine.doctor import doctor
+from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
 use_course_style()
-profile = doctor()
+profile = check_machine()
 
 # %% [markdown]
 # The adapter is the movie recommender's of notebook 03, or of the project that
@@ -124,10 +124,10 @@ axes.set_ylim(0, 0.6);
 
 # %%
 from course_utils.training.adapter import get_adapter
-from course_utils.arc.task import find_benchmark
+from course_utils.arc.task import choose_benchmark
 
 finetuned = get_adapter(recipe, profile)
-benchmark = find_benchmark(profile, finetuned.folder / "lm_eval")
+benchmark = choose_benchmark(profile, finetuned.folder / "lm_eval")
 print(f"lm-eval's task {benchmark.task} over {benchmark.questions}")
 
 # %% [markdown]
@@ -430,9 +430,9 @@ check(exact_p, one_against_seven, even, Case((3, 9), 598 / 4096, {}))
 # returns always shows n, metric, interval and p.
 
 # %%
-from course_utils.arc.evaluation import compare
+from course_utils.arc.evaluation import compare_evaluations
 
-result = compare(base, tuned, METRIC, seed=plan.seed)
+result = compare_evaluations(base, tuned, METRIC, seed=plan.seed)
 result
 
 # %%
@@ -576,7 +576,7 @@ print(f"found in {found:.0%} of the played experiments; exactly {exactly:.1%}")
 # difference”. And ours, with the share of discordant questions that was measured?
 
 # %%
-from course_utils.plots import curves
+from course_utils.plots import line_plot
 
 discordant = result.discordant / result.n
 differences = np.linspace(0, 12, 49)  # points
@@ -595,7 +595,7 @@ limits = {n: 100 * detectable_difference(n, discordant) for n in sizes.values()}
 limits
 
 # %%
-curves(
+line_plot(
     differences, power, x_label="true difference (percentage points)",
     y_label="chance that it is found",
     title=f"{result.n} questions find {limits[result.n]:.1f} points, "
@@ -667,7 +667,7 @@ lengths
 # question depend on the metric?
 
 # %%
-by_length = compare(base, tuned, "acc_norm", seed=plan.seed)
+by_length = compare_evaluations(base, tuned, "acc_norm", seed=plan.seed)
 by_length
 
 # %% [markdown]
@@ -707,12 +707,12 @@ from course_utils.arc.evaluation import NotComparable
 
 some = base.subset([a.question.id for a in base_chat.answers])
 try:
-    compare(some, base_chat, METRIC)
+    compare_evaluations(some, base_chat, METRIC)
 except NotComparable as refusal:
     print(refusal)
 
 # %%
-by_prompt = compare(
+by_prompt = compare_evaluations(
     some, base_chat, METRIC, varied=["chat_template"], seed=plan.seed
 )
 by_prompt
@@ -731,7 +731,7 @@ ledger.record(
 # harness. And base against tuned, both asked in a chat?
 
 # %%
-in_chat = compare(base_chat, tuned_chat, METRIC, seed=plan.seed)
+in_chat = compare_evaluations(base_chat, tuned_chat, METRIC, seed=plan.seed)
 in_chat
 
 # %% [markdown]
@@ -753,7 +753,7 @@ with model.disable_adapter():
     ]
 
 # %%
-by_example = compare(*one_shot, METRIC, varied=["seed"], seed=plan.seed)
+by_example = compare_evaluations(*one_shot, METRIC, varied=["seed"], seed=plan.seed)
 by_example
 
 # %% [markdown]
@@ -876,7 +876,7 @@ possible = list(range(gain, 500, 2))
 p_values = [mcnemar_p((m - gain) // 2, (m + gain) // 2) for m in possible]
 
 # %%
-curves(
+line_plot(
     possible, {"p of a gain of 33": p_values},
     x_label="discordant questions b + c (of 2,376)", y_label="exact McNemar p",
     title=f"Significant with at most {case.most_discordant} discordant questions",
@@ -1051,7 +1051,7 @@ measured = {
 }
 measured[f"{METRIC}, change"] = row(result)["note"]
 columns = ["measure", "author", "here", "a repetition takes"]
-table = pd.DataFrame(recipe.held_against("06", measured), columns=columns)
+table = pd.DataFrame(recipe.compare_with_author("06", measured), columns=columns)
 styled = table.style.format(escape="html").hide(axis="index")
 styled.set_properties(**{"text-align": "left"})
 
@@ -1119,9 +1119,9 @@ print(
 # - Efron and Tibshirani 1993, *An introduction to the bootstrap* (recalled).
 
 # %%
-from course_utils.machine.run_record import close_run
+from course_utils.machine.run_record import write_run_record
 
-close_run(
+write_run_record(
     "06",
     profile,
     headline=f"{METRIC}: base {before.share:.1%}, tuned {after.share:.1%}, "

@@ -25,11 +25,11 @@ pass
 
 # %%
 from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
-from course_utils.machine.doctor import doctor
+from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
 use_course_style()
-profile = doctor()
+profile = check_machine()
 
 # %%
 from course_utils.evidence.ledger import Ledger
@@ -51,7 +51,7 @@ from course_utils.training.adapter import get_adapter
 
 finetuned = get_adapter(recipe, profile)
 adapter = finetuned.adapter_folder
-print(f"llama.cpp of llama-cpp-python {llama_cpp.VERSION}:", llama_cpp.ensure().name)
+print(f"llama.cpp of llama-cpp-python {llama_cpp.VERSION}:", llama_cpp.build_if_missing().name)
 
 # %% [markdown]
 # How many rows to compare on? Held-out ones, from the validation set. llama.cpp computes
@@ -60,13 +60,13 @@ print(f"llama.cpp of llama-cpp-python {llama_cpp.VERSION}:", llama_cpp.ensure().
 # %%
 from course_utils.data.datasets import load_rows
 from course_utils.model.architectures import Architecture
-from course_utils.gguf.fidelity import affordable, scored_rows
+from course_utils.gguf.fidelity import row_budget, scored_rows
 from course_utils.data.tokens import to_dataset
 
 model, tokenizer = models.load_base(plan, profile)
 architecture = Architecture.from_config(model.config)
 _, validation = load_rows(plan)
-held_out = validation[: affordable(architecture, 16)]
+held_out = validation[: row_budget(architecture, 16)]
 scored = scored_rows(to_dataset(held_out, tokenizer, plan.max_length))
 f"{len(scored.rows)} answers, {scored.positions} tokens to predict"
 
@@ -124,14 +124,14 @@ def survival(size: float) -> tuple[float, float]:
 
 
 # %%
-from course_utils.plots import curves
+from course_utils.plots import line_plot
 
 sizes = [2.0**power for power in range(-10, 1)]
 moved, kept = zip(*map(survival, sizes))
 below = kept[sizes.index(2.0**-6)]
 
 # %%
-curves(
+line_plot(
     sizes,
     {"of weights that change their code": moved, "of the update that is kept": kept},
     x_label="size of the update, in standard deviations of the weights",
@@ -150,9 +150,9 @@ curves(
 
 # %%
 from course_utils.gguf import merging
-from course_utils.gguf.fidelity import compare, model_log_probabilities
+from course_utils.gguf.fidelity import compare_distributions, model_log_probabilities
 
-model = merging.live(plan, profile, adapter, four_bit=True)
+model = merging.load_unmerged(plan, profile, adapter, four_bit=True)
 layers = merging.adapted_layers(model)
 relative = [merging.relative_update(layer) for layer in layers.values()]
 codes_before = merging.copied(merging.packed_codes(layers))
@@ -198,8 +198,8 @@ by_hand = (np.exp(log_p) * (log_p - log_q)).sum()
 print(f"{by_hand:.3f} here, {divergence(log_p, log_q)[0]:.3f} by the package")
 
 # %%
-in_codes = compare(on_4bit, model_log_probabilities(merged, scored), scored)
-no_adapter = compare(on_4bit, without, scored)
+in_codes = compare_distributions(on_4bit, model_log_probabilities(merged, scored), scored)
+no_adapter = compare_distributions(on_4bit, without, scored)
 lost = in_codes.kl / no_adapter.kl
 print(
     f"live model to the merged one: {in_codes.kl:.3g} nats a token\n"
@@ -248,7 +248,7 @@ import pandas as pd
 
 references = [name for name in scores if name.startswith("live")]
 distance = {
-    f"to {live}": [compare(scores[live], s, scored).kl for s in scores.values()]
+    f"to {live}": [compare_distributions(scores[live], s, scored).kl for s in scores.values()]
     for live in references
 }
 pd.DataFrame(distance, index=list(scores)).map("{:.2g}".format)
@@ -271,7 +271,7 @@ grouped_bars(
 
 # %%
 plain = [found for name, found in scores.items() if "plain" in name]
-exact = compare(*plain, scored).kl if plain else float("nan")
+exact = compare_distributions(*plain, scored).kl if plain else float("nan")
 ledger.record(
     "C112",
     codes=changed.total,
@@ -634,7 +634,7 @@ corpus = [
 # %%
 ours = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in corpus]
 for level, path in files.items():
-    theirs, _ = llama_cpp.ask(path, texts=corpus)
+    theirs, _ = llama_cpp.tokenize_and_score(path, texts=corpus)
     assert theirs == ours, level
 f"{len(corpus)} texts, {sum(map(len, ours))} tokens: equal in {len(files)} files"
 
@@ -658,7 +658,7 @@ fact.end_token, fact.tokenizer_model, fact.tokenizer_pre
 from course_utils.gguf.fidelity import gguf_log_probabilities
 
 fidelity = {
-    level: compare(reference, gguf_log_probabilities(path, scored), scored)
+    level: compare_distributions(reference, gguf_log_probabilities(path, scored), scored)
     for level, path in files.items()
 }
 {level: f"{found.kl:.2g} nats a token" for level, found in fidelity.items()}
@@ -787,7 +787,7 @@ f"ollama create {called} -f Modelfile && ollama run {called}"
 
 # %%
 follows_form = project.follows_form
-requests = [row.request for row in validation[: affordable(architecture, 12)]]
+requests = [row.request for row in validation[: row_budget(architecture, 12)]]
 answers, speed = {}, {}
 for level, path in files.items():
     with serve(path) as server:
@@ -968,9 +968,9 @@ save_results(finetuned.folder, "07", rows)
 # - Dettmers et al. 2023, *QLoRA*, arXiv:2305.14314, §3, for NF4.
 
 # %%
-from course_utils.machine.run_record import close_run
+from course_utils.machine.run_record import write_run_record
 
-close_run(
+write_run_record(
     "07",
     profile,
     headline=f"{worst}: {fidelity[worst].kl:.2g} nats a token from the merged model, "

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from course_utils.arc.evaluation import compare, evaluate
+from course_utils.arc.evaluation import compare_evaluations, evaluate
 from course_utils.arc.task import local_benchmark
 from course_utils.data.questions import EXAMPLES
 from course_utils.model import loading as models
@@ -33,6 +33,8 @@ def test_with_the_adapter_off_the_base_model_answers_and_with_it_on_another(
     torch.testing.assert_close(scores(off), scores(untouched))
     assert (scores(on) - scores(off)).abs().max() > 0.1
     assert model.training  # as attach_lora left it
-    same = compare(untouched, off, "acc")
+    same = compare_evaluations(untouched, off, "acc")
     assert same.discordant == 0 and same.n == 12
-    assert compare(off, on, "acc").n == 12  # the settings are those of one base
+    assert (
+        compare_evaluations(off, on, "acc").n == 12
+    )  # the settings are those of one base

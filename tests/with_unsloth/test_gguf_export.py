@@ -39,7 +39,7 @@ def tuned(plan, profile, load_in_4bit=False):
 
 @pytest.fixture(scope="module")
 def exported(plan, profile, tmp_path_factory):
-    llama_cpp.ensure()
+    llama_cpp.build_if_missing()
     model, tokenizer = tuned(plan, profile)
     folder = tmp_path_factory.mktemp("run")
     model.save_pretrained(folder / "adapter")
@@ -69,14 +69,14 @@ def test_a_file_carries_the_tokenizer_its_end_token_and_the_template(exported, l
     assert (facts.tokenizer_model, facts.tokenizer_pre) == ("gpt2", "smollm")
     assert facts.end_token == tokenizer.eos_token == "<|im_end|>"
     texts = [*CORPUS, tokenizer.apply_chat_template(CHAT, tokenize=False)]
-    found, _ = llama_cpp.ask(files[level], texts=texts)
+    found, _ = llama_cpp.tokenize_and_score(files[level], texts=texts)
     assert found == [tokenizer(text)["input_ids"] for text in texts]
 
 
 def test_llama_cpp_scores_as_torch_does_and_worse_with_fewer_bits(exported):
     files, _, _, scored, reference, _ = exported
     found = {
-        level: fidelity.compare(
+        level: fidelity.compare_distributions(
             reference, fidelity.gguf_log_probabilities(path, scored), scored
         )
         for level, path in files.items()

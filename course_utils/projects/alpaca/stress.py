@@ -15,9 +15,9 @@ from typing import Any
 from course_utils.data.datasets import load_split
 from course_utils.places import DATA_FOLDER
 from course_utils.stress.suite import (
+    AnswerInContext,
     Check,
     Demonstration,
-    Reading,
     Roles,
     StressSuite,
     general_checks,
@@ -118,25 +118,25 @@ def broken_rules(
     ]
 
 
-def is_brief(reading: Reading) -> bool:
+def is_brief(reading: AnswerInContext) -> bool:
     """At least a word and at most MOST_WORDS."""
     return 0 < len(reading.text.split()) <= MOST_WORDS
 
 
-def _has_no_heading(reading: Reading) -> bool:
+def _has_no_heading(reading: AnswerInContext) -> bool:
     """No Markdown heading, with which a model writes the next prompt itself."""
     return HEADING.search(reading.text) is None
 
 
-def _is_one_answer(reading: Reading) -> bool:
+def _is_one_answer(reading: AnswerInContext) -> bool:
     return reading.stopped and is_brief(reading) and _has_no_heading(reading)
 
 
-def _keeps_form(reading: Reading) -> bool:
+def _keeps_form(reading: AnswerInContext) -> bool:
     return not broken_rules(reading.text, reading.prompt.notes["expect"], FORM_RULES)
 
 
-def _has_content(reading: Reading) -> bool:
+def _has_content(reading: AnswerInContext) -> bool:
     return not broken_rules(reading.text, reading.prompt.notes["expect"], CONTENT_RULES)
 
 
@@ -195,12 +195,12 @@ def instruction_suite() -> StressSuite:
     return StressSuite(
         prompts=tuple(load_split(DATA_FOLDER / "instructions", "stress")),
         checks=_CHECKS,
-        read=Reading,
+        read=AnswerInContext,
         roles=Roles(
             form="one answer",
-            listens="request met",
-            substance="content right",
-            restraint="asks for what is missing",
+            follows_request="request met",
+            is_correct="content right",
+            stays_out="asks for what is missing",
         ),
         parts=("brief", "no heading"),
         demonstration=_demonstration(),
@@ -221,7 +221,7 @@ def _demonstration() -> Demonstration:
     return Demonstration(
         prompt_id="stress-06",  # four vegetables that grow under the ground
         good=good,
-        spoilt={
+        broken_variants={
             "cut off by the limit": (good, False),
             "goes on by itself": (good + "\n\n### Instruction:\nName a fruit.", True),
             "one too many": (good + "\n- Turnips", True),

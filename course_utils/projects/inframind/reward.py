@@ -91,7 +91,7 @@ class Reward:
         return weighted / sum(weights.values())
 
 
-def score(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
+def reward_of(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
     """Judge one answer, in bounded time (see `iac.parsing.parse`).
 
     Args:

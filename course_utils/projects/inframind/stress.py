@@ -11,11 +11,11 @@ from functools import cache, cached_property
 
 from course_utils.projects.inframind.code.schema import Schema, load_schema
 from course_utils.projects.inframind.requests import load_prompts
-from course_utils.projects.inframind.reward import PARTS, Reward, score, writes_code
+from course_utils.projects.inframind.reward import PARTS, Reward, reward_of, writes_code
 from course_utils.stress.suite import (
+    AnswerInContext,
     Check,
     Demonstration,
-    Reading,
     Roles,
     StressSuite,
     general_checks,
@@ -31,7 +31,7 @@ USABLE = tuple(part for part in PARTS if part != "complete")  # words around may
 
 
 @dataclass(frozen=True)
-class CodeReading(Reading):
+class CodeAnswer(AnswerInContext):
     """An answer with its reward; `schema` has the names that are known."""
 
     schema: Schema
@@ -39,7 +39,7 @@ class CodeReading(Reading):
     @cached_property
     def reward(self) -> Reward:
         """Of the answer, by what its prompt expects."""
-        return score(self.text, self.prompt.notes["expect"], self.schema)
+        return reward_of(self.text, self.prompt.notes["expect"], self.schema)
 
     def is_whole(self, *parts: str) -> bool:
         """Whether these parts of the reward are 1."""
@@ -126,7 +126,7 @@ POLICY = GOOD.replace("bucket_versioning", "bucket_versioning_policy")
 DEMONSTRATION = Demonstration(
     prompt_id="tf-stress-14",  # a bucket with versioning
     good=GOOD,
-    spoilt={
+    broken_variants={
         "cut off by the limit": (GOOD, False),
         "a brace is missing": (GOOD[:-1], True),
         "words around the code": (f"Sure!\n```hcl\n{GOOD}\n```", True),
@@ -156,12 +156,12 @@ def iac_suite() -> StressSuite:
     return StressSuite(
         prompts=tuple(load_prompts(schema=schema)),
         checks=CHECKS,
-        read=lambda prompt, text, stopped: CodeReading(prompt, text, stopped, schema),
+        read=lambda prompt, text, stopped: CodeAnswer(prompt, text, stopped, schema),
         roles=Roles(
             form="code and nothing else",
-            listens="values as asked",
-            substance="all of it right",
-            restraint="no code imposed",
+            follows_request="values as asked",
+            is_correct="all of it right",
+            stays_out="no code imposed",
         ),
         parts=(),
         demonstration=DEMONSTRATION,

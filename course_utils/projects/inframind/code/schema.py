@@ -228,8 +228,7 @@ def _examine_fields(
         inner = f"{path}.{name}" if path else str(name)
         if path in fields:
             findings.name(f"{kind}.{inner}", name in fields[path])
-        if name in fields.get(path, (name,)):
-            _examine_fields(kind, inner, value, fields, findings)
+        _examine_fields(kind, inner, value, fields, findings)
 
 
 def _everywhere(node: Any, names: Sequence[str]) -> bool:
