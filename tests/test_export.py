@@ -139,7 +139,7 @@ def test_an_old_export_is_kept_until_the_new_one_is_whole(export, tmp_path, fail
 KILLED = """
 import subprocess, sys, time
 from pathlib import Path
-import course_utils.export as export
+from course_utils.gguf import export
 from course_utils.architectures import load_architectures
 class Model:
     def save_pretrained_gguf(self, folder, tokenizer, quantization_method):

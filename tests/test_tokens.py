@@ -1,9 +1,11 @@
 import copy
 import math
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
+import trl
 
 from course_utils.data.conversation import Conversation
 from course_utils.data.templates import use_template
@@ -154,6 +156,15 @@ def test_a_text_with_the_templates_own_marks_is_a_fault(kind, text, mark, side):
 )
 def test_words_that_are_no_marks_pass(templated, text):
     assert tokenize_conversation(chat(text, text), templated, 256)
+
+
+def test_an_answer_that_thinks_aloud_is_no_fault_of_its_row():
+    tokenizer = copy.deepcopy(made("chat"))
+    template = Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja"
+    tokenizer.chat_template = template.read_text("utf-8")
+    answer = "<think>\nhm\n</think>\n\nAlien"
+    row = tokenize_conversation(chat(answer), tokenizer, 256)
+    assert tokenizer.decode(learnt(row)) == answer + "<|im_end|>"
 
 
 def test_all_faulty_rows_are_told_together(tokenizer):

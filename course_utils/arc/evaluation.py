@@ -21,6 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from course_utils import CourseError
 from course_utils.arc.task import BATCH_SIZE, SOFTMAX_DTYPE, Benchmark
 from course_utils.data.questions import ScienceQuestion
+from course_utils.model.generation import inference
 from course_utils.places import BrokenFile, read_jsonl, write_jsonl
 from course_utils.statistics.paired import PairedComparison
 
@@ -135,7 +136,7 @@ def evaluate(
         NotANumber: If the model's scores are NaN or infinite.
     """
     prompt = prompt or Prompt()
-    with _quiet(), _inference(model):
+    with _quiet(), inference(model):
         samples = _samples(model, tokenizer, benchmark, prompt, only, batch_size)
     settings = _settings(model, benchmark, prompt, batch_size)
     return Evaluation(name, settings, tuple(map(_score, samples)))
@@ -197,18 +198,6 @@ def _settings(
         **{name: version(name) for name in ("lm_eval", "transformers", "torch")},
         "batch_size": batch_size,
     }
-
-
-@contextmanager
-def _inference(model: PreTrainedModel) -> Iterator[None]:
-    """Put a model in inference mode, Unsloth's where it has one, and back."""
-    was_training = model.training
-    getattr(model, "for_inference", model.eval)()
-    try:
-        yield
-    finally:
-        if was_training:
-            getattr(model, "for_training", model.train)()
 
 
 @contextmanager

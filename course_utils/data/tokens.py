@@ -132,14 +132,13 @@ def rendered(
 
 def _marks(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Special tokens, and the lines that the template writes before each text."""
-    added = tokenizer.added_tokens_decoder.values()
-    turns = {"user": "⟨request⟩", "assistant": "⟨answer⟩"}
-    chat = [{"role": role, "content": text} for role, text in turns.items()]
-    before, _, after = rendered(tokenizer, chat).partition(turns["user"])
-    between, _, _ = after.partition(turns["assistant"])
+    chat = [{"role": "user", "content": "⟨request⟩"}]
+    asked = rendered(tokenizer, chat, add_generation_prompt=True)
     if adds_bos(tokenizer):
-        before = before.removeprefix(tokenizer.bos_token)
-    lines = [piece.strip().rpartition("\n")[2] for piece in (before, between)]
+        asked = asked.removeprefix(tokenizer.bos_token)
+    pieces = asked.split("⟨request⟩")
+    lines = [piece.strip().rpartition("\n")[2] for piece in pieces]
+    added = tokenizer.added_tokens_decoder.values()
     return [*(token.content for token in added if token.special), *filter(None, lines)]
 
 
