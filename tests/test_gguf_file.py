@@ -194,7 +194,7 @@ def test_what_llama_quantize_writes_is_what_was_predicted(small_model, level, tm
     target = source
     if level != "f16":
         target = tmp_path / "quantized.gguf"
-        program = str(llama_cpp.home() / "llama-quantize")
+        program = str(llama_cpp.install_folder() / "llama-quantize")
         command = [program, str(source), str(target), level]
         subprocess.run(command, check=True, capture_output=True)
     assert read_gguf(target).tensors == predicted_tensors(architecture, level)
