@@ -166,11 +166,7 @@ def compare(
 def paired_answers(
     first: Evaluation, second: Evaluation
 ) -> list[tuple[ScoredQuestion, ScoredQuestion]]:
-    """The answers of two models to each question.
-
-    Raises:
-        NotComparable: If they were not asked the same questions.
-    """
+    """The answers of two models to each question; NotComparable if these differ."""
     mine, theirs = ({a.question: a for a in run.answers} for run in (first, second))
     odd = sorted({question.id for question in mine.keys() ^ theirs.keys()})
     if odd or not mine:

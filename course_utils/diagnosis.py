@@ -37,8 +37,8 @@ class Diagnosis:
     """What a curve shows."""
 
     verdict: str  # a key of WAY_OUT
-    reasons: tuple[str, ...]  # sentences with the numbers that led to it
-    caveats: tuple[str, ...] = ()  # what could not be judged, and why
+    reason: str  # with the numbers that led to it
+    caveats: tuple[str, ...]  # what could not be judged, and why
 
     @property
     def way_out(self) -> str:
@@ -46,7 +46,7 @@ class Diagnosis:
         return WAY_OUT[self.verdict]
 
     def __str__(self) -> str:
-        said = " ".join((*self.reasons, *self.caveats))
+        said = " ".join((self.reason, *self.caveats))
         return f"{self.verdict.upper()}. {said} What to do: {self.way_out}"
 
 
@@ -65,24 +65,10 @@ def diagnose(history: Iterable[Mapping[str, Any]] | LossCurves) -> Diagnosis:
     curves = (
         history if isinstance(history, LossCurves) else LossCurves.from_history(history)
     )
-    broken = _not_a_number(curves)
-    if broken:
-        return Diagnosis("not a number", (broken,))
     found = ((verdict, test(curves)) for verdict, test in _TESTS.items())
     verdict, reason = next((verdict, reason) for verdict, reason in found if reason)
-    return Diagnosis(verdict, (reason,), _caveats(curves))
-
-
-def _not_a_number(curves: LossCurves) -> str:
-    """The trainer logs a NaN loss as 0 (logging_nan_inf_filter), so 0 counts too."""
-    for name in ("training", "validation"):
-        series = getattr(curves, name)
-        bad = series[~np.isfinite(series) | (series == 0)]
-        if len(bad):
-            step, value = bad.index[0], bad.iloc[0]
-            hidden = " (the trainer's log writes NaN as 0)" if value == 0 else ""
-            return f"The {name} loss at update {step} is {value:g}{hidden}."
-    return ""
+    caveats = () if verdict == "not a number" else _caveats(curves)
+    return Diagnosis(verdict, reason, caveats)
 
 
 def _caveats(curves: LossCurves) -> tuple[str, ...]:
@@ -102,6 +88,18 @@ def _caveats(curves: LossCurves) -> tuple[str, ...]:
 
 
 # Each of these tells why its verdict fits, or "" when it does not.
+
+
+def _not_a_number(curves: LossCurves) -> str:
+    """The trainer logs a NaN loss as 0 (logging_nan_inf_filter), so 0 counts too."""
+    for name in ("training", "validation"):
+        series = getattr(curves, name)
+        bad = series[~np.isfinite(series) | (series == 0)]
+        if len(bad):
+            step, value = bad.index[0], bad.iloc[0]
+            hidden = " (the trainer's log writes NaN as 0)" if value == 0 else ""
+            return f"The {name} loss at update {step} is {value:g}{hidden}."
+    return ""
 
 
 def _too_short(curves: LossCurves) -> str:
@@ -176,6 +174,7 @@ def _healthy(curves: LossCurves) -> str:
 
 
 _TESTS = {
+    "not a number": _not_a_number,
     "too short": _too_short,
     "diverged": _diverged,
     "overfit": _overfit,

@@ -16,21 +16,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from project import ROOT
-
+from course_utils import models  # noqa: F401  before all that imports transformers
 from course_utils.adapters import fine_tune
+from course_utils.places import DATA_FOLDER, read_json, write_whole
 from course_utils.profile import Profile
 from course_utils.recipes import chosen_recipe
+from course_utils.reference import MEASURED_ON
 
 RECIPE = chosen_recipe()
-PROFILE = "cpu"
-REFERENCE = ROOT / "data" / "reference" / f"{RECIPE.name}-{PROFILE}.json"
+REFERENCE = DATA_FOLDER / "reference" / f"{RECIPE.name}-{MEASURED_ON}.json"
 
 
 def measure(seed: int) -> list[dict[str, Any]]:
     """The trainer's log of one run that differs from the recipe in its seed alone."""
-    profile = Profile.detect({"COURSE_PROFILE": PROFILE})
-    plan = dataclasses.replace(RECIPE.plan_for(PROFILE), seed=seed)
+    profile = Profile.detect({"COURSE_PROFILE": MEASURED_ON})
+    plan = dataclasses.replace(RECIPE.plan_for(MEASURED_ON), seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         return fine_tune(RECIPE.name, plan, profile, Path(folder)).run.history
 
@@ -39,9 +39,8 @@ def add(reference: dict[str, Any], seed: int, history: list[dict[str, Any]]) -> 
     """Put a run into the table: one list of losses a seed, steps shared by all."""
     for loss, steps in (("loss", "steps"), ("eval_loss", "eval_steps")):
         points = [(row["step"], row[loss]) for row in history if loss in row]
-        if reference.setdefault(steps, [s for s, _ in points]) != [
-            s for s, _ in points
-        ]:
+        logged = [step for step, _ in points]
+        if reference.setdefault(steps, logged) != logged:
             raise SystemExit(
                 f"Seed {seed} logged other {steps} than the seeds before: was the "
                 f"recipe changed? Remove {REFERENCE.name} and measure all of them."
@@ -52,14 +51,13 @@ def add(reference: dict[str, Any], seed: int, history: list[dict[str, Any]]) -> 
 
 def main(arguments: list[str]) -> int:
     """Measure the given seeds."""
-    reference = {"recipe": RECIPE.name, "profile": PROFILE, "seeds": []}
+    reference = {"recipe": RECIPE.name, "profile": MEASURED_ON, "seeds": []}
     if REFERENCE.exists():
-        reference = json.loads(REFERENCE.read_text())
+        reference = read_json(REFERENCE, "Remove it and measure all seeds.")
     for seed in map(int, arguments):
         if seed not in reference["seeds"]:
             add(reference, seed, measure(seed))
-            REFERENCE.parent.mkdir(exist_ok=True)
-            REFERENCE.write_text(json.dumps(reference) + "\n")
+            write_whole(REFERENCE, json.dumps(reference, allow_nan=False) + "\n")
             print(f"seed {seed}: last validation {reference['eval_loss'][-1][-1]}")
     return 0
 

@@ -246,10 +246,19 @@ by_hand.round(3)
 
 # %%
 import numpy as np
+import torch
 
-np.testing.assert_allclose(by_hand["S"], first.log_likelihoods, rtol=0.01)
+steps = torch.finfo(profile.compute_dtype).eps * by_hand["S"].abs().max()
+rounding = max(1e-3, 8 * steps)  # nats
+theirs = first.log_likelihoods
+np.testing.assert_allclose(by_hand["S"], theirs, rtol=0, atol=rounding)
+
+# %%
 ours = int(by_hand["S"].idxmax()), int(by_hand["S / characters"].idxmax())
-assert ours == (first.pick("acc"), first.pick("acc_norm"))
+for metric, pick in zip(("acc", "acc_norm"), ours):
+    *_, second, best = sorted(first.scores(metric))
+    if best - second > 2 * rounding:  # below that, rounding decides
+        assert pick == first.pick(metric)
 
 # %%
 print(
@@ -259,7 +268,8 @@ print(
 )
 
 # %% [markdown]
-# The numbers are lm-eval's, and so are the picks. There is no more to it.
+# The numbers are lm-eval's up to the rounding of the model's dtype, and so are the
+# picks. There is no more to it.
 #
 # ## 3. Base and tuned, every question
 #
