@@ -18,7 +18,7 @@ import numpy as np
 from statsmodels.stats.proportion import proportion_confint
 
 from course_utils import CourseError
-from course_utils.accuracy import Accuracy, mean_interval
+from course_utils.accuracy import Share, mean_interval
 from course_utils.power import (
     ALPHA,
     POWER,
@@ -62,16 +62,16 @@ class PairedComparison:
         return self.lost + self.gained
 
     @property
-    def first(self) -> Accuracy:
+    def first(self) -> Share:
         """Of the first model alone."""
         right = self.both_right + self.lost
-        return Accuracy(self.names[0], self.metric, right, self.n)
+        return Share(right, self.n, self.names[0], self.metric)
 
     @property
-    def second(self) -> Accuracy:
+    def second(self) -> Share:
         """Of the second model alone."""
         right = self.both_right + self.gained
-        return Accuracy(self.names[1], self.metric, right, self.n)
+        return Share(right, self.n, self.names[1], self.metric)
 
     @property
     def p(self) -> float:

@@ -130,9 +130,8 @@ def save_curves(
 ) -> list[Path]:
     """Keep a run's curves as picture, table and facts: `<name>.png/.csv/.json`.
 
-    Args:
-        axes: The picture; its whole figure is saved.
-        facts: What JSON holds besides the curves, such as the diagnosis.
+    The whole figure of the axes is saved. Facts are what JSON holds besides the
+    curves, such as the diagnosis.
     """
     picture = io.BytesIO()
     axes.figure.savefig(picture, format="png")

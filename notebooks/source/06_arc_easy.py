@@ -96,10 +96,10 @@ hits = {name: sum(t(q) == q.answer for q in own) for name, t in tricks.items()}
 hits
 
 # %%
-from course_utils.accuracy import Accuracy
+from course_utils.accuracy import Share
 from course_utils.plots import grouped_bars
 
-rates = [Accuracy("trick", "hits", right, len(own)) for right in hits.values()]
+rates = [Share(right, len(own)) for right in hits.values()]
 beaten = sum(rate.interval[0] > 0.25 for rate in rates)
 
 # %%
@@ -315,7 +315,7 @@ from course_utils.evaluation import METRICS
 def accuracy(run, metric):
     """Right answers of a run under a metric, with their error."""
     right = sum(answer.right[metric] for answer in run.answers)
-    return Accuracy(run.name, metric, right, len(run.answers))
+    return Share(right, len(run.answers), run.name, metric)
 
 
 
@@ -922,7 +922,7 @@ ledger.record(
 # what is claimed:
 
 # %%
-base_then = Accuracy("S1's base", "acc", first_right, n)
+base_then = Share(first_right, n, "S1's base", "acc")
 ledger.record(
     "C066",
     standard_error_points=100 * base_then.standard_error,
