@@ -12,7 +12,6 @@ from typing import Any
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
-from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -76,21 +75,21 @@ def memory_planner(architectures: Mapping[str, Architecture]) -> widgets.VBox:
         architectures: Those to choose from, such as `load_architectures()`.
     """
 
-    def draw(
-        model: str, method: str, double_quantization: bool, fused_loss: bool, **run: Any
-    ) -> None:
-        double = method == "qlora" and double_quantization
-        plan = plan_memory(
-            architectures[model],
-            method,
-            weight_format=WeightFormat.NF4_DOUBLE_QUANT if double else None,
-            logit_copies=0 if fused_loss else 2,
-            **run,
-        )
-        display(Image(plan_picture(plan)))
-
     controls = _controls([(shape.title, name) for name, shape in architectures.items()])
-    picture = widgets.interactive_output(draw, controls)
+    picture = widgets.Image(format="png")  # an Output widget would stop nbclient
+
+    def redraw(_change: object = None) -> None:
+        chosen: dict[str, Any] = {name: each.value for name, each in controls.items()}
+        shape = architectures[chosen.pop("model")]
+        double = chosen.pop("double_quantization") and chosen["method"] == "qlora"
+        weights = WeightFormat.NF4_DOUBLE_QUANT if double else None
+        copies = 0 if chosen.pop("fused_loss") else 2
+        plan = plan_memory(shape, weight_format=weights, logit_copies=copies, **chosen)
+        picture.value = plan_picture(plan)
+
+    for control in controls.values():
+        control.observe(redraw, names="value")
+    redraw()
     return widgets.VBox([*controls.values(), picture])
 
 
@@ -114,8 +113,8 @@ def _finding(fitting: int, plans: Mapping[str, MemoryPlan], limit_bytes: float) 
     return f"{plan.total_bytes / GIB:.2f} GiB {verdict} into {room}"
 
 
-def _controls(models: list[tuple[str, str]]) -> dict[str, widgets.Widget]:
-    """By the argument of `draw` that each of them sets."""
+def _controls(models: list[tuple[str, str]]) -> dict[str, Any]:
+    """Each by the argument of `plan_memory` that it sets, and two switches."""
     late: dict = {"continuous_update": False}  # redraw when a slider is let go
     lengths, ranks = [2**n for n in range(7, 14)], [2**n for n in range(9)]
     controls = {
