@@ -185,10 +185,10 @@ def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
     from course_utils.model.loading import model_location
 
     config = _read_config(folder / _CONFIG)
-    base = model_core(str(config.get("base_model_name_or_path")))
-    found = {"base": base, "r": config["r"], "lora_alpha": config.get("lora_alpha")}
-    base = model_core(model_location(plan))
-    expected: dict[str, Any] = {"base": base, "r": plan.rank, "lora_alpha": plan.alpha}
+    there = model_core(str(config.get("base_model_name_or_path")))
+    here = model_core(model_location(plan))
+    found = {"base": there, "r": config["r"], "lora_alpha": config.get("lora_alpha")}
+    expected: dict[str, Any] = {"base": here, "r": plan.rank, "lora_alpha": plan.alpha}
     if isinstance(modules := config.get("target_modules"), list):  # else a pattern
         found["modules"] = sorted(modules)
         expected["modules"] = sorted(plan.target_modules)
