@@ -3,13 +3,14 @@ from collections import Counter
 
 import pytest
 
+from course_utils.data.files import FaultyData
 from course_utils.evidence.cards import (
     Cards,
     InterviewQuestion,
     load_interview,
     show_cards,
 )
-from course_utils.evidence.ledger import FaultyBank, load_claims, load_evidence, render
+from course_utils.evidence.ledger import load_claims, load_evidence, render
 
 QUESTIONS = load_interview()
 
@@ -77,12 +78,18 @@ def test_markup_in_a_card_is_shown_and_not_obeyed():
 def test_every_fault_of_the_questions_is_named_with_its_id(tmp_path):
     path = tmp_path / "questions.yaml"
     path.write_text("Q01: {notebook: 1, seeds: S0}\nQ02: {trick: none, claims: [9]}")
-    with pytest.raises(FaultyBank, match="nothing was loaded") as caught:
+    with pytest.raises(FaultyData, match="nothing was loaded") as caught:
         load_interview(path)
-    for fault in ("Q01.notebook", "Q01.seeds", "Q02.trick", "Q02.claims.0", "Q02.trap"):
-        assert f"  {fault}: found" in str(caught.value)
+    for fault in (
+        "Q01.notebook",
+        "Q01.seeds",
+        "Q02.trick",
+        "Q02.claims[0]",
+        "Q02.trap",
+    ):
+        assert f", {fault}: found" in str(caught.value)
     path.write_text("Q01: {}\nQ01: {}")
-    with pytest.raises(FaultyBank, match="Q01 twice"):
+    with pytest.raises(FaultyData, match=r"line 2, .*the key 'Q01' twice"):
         load_interview(path)
 
 

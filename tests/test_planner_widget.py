@@ -46,7 +46,7 @@ def test_a_picture_without_plans_is_refused():
 def test_moving_a_control_redraws_the_picture_and_leaves_pyplot_alone():
     *controls, picture = memory_planner(ARCHITECTURES).children
     pictures = {bytes(picture.value)}
-    assert picture.value.startswith(b"\x89PNG")
+    assert min(pictures).startswith(b"\x89PNG")
     changes = {
         "model": "llama-3.1-8b",
         "rank": 64,

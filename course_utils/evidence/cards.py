@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
-
+from course_utils.data.files import read_table
 from course_utils.evidence.ledger import (
     INTERVIEW_FOLDER,
-    Entry,
     Ledger,
     current_evidence,
     load_claims,
-    read_bank,
     render,
 )
 
@@ -35,18 +31,19 @@ _NUMBER_WORDS = re.compile(
     re.IGNORECASE,
 )
 _WORDS_PER_MINUTE = 150  # of unhurried speech
-_Texts = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists
 
 
-class InterviewQuestion(Entry):
+@dataclass(frozen=True, kw_only=True)
+class InterviewQuestion:
     """One interview question; its numbers are references `{C009.key}`."""
 
+    id: str = ""  # its key in the bank
     notebook: str  # number of the one that settles it
     question: str
     answer: str  # 30 to 60 seconds of speech
     trap: str  # what a weak answer says, and why it is wrong
-    seeds: _Texts  # where the question comes from
-    claims: _Texts  # ids of those that answer and trap rest on
+    seeds: tuple[str, ...]  # where the question comes from
+    claims: tuple[str, ...]  # ids of those that answer and trap rest on
 
     def references(self) -> set[tuple[str, str]]:
         """(claim id, key) of each number in answer and trap."""
@@ -54,16 +51,16 @@ class InterviewQuestion(Entry):
 
     def typed_numbers(self) -> list[str]:
         """Numbers that are typed instead of referred to; must be empty."""
-        text = _REFERENCE.sub("", f"{self.answer} {self.trap}")
-        text = _NAMES.sub("", text)
+        text = _NAMES.sub("", _REFERENCE.sub("", f"{self.answer} {self.trap}"))
         return re.findall(r"\S*\d\S*", text) + _NUMBER_WORDS.findall(text)
 
 
 def load_interview(
     path: Path = INTERVIEW_FOLDER / "questions.yaml",
 ) -> list[InterviewQuestion]:
-    """The question bank, in order; see `read_bank`."""
-    return list(read_bank(path, InterviewQuestion).values())
+    """The question bank, in order; raises FaultyData, see `read_table`."""
+    bank = read_table(path, InterviewQuestion)
+    return [replace(question, id=key) for key, question in bank.items()]
 
 
 @dataclass(frozen=True)
@@ -75,8 +72,9 @@ class Cards:
 
     def _texts(self, question: InterviewQuestion) -> tuple[str, str, str]:
         """Title, answer and trap."""
-        filled = (render(t, self.evidence) for t in (question.answer, question.trap))
-        return f"{question.id}. {question.question}", *filled
+        answer = render(question.answer, self.evidence)
+        trap = render(question.trap, self.evidence)
+        return f"{question.id}. {question.question}", answer, trap
 
     def _repr_html_(self) -> str:
         return "\n".join(map(self._card, self.questions))
@@ -96,9 +94,7 @@ class Cards:
 
     def __repr__(self) -> str:
         cards = map(self._texts, self.questions)
-        return "\n\n".join(
-            f"{q}\n{answer}\nThe trap: {trap}" for q, answer, trap in cards
-        )
+        return "\n\n".join(f"{q}\n{a}\nThe trap: {trap}" for q, a, trap in cards)
 
 
 def show_cards(notebook: str, ledger: Ledger | None = None) -> Cards:

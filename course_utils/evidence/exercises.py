@@ -12,14 +12,14 @@ from typing import Any
 from course_utils import CourseError
 
 
-class NotAttempted:
+class _NotAttempted:
     """What an untouched stub returns; a check then reports and lets the run go on."""
 
     def __repr__(self) -> str:
         return "not attempted yet"
 
 
-TODO = NotAttempted()
+TODO = _NotAttempted()
 
 
 class WrongAnswer(CourseError, AssertionError):
@@ -28,18 +28,14 @@ class WrongAnswer(CourseError, AssertionError):
 
 @dataclass(frozen=True)
 class Case:
-    """One call of the learner's function and what it must return.
-
-    Attributes:
-        mistakes: Wrong results with the mistake that gives them. Pairs where a mapping
-            would not do: in one, 1, True and 1.0 are one key, and a list is none.
-        tolerance: Error allowed for numbers, relative above 1 and absolute below.
-    """
+    """One call of the learner's function and what it must return."""
 
     arguments: tuple
     expected: object
+    # Wrong results with the mistake that gives them. Pairs where a mapping would not
+    # do: in one, 1, True and 1.0 are one key, and a list is none.
     mistakes: Mapping[Any, str] | Sequence[tuple[object, str]] = ()
-    tolerance: float = 1e-6
+    tolerance: float = 1e-6  # of numbers, relative above 1 and absolute below
 
 
 def check(attempt: Callable, *cases: Case) -> str:

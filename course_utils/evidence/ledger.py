@@ -3,91 +3,80 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import inf, isfinite
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from course_utils import CourseError
+from course_utils.data.files import read_table, refusal
 from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER, read_json, runs_folder, write_json
 from course_utils.recipes.book import MOVIE_RECOMMENDER
 
 INTERVIEW_FOLDER = DATA_FOLDER / "interview"
+PUBLISHED_PROFILE = "cpu"
+PUBLISHED_RECIPE = MOVIE_RECOMMENDER.name
+_CLAIMS = "data/interview/claims.yaml"
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Row = dict[str, Any]  # claim, key, value (None: not measured), unit, notebook, …
 
 
-class FaultyBank(CourseError, ValueError):
-    """A bank cannot be used; the message lists everything wrong with it."""
-
-
-class Strict(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
-    """Its own fields and no others, of these very types."""
-
-
-class Entry(Strict):
-    """An entry of a bank; its key there is its id."""
-
-    id: str = ""
-
-
-class Expectation(Strict, validate_by_name=True, validate_by_alias=True):
-    """What a value must be: `expected` ± `tolerance`, or `min` to `max`, inclusive.
-
-    Attributes:
-        profile: The bounds hold only there. Without one they hold everywhere if the
-            claim is of arithmetic, else on the profile that is published.
-    """
+@checked_dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
+class Expectation:
+    """What a value must be: `expected` ± `tolerance`, or `min` to `max`, inclusive."""
 
     unit: str
-    expected: float | None = None
-    tolerance: float = Field(0.0, ge=0)  # absolute, in the unit
-    minimum: float | None = Field(None, alias="min")
-    maximum: float | None = Field(None, alias="max")
+    expected: _Number | None = None
+    tolerance: Annotated[_Number, Field(ge=0)] | None = None  # absolute, in the unit
+    min: _Number | None = None
+    max: _Number | None = None
+    # Where the bounds hold. Without it everywhere if the claim is of arithmetic, else
+    # on the profile that is published.
     profile: Literal["nano", "cpu", "t4"] | None = None
 
-    @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
-        bounded = self.minimum is not None or self.maximum is not None
+    def __post_init__(self) -> None:
+        bounded = self.min is not None or self.max is not None
         if bounded == (self.expected is not None):
-            raise ValueError("expected either `expected`, or `min` or `max` or both")
-        if bounded and "tolerance" in self.model_fields_set:
-            raise ValueError("a tolerance belongs to `expected`")
-        low, high = self.bounds()
+            raise refusal("either `expected`, or `min` or `max` or both")
+        if bounded and self.tolerance is not None:
+            raise refusal("a tolerance beside `expected` only")
+        low, high = self._bounds()
         if low > high:
-            raise ValueError(f"`min` {low:g} is above `max` {high:g}")
-        return self
+            raise refusal("`min` to be no more than `max`", f"{low:g} to {high:g}")
 
     def allows(self, value: float) -> bool:
         """Whether a value lies within the bounds. NaN never does."""
-        low, high = self.bounds()
+        low, high = self._bounds()
         slack = 1e-9 * max(1.0, abs(value))  # binary fractions of decimal bounds
         return low - slack <= value <= high + slack
 
-    def bounds(self) -> tuple[float, float]:
-        """Lowest and highest allowed value."""
+    def _bounds(self) -> tuple[float, float]:
         if self.expected is not None:
-            return self.expected - self.tolerance, self.expected + self.tolerance
-        low = -inf if self.minimum is None else self.minimum
-        return low, inf if self.maximum is None else self.maximum
+            spread = self.tolerance or 0.0
+            return self.expected - spread, self.expected + spread
+        low = -inf if self.min is None else self.min
+        return low, inf if self.max is None else self.max
 
     def __str__(self) -> str:
         if self.expected is not None:
             spread = f" ± {self.tolerance:,g}" if self.tolerance else " exactly"
             return f"{self.expected:,.12g}{spread} {self.unit}"
-        low, high = self.bounds()
+        low, high = self._bounds()
         return f"{low:g} to {high:g} {self.unit}"
 
 
-class Claim(Entry):
+@dataclass(frozen=True, kw_only=True)
+class Claim:
     """A statement of the seeds, judged."""
 
+    id: str = ""  # its key in the bank
     seed: str  # document and question that make it
     claim: str
     verdict: Literal["right", "imprecise", "depends", "wrong"]
@@ -95,57 +84,13 @@ class Claim(Entry):
     kind: Literal["arithmetic", "measured", "read"]
     notebook: str  # number of the one that settles it
     source: str  # paper, documentation, or `arithmetic`
-    values: Mapping[str, Expectation] = {}
+    values: Mapping[str, Expectation] = field(default_factory=dict)
 
 
 @cache
 def load_claims(path: Path = INTERVIEW_FOLDER / "claims.yaml") -> dict[str, Claim]:
-    """The claim bank, by id; see `read_bank`."""
-    return read_bank(path, Claim)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping; YAML lets the last one win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        counts = Counter(str(key.value) for key, _ in node.value)
-        if twice := [key for key, count in counts.items() if count > 1]:
-            line = node.start_mark.line + 1
-            raise yaml.YAMLError(f"{', '.join(twice)} twice, below line {line}")
-        return super().construct_mapping(node, deep)
-
-
-AnyEntry = TypeVar("AnyEntry", bound=Entry)
-
-
-def read_bank(path: Path, kind: type[AnyEntry]) -> dict[str, AnyEntry]:
-    """The entries of a YAML file by their ids; all of them, or nothing.
-
-    Raises:
-        FaultyBank: With every fault: id, field, what was found and expected.
-    """
-    try:
-        bank = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-        entries = TypeAdapter(dict[str, kind]).validate_python(bank)
-        return {key: row.model_copy(update={"id": key}) for key, row in entries.items()}
-    except ValidationError as error:
-        faults = [
-            f"{'.'.join(map(str, fault['loc'])) or 'the file'}: "
-            f"found {fault['input']!r:.60}, {fault['msg']}"
-            for fault in error.errors()
-        ]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        faults = [str(error)]
-    listed = "\n  ".join(faults)
-    raise FaultyBank(
-        f"{len(faults)} faults in {path.name}; nothing was loaded:\n  {listed}\n"
-        "Mend these entries and load it again."
-    )
-
-
-PUBLISHED_PROFILE = "cpu"
-PUBLISHED_RECIPE = MOVIE_RECOMMENDER.name
-Row = dict[str, Any]  # claim, key, value (None: not measured), unit, notebook, …
+    """The claim bank, by id; raises FaultyData, see `read_table`."""
+    return {key: replace(c, id=key) for key, c in read_table(path, Claim).items()}
 
 
 class Refuted(CourseError, AssertionError):
@@ -157,11 +102,8 @@ class Ledger:
 
     Arithmetic holds on every machine, a measured bound on its profile, and for the
     published recipe with its own model: others record in folders of their own.
-
-    Args:
-        notebook: Number of the notebook, such as `01`.
-        profile: Of the machine; its `model_override` is another model.
-        recipe: Name of the recipe that was trained.
+    The notebook goes by its number, such as `01`; the profile says whether another
+    model was chosen, the recipe is the one that was trained.
     """
 
     def __init__(self, notebook: str, profile: Profile, recipe: str = PUBLISHED_RECIPE):
@@ -173,36 +115,34 @@ class Ledger:
         self.is_published = self._same_model and self.profile == PUBLISHED_PROFILE
         folder = "-".join(["evidence", self.profile, *others])
         self.path = runs_folder() / folder / f"{notebook}.json"
-        self.rows: dict[tuple[str, str], Row] = {}
+        self.rows: dict[tuple[str, str], _Row] = {}
 
     def record(self, claim_id: str, **values: float) -> Settled:
         """Record what a cell computed for a claim such as `C009`, and show it.
 
         The first record of a run replaces the file of an earlier one.
 
-        Args:
-            **values: Computed numbers by their key in the claim bank; NaN or
-                infinity where this machine could not measure one.
+        `values` are named as in the bank; NaN or infinity where this machine could not
+        measure one.
 
         Raises:
             KeyError: If the claim or a key is not in the bank.
             Refuted: If a value lies outside its bounds; then none is recorded.
         """
         if claim_id not in load_claims():
-            raise KeyError(f"{claim_id} is not in data/interview/claims.yaml")
+            raise KeyError(f"{claim_id} is not in {_CLAIMS}")
         claim = load_claims()[claim_id]
         numbers = {key: float(value) for key, value in values.items()}
-        self.rows |= {
-            (claim_id, key): self._row(claim, key, numbers[key]) for key in numbers
-        }
+        rows = {(claim_id, k): self._row(claim, k, v) for k, v in numbers.items()}
+        self.rows |= rows
         write_json(self.path, list(self.rows.values()))
         return Settled(claim, numbers)
 
-    def _row(self, claim: Claim, key: str, value: float) -> Row:
+    def _row(self, claim: Claim, key: str, value: float) -> _Row:
         if key not in claim.values:
             raise KeyError(
                 f"{claim.id} has no value {key!r}; it has "
-                f"{', '.join(claim.values) or 'none'} in data/interview/claims.yaml"
+                f"{', '.join(claim.values) or 'none'} in {_CLAIMS}"
             )
         expectation = claim.values[key]
         everywhere = claim.kind == "arithmetic" and expectation.profile is None
@@ -212,8 +152,8 @@ class Ledger:
         if (held and not expectation.allows(value)) or (needed and not isfinite(value)):
             raise Refuted(
                 f"{claim.id}.{key} is {value:,.12g}, the claim bank expects "
-                f"{expectation}. Either this cell or data/interview/claims.yaml "
-                "is wrong: find out which, and mend that one."
+                f"{expectation}. Either this cell or {_CLAIMS} is wrong: find out "
+                "which, and mend that one."
             )
         return {
             "claim": claim.id,
@@ -254,7 +194,7 @@ class Settled:
 
 
 def load_evidence(
-    path: Path = INTERVIEW_FOLDER / "evidence.json", overlay: Iterable[Row] = ()
+    path: Path = INTERVIEW_FOLDER / "evidence.json", overlay: Iterable[_Row] = ()
 ) -> dict[str, dict[str, float]]:
     """Published values, claim id to key to value, and those of `overlay` over them."""
     published = read_json(path, "Run `make publish`.") if path.exists() else []
@@ -271,8 +211,8 @@ def current_evidence(ledger: Ledger | None = None) -> dict[str, dict[str, float]
     A run on another machine, of another model or recipe measures something else;
     its numbers do not belong into an answer.
     """
-    overlaid = ledger is not None and ledger.is_published
-    return load_evidence(overlay=ledger.rows.values() if overlaid else ())
+    overlay = ledger.rows.values() if ledger and ledger.is_published else ()
+    return load_evidence(overlay=overlay)
 
 
 def render(text: str, evidence: Mapping[str, Mapping[str, float]]) -> str:

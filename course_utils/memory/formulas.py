@@ -1,7 +1,7 @@
 """How many bytes a training run takes, part by part, from shapes alone.
 
 Weights and optimizer states are exact to the byte, activations an estimate;
-`memory.plan_memory` adds the parts up.
+`planner.plan_memory` adds the parts up.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from enum import StrEnum
 
 from course_utils.model.architectures import Architecture
 
-NF4_BLOCK = 64  # weights that share one scale
-SCALE_BLOCK = 256  # scales that share one scale of their own, in double quantization
-NF4_TABLE_BYTES = 16 * 4  # the sixteen values of NF4 in fp32, kept with each matrix
-SCALE_TABLE_BYTES = (256 + 1) * 4  # 8-bit code of the scales, and their mean (offset)
-OPTIMIZER_BLOCK = 256  # 8-bit states that share one scale
-SMALLEST_8BIT_TENSOR = 4096  # numbers; bitsandbytes keeps smaller tensors in fp32
 FP32_BYTES = 4
-MOMENT_BYTES = {"adamw": 4, "adamw_torch": 4, "adamw_bf16": 2, "adamw_8bit": 1}
+_NF4_BLOCK = 64  # weights that share one scale
+_SCALE_BLOCK = 256  # scales that share one scale of their own, in double quantization
+_NF4_TABLE_BYTES = 16 * 4  # the sixteen values of NF4 in fp32, kept with each matrix
+_SCALE_TABLE_BYTES = (256 + 1) * 4  # 8-bit code of the scales, and their mean (offset)
+_OPTIMIZER_BLOCK = 256  # 8-bit states that share one scale
+_SMALLEST_8BIT_TENSOR = 4096  # numbers; bitsandbytes keeps smaller tensors in fp32
+_MOMENT_BYTES = {"adamw": 4, "adamw_torch": 4, "adamw_bf16": 2, "adamw_8bit": 1}
 
 
 class WeightFormat(StrEnum):
@@ -37,9 +37,8 @@ class WeightFormat(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> WeightFormat:
-        raise ValueError(
-            f"weight format is {value!r}; expected one of {', '.join(cls)}."
-        )
+        expected = ", ".join(cls)
+        raise ValueError(f"weight format is {value!r}; expected one of {expected}.")
 
     @property
     def is_quantized(self) -> bool:
@@ -54,24 +53,20 @@ class WeightFormat(StrEnum):
         INT8: 8; its one fp32 scale a row is 32/inputs more, 0.008 at 4,096 inputs.
         Source: QLoRA, arXiv:2305.14314, §3.
         """
-        double = 4 + 8 / NF4_BLOCK + 32 / (NF4_BLOCK * SCALE_BLOCK)
-        quantized = {"int8": 8.0, "nf4": 4 + 32 / NF4_BLOCK, "nf4_double_quant": double}
+        double = 4 + 8 / _NF4_BLOCK + 32 / (_NF4_BLOCK * _SCALE_BLOCK)
+        quantized = {"int8": 8.0, "nf4": 4 + 32 / _NF4_BLOCK}
+        quantized["nf4_double_quant"] = double
         return quantized.get(self.value, 32.0 if self is WeightFormat.FP32 else 16.0)
 
 
 def matrix_bytes(
     shape: tuple[int, int], weight_format: WeightFormat, *, tables: bool = False
 ) -> int:
-    """Bytes of one linear layer's weight as bitsandbytes or PyTorch stores it.
+    """Bytes of a linear layer's weight, (inputs, outputs), last block stored whole.
 
-    Args:
-        shape: (inputs, outputs).
-        weight_format: Of this matrix. The last block is stored whole.
-        tables: Also count the codebooks that bitsandbytes keeps with each 4-bit
-            matrix: 64 bytes, 1,092 under double quantization. The paper's bits a
-            weight leave them out; on small models they show.
-
-    Source: bitsandbytes 0.50, functional.quantize_4bit; QLoRA, arXiv:2305.14314, §3.
+    `tables` adds the codebooks that bitsandbytes keeps with each 4-bit matrix: 64
+    bytes, 1,092 under double quantization. The paper's bits a weight leave them out; on
+    small models they show. Source: bitsandbytes 0.50, functional.quantize_4bit.
     """
     inputs, outputs = shape
     weights = inputs * outputs
@@ -79,11 +74,11 @@ def matrix_bytes(
         return weights + FP32_BYTES * outputs
     if not weight_format.is_quantized:
         return weights * int(weight_format.bits_per_weight) // 8
-    codes, blocks = -(-weights // 2), -(-weights // NF4_BLOCK)
+    codes, blocks = -(-weights // 2), -(-weights // _NF4_BLOCK)
     if weight_format is WeightFormat.NF4:
-        return codes + FP32_BYTES * blocks + tables * NF4_TABLE_BYTES
-    scales = blocks + FP32_BYTES * -(-blocks // SCALE_BLOCK)
-    return codes + scales + tables * (NF4_TABLE_BYTES + SCALE_TABLE_BYTES)
+        return codes + FP32_BYTES * blocks + tables * _NF4_TABLE_BYTES
+    scales = blocks + FP32_BYTES * -(-blocks // _SCALE_BLOCK)
+    return codes + scales + tables * (_NF4_TABLE_BYTES + _SCALE_TABLE_BYTES)
 
 
 def weight_bytes(
@@ -96,15 +91,10 @@ def weight_bytes(
     """Bytes of a loaded model: packed linear layers, and all else as it is.
 
     Args:
-        architecture: Whose shapes count.
-        weight_format: Of the linear layers in the blocks.
         other_dtype_bytes: A number of the embedding, head, norms and biases. None
             means as in the linear layers, and 2 beside quantized ones.
             `prepare_model_for_kbit_training` of PEFT makes it 4.
         tables: See `matrix_bytes`.
-
-    Raises:
-        ValueError: If the format is unknown.
     """
     chosen = WeightFormat(weight_format)
     if other_dtype_bytes is None:
@@ -116,7 +106,7 @@ def weight_bytes(
 
 
 def optimizer_bytes(tensor_sizes: Iterable[int], optimizer: str = "adamw") -> int:
-    """Bytes of Adam's two moments over the trainable tensors.
+    """Bytes of Adam's two moments over the trainable tensors, given numbers in each.
 
     adamw (adamw_torch): 2 x 4 a number in fp32. adamw_bf16: 2 x 2, what torch's AdamW
     keeps for bf16 parameters. adamw_8bit: 2 x 1, and 2 fp32 scales for each block of
@@ -124,23 +114,22 @@ def optimizer_bytes(tensor_sizes: Iterable[int], optimizer: str = "adamw") -> in
     on average for a rank-16 adapter of SmolLM2-135M. The code table of 8-bit states
     (2 KB, one for all tensors) is left out.
 
-    Args:
-        tensor_sizes: Numbers in each trainable tensor.
-        optimizer: A key of MOMENT_BYTES.
-
-    Raises:
-        ValueError: If the optimizer is unknown.
-
     Source: bitsandbytes 0.50, optim.optimizer.Optimizer2State.init_state.
     """
-    if optimizer not in MOMENT_BYTES:
+    if optimizer not in _MOMENT_BYTES:
         raise ValueError(
-            f"optimizer is {optimizer!r}; expected one of {', '.join(MOMENT_BYTES)}. "
+            f"optimizer is {optimizer!r}; expected one of {', '.join(_MOMENT_BYTES)}. "
             "Other optimizers keep other states: add their bytes a number here."
         )
     if optimizer != "adamw_8bit":
-        return 2 * MOMENT_BYTES[optimizer] * sum(tensor_sizes)
+        return 2 * _MOMENT_BYTES[optimizer] * sum(tensor_sizes)
     return sum(_moments_in_8bit(size) for size in tensor_sizes)
+
+
+def _moments_in_8bit(size: int) -> int:
+    if size < _SMALLEST_8BIT_TENSOR:
+        return 2 * FP32_BYTES * size
+    return 2 * size + 2 * FP32_BYTES * -(-size // _OPTIMIZER_BLOCK)
 
 
 def trainable_tensor_sizes(architecture: Architecture) -> list[int]:
@@ -152,12 +141,6 @@ def trainable_tensor_sizes(architecture: Architecture) -> list[int]:
         block += [architecture.query_size, *[architecture.key_value_size] * 2]
     tables = 1 if architecture.tied_embeddings else 2
     return [*layers * block, *[architecture.vocab_size * hidden] * tables, hidden]
-
-
-def _moments_in_8bit(size: int) -> int:
-    if size < SMALLEST_8BIT_TENSOR:
-        return 2 * FP32_BYTES * size
-    return 2 * size + 2 * FP32_BYTES * -(-size // OPTIMIZER_BLOCK)
 
 
 def activation_bytes(
@@ -173,17 +156,11 @@ def activation_bytes(
     """Bytes of a batch's activations, without the logits. An estimate.
 
     Without gradient checkpointing every block keeps `block_activation_bytes`, where the
-    other arguments are explained; with it only its input, hidden x compute bytes a
-    token, and one block at a time is computed again. The norm before the head is added
-    in both cases.
+    arguments are explained; with it only its input, hidden x compute bytes a token, and
+    one block at a time is computed again. The norm before the head is added in both
+    cases.
 
-    Args:
-        architecture: The model.
-        tokens: batch x sequence length.
-        gradient_checkpointing: Whether blocks recompute their activations.
-
-    Source: Chen et al. 2016, arXiv:1604.06174, for checkpointing, with one checkpoint
-    a block.
+    Source: Chen et al. 2016, arXiv:1604.06174, with one checkpoint a block.
     """
     block = block_activation_bytes(
         architecture,
@@ -228,9 +205,8 @@ def block_activation_bytes(
     adds a mask and copies of the shared heads; Unsloth's kernels keep less.
 
     Args:
-        architecture: Whose block.
         rank: Of the adapter; None means full tuning.
-        modules: With an adapter.
+        modules: That get one.
         compute_bytes: A number of the activations.
         adapter_dtype_bytes: A number of the adapter.
 
@@ -243,9 +219,8 @@ def block_activation_bytes(
     if rank is None:
         kept += 4 * hidden + inner
     else:
-        casts = adapter_dtype_bytes != compute_bytes
-        kept += _adapter_inputs(architecture, set(modules), casts)
-        kept += rank * len(set(modules))
+        adapted, casts = set(modules), adapter_dtype_bytes != compute_bytes
+        kept += _adapter_inputs(architecture, adapted, casts) + rank * len(adapted)
     return in_fp32 * FP32_BYTES + kept * compute_bytes
 
 

@@ -53,15 +53,12 @@ def saved_activation_bytes(function: Callable[[], Any], model: nn.Module) -> int
     are new memory.
 
     Args:
-        function: Runs the forward pass, such as `lambda: model(**batch).loss`. What
-            it returns is kept alive until all is counted.
-        model: Whose parameters and buffers do not count.
+        function: Runs the forward pass, such as `lambda: model(**batch).loss`.
 
     Source: PyTorch, torch.autograd.graph.saved_tensors_hooks.
     """
     seen: set[int] = set()
-    existing = [*model.parameters(), *model.buffers(), *_scale_tensors(model)]
-    _new_bytes(existing, seen)
+    _new_bytes([*model.parameters(), *model.buffers(), *_scale_tensors(model)], seen)
     saved_bytes = 0
 
     def count(tensor: Tensor) -> Tensor:

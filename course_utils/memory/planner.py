@@ -1,12 +1,13 @@
 """Will this training run fit? Bytes planned from shapes, without weights or a GPU.
 
-What the planner says can be held against `memory_measured` of a loaded model.
+What the planner says can be held against `measured` of a loaded model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
+from math import prod
 
 from course_utils.memory.formulas import (
     FP32_BYTES,
@@ -19,7 +20,7 @@ from course_utils.memory.formulas import (
 from course_utils.model.architectures import ALL_LINEAR, Architecture
 
 METHODS = ("full", "lora", "qlora")
-PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")
+_PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class MemoryPlan:
 
     def parts(self) -> dict[str, int]:
         """Name of each part to its bytes, always in the same order."""
-        return dict(zip(PARTS, astuple(self)[1:], strict=True))
+        return dict(zip(_PARTS, astuple(self)[1:], strict=True))
 
     @property
     def static_bytes(self) -> int:
@@ -54,13 +55,11 @@ class MemoryPlan:
 
     def table(self) -> str:
         """The parts as text, in GB (a billion bytes) and GiB (2**30 bytes)."""
-        rows = [*self.parts().items(), ("total", self.total_bytes)]
-        lines = [f"{self.title}", f"{'':<12}{'GB':>9}{'GiB':>9}{'share':>8}"]
-        lines += [
-            f"{name:<12}{size / 1e9:>9.3f}{size / 2**30:>9.3f}"
-            f"{size / self.total_bytes:>8.1%}"
-            for name, size in rows
-        ]
+        total = self.total_bytes
+        lines = [self.title, f"{'':<12}{'GB':>9}{'GiB':>9}{'share':>8}"]
+        for name, size in {**self.parts(), "total": total}.items():
+            sizes = f"{size / 1e9:>9.3f}{size / 2**30:>9.3f}"
+            lines.append(f"{name:<12}{sizes}{size / total:>8.1%}")
         return "\n".join(lines)
 
 
@@ -97,14 +96,11 @@ def plan_memory(
     padding.
 
     Args:
-        architecture: The base model.
         method: One of METHODS.
-        rank: Of the adapter.
         modules: That get an adapter.
         batch_size: Sequences in one forward pass, before accumulation.
         sequence_length: Tokens in each.
         optimizer: `adamw` (or `adamw_torch`), `adamw_bf16`, `adamw_8bit`.
-        gradient_checkpointing: Whether blocks recompute their activations.
         weight_format: Of the base; bf16 by default, NF4 under QLoRA.
         other_dtype_bytes: See `weight_bytes`.
         compute_bytes: A number of the activations: 2, or 4 on a CPU.
@@ -118,26 +114,22 @@ def plan_memory(
             format of the weights exclude each other.
     """
     chosen = _weight_format(method, weight_format)
-    sizes = {"batch_size": batch_size, "sequence_length": sequence_length}
-    if small := [f"{name} is {size}" for name, size in sizes.items() if size < 1]:
-        raise ValueError(f"{' and '.join(small)}; expected 1 or more.")
-    modules, tokens = tuple(modules), batch_size * sequence_length
-    full = method == "full"
+    tokens = _tokens(batch_size=batch_size, sequence_length=sequence_length)
+    modules, full = tuple(modules), method == "full"
     if full:
         sizes = trainable_tensor_sizes(architecture)
-        number_bytes = int(chosen.bits_per_weight) // 8
+        trained_bytes = sum(sizes) * int(chosen.bits_per_weight) // 8
+        needs_master = master_copy and chosen is not WeightFormat.FP32
     else:
         sizes = architecture.lora_tensor_sizes(rank, modules)
-        number_bytes = adapter_dtype_bytes
-    trained = sum(sizes)
-    has_master = full and master_copy and number_bytes < FP32_BYTES
+        trained_bytes, needs_master = sum(sizes) * adapter_dtype_bytes, False
+    master_bytes = needs_master * FP32_BYTES * sum(sizes)
     return MemoryPlan(
         title=f"{architecture.title}, {method}",
         weight_bytes=weight_bytes(architecture, chosen, other_dtype_bytes),
-        adapter_bytes=0 if full else trained * number_bytes,
-        gradient_bytes=trained * number_bytes,
-        optimizer_bytes=optimizer_bytes(sizes, optimizer)
-        + has_master * FP32_BYTES * trained,
+        adapter_bytes=0 if full else trained_bytes,
+        gradient_bytes=trained_bytes,
+        optimizer_bytes=optimizer_bytes(sizes, optimizer) + master_bytes,
         activation_bytes=activation_bytes(
             architecture,
             tokens=tokens,
@@ -163,3 +155,10 @@ def _weight_format(method: str, requested: WeightFormat | str | None) -> WeightF
             "fp16 weights."
         )
     return chosen
+
+
+def _tokens(**sizes: int) -> int:
+    """The product of the sizes, each of which must be 1 or more."""
+    if small := [f"{name} is {size}" for name, size in sizes.items() if size < 1]:
+        raise ValueError(f"{' and '.join(small)}; expected 1 or more.")
+    return prod(sizes.values())

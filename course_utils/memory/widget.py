@@ -13,9 +13,8 @@ from typing import Any
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import offset_copy
+from matplotlib.transforms import ScaledTranslation
 
 from course_utils.memory.formulas import WeightFormat
 from course_utils.memory.planner import METHODS, MemoryPlan, plan_memory
@@ -37,43 +36,32 @@ PART_COLOURS = {
 def plot_memory_plans(
     axes: Axes, plans: Mapping[str, MemoryPlan], limit_bytes: float = T4_USABLE_BYTES
 ) -> Axes:
-    """One bar a plan, made of its parts, against what a card offers.
-
-    Args:
-        axes: Where to draw.
-        plans: Label of a bar to its plan, first at the top.
-        limit_bytes: Position of the dashed line; a T4 by default.
-
-    Raises:
-        ValueError: If there is no plan.
-    """
+    """One bar a plan, by its label, against a dashed line at what a card offers."""
     if not plans:
         raise ValueError("plans is empty; expected a label and a plan for each bar.")
-    fitting = sum(plan.fits(limit_bytes) for plan in plans.values())
     names = next(iter(plans.values())).parts()
     axes.set_prop_cycle(color=[PART_COLOURS[name] for name in names])
     stacked_bars(
         list(plans),
         {name: [p.parts()[name] / GIB for p in plans.values()] for name in names},
         x_label="memory (GiB)",
-        title=_finding(fitting, plans, limit_bytes),
+        title=_finding(list(plans.values()), limit_bytes),
         limit=(f"{limit_bytes / GIB:.2f} GiB usable", limit_bytes / GIB),
         axes=axes,
     )
     axes.set_xlim(0, max(axes.get_xlim()[1], 1.12 * limit_bytes / GIB))
-    below_label = offset_copy(axes.transAxes, axes.figure, y=-40, units="points")
+    down = ScaledTranslation(0, -40 / 72, axes.figure.dpi_scale_trans)  # 40 points
     axes.legend(
-        loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below_label, ncols=4
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=axes.transAxes + down,
+        ncols=4,
     )
     return axes
 
 
 def memory_planner(architectures: Mapping[str, Architecture]) -> widgets.VBox:
-    """Sliders and switches that redraw one plan against a T4.
-
-    Args:
-        architectures: Those to choose from, such as `load_architectures()`.
-    """
+    """Sliders and switches that redraw one plan, of `load_architectures()`, on a T4."""
 
     controls = _controls([(shape.title, name) for name, shape in architectures.items()])
     picture = widgets.Image(format="png")  # an Output widget would stop nbclient
@@ -97,20 +85,19 @@ def plan_picture(plan: MemoryPlan, limit_bytes: float = T4_USABLE_BYTES) -> byte
     """One plan as a PNG, drawn without touching pyplot's open figures."""
     with plt.style.context(STYLE):
         figure = Figure(figsize=(9, 2.8))
-        FigureCanvasAgg(figure)
         plot_memory_plans(figure.add_subplot(), {plan.title: plan}, limit_bytes)
         png = BytesIO()
         figure.savefig(png, format="png")
     return png.getvalue()
 
 
-def _finding(fitting: int, plans: Mapping[str, MemoryPlan], limit_bytes: float) -> str:
+def _finding(plans: list[MemoryPlan], limit_bytes: float) -> str:
     room = f"{limit_bytes / GIB:.2f} GiB"
+    fitting = sum(plan.fits(limit_bytes) for plan in plans)
     if len(plans) > 1:
         return f"{fitting} of {len(plans)} plans fit into {room}"
-    (plan,) = plans.values()
     verdict = "fits" if fitting else "does not fit"
-    return f"{plan.total_bytes / GIB:.2f} GiB {verdict} into {room}"
+    return f"{plans[0].total_bytes / GIB:.2f} GiB {verdict} into {room}"
 
 
 def _controls(models: list[tuple[str, str]]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class FineTuned:
 
     @property
     def adapter_folder(self) -> Path:
-        """What `models.load_adapter` takes."""
+        """What `load_adapter` takes."""
         return self.folder / "adapter"
 
 
@@ -58,26 +58,23 @@ def fine_tune(
     """Load the plan's model, attach LoRA, train, save, and free the model.
 
     A run that was stopped goes on from its last whole checkpoint. One process at a
-    time; the others wait.
-
-    Args:
-        folder: Gets the checkpoints, and `adapter` with its record.
-        rows: In place of the plan's.
+    time; the others wait. The folder gets the checkpoints, and `adapter` with its
+    record. `rows` stand in for the plan's.
 
     Raises:
         BrokenAdapter: If the weights that were trained are no numbers.
     """
     training.tracker()  # an unknown one is refused before the model is loaded
-    from course_utils.model import (
-        loading as models,  # imports unsloth, which takes 15 seconds
-    )
+    from course_utils.model import loading  # imports unsloth: 15 seconds
 
     rows = rows or load_rows(plan)
     with places.locked(folder):
-        base, tokenizer = models.load_base(plan, profile)
-        sets = [to_dataset(each, tokenizer, plan.max_length) for each in rows]
-        model = models.attach_lora(base, plan)
-        trainer = training.build_trainer(model, tokenizer, *sets, plan, profile, folder)
+        base, tokenizer = loading.load_base(plan, profile)
+        train, validation = (to_dataset(r, tokenizer, plan.max_length) for r in rows)
+        model = loading.attach_lora(base, plan)
+        trainer = training.build_trainer(
+            model, tokenizer, train, validation, plan, profile, folder
+        )
         run = _resumed_or_new(trainer, recipe_name, profile, rows)
         with places.whole_folder(folder / "adapter") as whole:
             model.save_pretrained(whole)
@@ -85,7 +82,7 @@ def fine_tune(
             run.save(whole)
             check_adapter(whole)
     del model, base, trainer
-    models.free_memory()
+    loading.free_memory()
     return FineTuned(folder, plan, run)
 
 
@@ -178,11 +175,9 @@ def _read_weights(path: Path) -> None:
 def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
     """Refuse a saved adapter that does not belong to a plan.
 
-    Args:
-        folder: Of the adapter. One that was saved by hand, without a record, is held
-            against the plan by what it says of itself: base, rank, alpha, modules.
-        plan: By which it must have been trained, in every number.
-        origin: What else the record must say: recipe, profile, digests of the rows.
+    Its record must agree with the plan in every number, and in each `origin`: recipe,
+    profile, digests of the rows. An adapter saved by hand, without a record, is held
+    against the plan by what it says of itself: base, rank, alpha, modules.
 
     Raises:
         OtherAdapter: With each field that differs, and both values.
@@ -190,18 +185,13 @@ def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
     from course_utils.model.loading import model_location
 
     config = _read_config(folder / _CONFIG)
-    found = {
-        "base": model_core(str(config.get("base_model_name_or_path"))),
-        "r": config["r"],
-        "lora_alpha": config.get("lora_alpha"),
-    }
-    base = model_core(model_location(plan))
-    expected = {"base": base, "r": plan.rank, "lora_alpha": plan.alpha}
+    there = model_core(str(config.get("base_model_name_or_path")))
+    here = model_core(model_location(plan))
+    found = {"base": there, "r": config["r"], "lora_alpha": config.get("lora_alpha")}
+    expected: dict[str, Any] = {"base": here, "r": plan.rank, "lora_alpha": plan.alpha}
     if isinstance(modules := config.get("target_modules"), list):  # else a pattern
-        found["modules"], expected["modules"] = (
-            sorted(modules),
-            sorted(plan.target_modules),
-        )
+        found["modules"] = sorted(modules)
+        expected["modules"] = sorted(plan.target_modules)
     if (folder / training.RECORD).exists():
         record = vars(run := TrainingRun.load(folder)) | run.digests
         found |= run.plan | {name: record.get(name) for name in origin}

@@ -29,6 +29,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     TrainerCallback,
     TrainerState,
+    integrations,
 )
 from transformers.trainer_utils import sort_checkpoints
 
@@ -38,7 +39,7 @@ from course_utils.machine.doctor import MAIN_LIBRARIES
 from course_utils.machine.profile import Profile
 from course_utils.recipes.plan import Plan
 
-EVALUATIONS = 4  # in a run, at most; each costs a pass over the validation rows
+_EVALUATIONS = 4  # in a run, at most; each costs a pass over the validation rows
 WEIGHTS = "adapter_model.safetensors"
 RECORD = "run.json"
 WAY_OUT = "Run notebook 03 again, or `get_adapter`, which trains it anew."
@@ -81,10 +82,8 @@ def tracker() -> str:
     Raises:
         UnknownTracker: If transformers does not know it, or it is not installed.
     """
-    from transformers.integrations import get_available_reporting_integrations
-
     name = os.environ.get("COURSE_TRACKER") or "none"
-    installed = get_available_reporting_integrations()
+    installed = integrations.get_available_reporting_integrations()
     if name not in ("none", "all", *installed):
         raise UnknownTracker(
             f"COURSE_TRACKER is {name!r}. Expected a tracker that transformers knows "
@@ -100,15 +99,15 @@ def trainer_config(
     folder: Path,
     updates: int,
     *,
-    evaluations: int = EVALUATIONS,
+    evaluations: int = _EVALUATIONS,
     keep_best: bool = False,
 ):
     """The plan in TRL's words: an SFTConfig, with checkpoints below the run's folder.
 
     Args:
-        updates: Of the whole run; evaluations and checkpoints are spread over it.
-        evaluations: At most how many after the one at the start; the last of them is
-            at the last update.
+        updates: Of the whole run.
+        evaluations: At most how many after the one at the start, spread over the run
+            and each with a checkpoint; the last is at the last update.
         keep_best: End with the adapter of the lowest validation loss, not the last.
     """
     from trl import SFTConfig
@@ -151,14 +150,13 @@ def build_trainer(
     profile: Profile,
     folder: Path,
     *,
-    evaluations: int = EVALUATIONS,
+    evaluations: int = _EVALUATIONS,
     keep_best: bool = False,
 ):
     """An SFTTrainer, ready to train or to resume; see `trainer_config` for the choices.
 
-    Args:
-        model: With an adapter attached.
-        training: From `to_dataset`, as `validation`, which is never trained on.
+    The model has its adapter; the rows, of which `validation` is never trained on, come
+    from `to_dataset`.
     """
     from trl import SFTTrainer
 
@@ -244,9 +242,8 @@ class TrainingRun:
         try:
             return cls(**places.read_json(path, WAY_OUT))
         except (TypeError, ValidationError) as fault:
-            raise places.BrokenFile(
-                f"{path} is no run's record: {fault}. {WAY_OUT}"
-            ) from None
+            told = f"{path} is no run's record: {fault}. {WAY_OUT}"
+            raise places.BrokenFile(told) from None
 
 
 def run_training(
@@ -260,7 +257,6 @@ def run_training(
     """Train to the end and return what happened.
 
     Args:
-        trainer: From `build_trainer`.
         resume: Go on from the last whole checkpoint in the trainer's folder; the
             history then covers the whole run, times and tokens this part of it.
             Otherwise checkpoints that lie there are removed.
@@ -342,15 +338,15 @@ def _read_archive(path: Path) -> None:
             raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
-Readers = Mapping[str, Callable[[Path], Any]]
-_CHECKPOINT_READERS: Readers = {
+_Readers = Mapping[str, Callable[[Path], Any]]
+_CHECKPOINT_READERS: _Readers = {
     _STATE: lambda path: places.read_json(path, ""),
     WEIGHTS: load_file,
     **dict.fromkeys(("optimizer.pt", "scheduler.pt", "rng_state.pth"), _read_archive),
 }
 
 
-def first_fault(folder: Path, readers: Readers) -> str | None:
+def first_fault(folder: Path, readers: _Readers) -> str | None:
     """What is wrong with the first file that its reader refuses."""
     for name, read in readers.items():
         try:
@@ -373,18 +369,15 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[s
 
 def digests(training: Any, validation: Any) -> dict[str, str]:
     """SHA-256 of two sets of conversations or tokens, as canonical JSON."""
+    return {"training rows": _digest(training), "validation rows": _digest(validation)}
 
+
+def _digest(rows: Any) -> str:
     def plain(row: Conversation | Dataset) -> Any:
         return row.to_dict() if isinstance(row, Dataset) else [row.id, row.messages]
 
-    def digest(rows: Any) -> str:
-        text = json.dumps(rows, sort_keys=True, default=plain)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    return {
-        "training rows": digest(training),
-        "validation rows": digest(validation),
-    }
+    text = json.dumps(rows, sort_keys=True, default=plain)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:
