@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,12 @@ def answer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     requests: Sequence[str],
-    **limits: int,
+    *,
+    max_new_tokens: int = 96,
+    batch_size: int = 8,
 ) -> list[str]:
-    """Answer each request greedily, 8 at a time; see `generate`. The texts alone."""
-    limits = {"batch_size": 8, **limits}
+    """Answer each request greedily; see `generate`. The texts alone."""
+    limits = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
     return [given.text for given in generate(model, tokenizer, requests, **limits)]
 
 
@@ -64,10 +66,10 @@ def generate(
     batch_size: int = 16,
     sampling: Sampling | None = None,
 ) -> list[Generated]:
-    """Answer each request in a chat of one turn.
+    """Answer each request in a chat of one turn; the model's mode is restored.
 
     Args:
-        model: With or without adapter; its mode is restored afterwards.
+        model: With or without adapter.
         tokenizer: Brings the chat template.
         requests: What the user says, one string a chat.
         max_new_tokens: Answers are cut there when the model does not stop.
@@ -110,17 +112,19 @@ def _generate_batch(
     requests: Sequence[str],
     options: Mapping[str, Any],
 ) -> list[Generated]:
-    inputs = tokenizer.apply_chat_template(
+    encoded = tokenizer.apply_chat_template(
         [[{"role": "user", "content": request}] for request in requests],
         add_generation_prompt=True,
         return_tensors="pt",
         return_dict=True,
         padding=True,
         tokenizer_kwargs={"padding_side": "left"},  # new tokens follow the prompt
-    ).to(model.device)
+    )
+    inputs = cast(BatchEncoding, encoded).to(model.device)
     ends = end_tokens(model, tokenizer)
     stops = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": sorted(ends)}
     with torch.inference_mode():
+        # pyrefly: ignore[not-callable]  # torch's __getattr__ hides the method
         tokens = model.generate(**inputs, **options, **stops)
     new = tokens[:, inputs["input_ids"].shape[1] :]  # (batch, new)
     texts = tokenizer.batch_decode(new, skip_special_tokens=True)
