@@ -161,10 +161,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Afterwards the target holds what the block wrote, and STAMP.
     """
     with locked(target):
-        old, prefix = (
-            target.with_name(f".{target.name}.old"),
-            f".{target.name}.partial-",
-        )
+        prefix = f".{target.name}.partial-"
+        old = target.with_name(f".{target.name}.old")
         if old.exists() and not target.exists():
             os.replace(old, target)  # killed between the two renames below
         for left in (old, *target.parent.glob(f"{prefix}*")):

@@ -64,9 +64,7 @@ def load_movies(split: str) -> list[Conversation]:
 
 
 def load_split(
-    folder: Path,
-    split: str,
-    load: Callable[..., list[Conversation]] = load_instructions,
+    folder: Path, split: str, load: _Load = load_instructions
 ) -> list[Conversation]:
     """`train`, `validation` or `stress` of a folder, as `load` reads a file.
 
