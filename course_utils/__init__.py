@@ -1,6 +1,24 @@
-"""Helpers of the fine-tuning course. Import the module you need.
+"""Helpers of the fine-tuning course, in the order of its syllabus.
 
-Only `models` imports unsloth (15 seconds), so everything else starts at once.
+    places      root, data, runs, cache; results are whole or absent
+    plots       one style and the basic plots
+    machine/    which machine this is, and what a run did on it
+    recipes/    what is to be trained, as numbers with reasons
+    data/       rows -> tokens -> labels                        (notebook 03)
+    model/      load, adapt, ask                                (01, 02)
+    memory/     will it fit? planned and counted                (01, 02)
+    training/   recipe x profile -> adapter                     (03)
+    curves/     what a log says, and what is normal             (04)
+    statistics/ k of n, paired answers, what n could see        (05, 06)
+    stress/     does it do what was asked?                      (05)
+    arc/        science questions through lm-eval               (06)
+    projects/   the three projects, each in its folder          (03 to 07)
+    gguf/       merge, export, compare, serve                   (07)
+    evidence/   claims, computed values, interview cards, exercises
+    pipeline    all of it on one page
+
+Imports point upwards in this list, never down (`make lint` holds that), and only
+`model.loading` imports unsloth (15 seconds): everything else starts at once.
 """
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from course_utils.gguf.export import export_gguf, levels_that_fit, load_for_expo
 from course_utils.machine.doctor import check_machine
 from course_utils.machine.profile import Profile
 from course_utils.model.architectures import Architecture
+from course_utils.model.generation import generate
 from course_utils.projects.project import PROJECTS, Project
 from course_utils.statistics.paired import PairedComparison
 from course_utils.stress.rates import compare_models, verdict_table
@@ -56,13 +58,16 @@ def run(project: Project, profile: Profile) -> Outcome:
     benchmark = choose_benchmark(profile, finetuned.folder / "lm_eval")
     trials, evaluations = [], []
     for name in MODELS:
-        with loading.adapter_off(model, when=name == "base"):
-            limits = {"max_new_tokens": suite.max_new_tokens}
-            answers = loading.generate(model, tokenizer, requests, **limits)
+        plain = name == "base"
+        with model.disable_adapter() if plain else nullcontext():  # pyrefly: ignore[not-callable]  # of PEFT, behind torch's __getattr__
+            answers = generate(
+                model, tokenizer, requests, max_new_tokens=suite.max_new_tokens
+            )
             trials += judge_all(suite, answers, model=name)  # 05 stress tests
             evaluations.append(evaluate(model, tokenizer, benchmark, name))  # 06 ARC
     form = compare_models(verdict_table(trials, suite), suite.roles.form)
-    arc = compare_evaluations(*evaluations, "acc", seed=plan.seed)
+    base, tuned = evaluations
+    arc = compare_evaluations(base, tuned, "acc", seed=plan.seed)
     del model
     loading.free_memory()
 

@@ -19,7 +19,6 @@ BASE = "#8c8c8c"
 TUNED = "#1f5fa8"
 ACCENT = "#d9822b"
 PALE = "#d9d9d9"
-INK = "#333333"  # of writing on a pale tile
 REFERENCE = {"color": "#4d4d4d", "linestyle": "--", "linewidth": 1.4}
 _TILES = 12  # in a row of tokens
 _COLOURS = {"base": BASE, "tuned": TUNED, "validation": ACCENT}
@@ -177,7 +176,7 @@ def label_strip(
     centred = {"ha": "center", "va": "center", "fontsize": 7.5, "parse_math": False}
     for index, (token, blue) in enumerate(zip(tokens, carries_loss, strict=True)):
         row, column = divmod(index, _TILES)
-        colour, ink = (TUNED, "white") if blue else (PALE, INK)
+        colour, ink = (TUNED, "white") if blue else (PALE, "#333333")
         tile = plt.Rectangle((column, -row), 0.96, 0.84, color=colour, linewidth=0)
         axes.add_patch(tile)
         spelled = token if len(token) <= 11 else token[:10] + "…"

@@ -27,7 +27,6 @@ from course_utils.statistics.power import (
     needed_questions,
 )
 from course_utils.statistics.shares import (
-    Accuracy,
     Share,
     UnpairedComparison,
     mean_interval,
@@ -57,7 +56,7 @@ def paired(lost, gained, both_right=10, both_wrong=10, seed=0):
 
 
 def test_an_accuracy_has_the_standard_error_of_lm_eval_and_a_wilson_interval():
-    found = Accuracy("base", "acc", 10, 40)
+    found = Share(10, 40, "base", "acc")
     assert found.share == 0.25
     # lm-eval: sample standard deviation / sqrt(n) = sqrt(p q / (n - 1))
     answers = np.array([1.0] * 10 + [0.0] * 30)
@@ -72,7 +71,7 @@ def test_an_accuracy_has_the_standard_error_of_lm_eval_and_a_wilson_interval():
 
 @pytest.mark.parametrize("right", [0, 1])
 def test_one_answer_has_a_share_and_an_interval_but_no_standard_error(right):
-    found = Accuracy("base", "acc", right, 1)
+    found = Share(right, 1, "base", "acc")
     assert found.share == right and math.isnan(found.standard_error)
     z2 = 1.959964**2  # Wilson: 1 of 1 reaches down to n / (n + z²)
     low, high = (1 / (1 + z2), 1) if right else (0, z2 / (1 + z2))
@@ -267,12 +266,13 @@ def test_two_equal_accuracies_are_shown_without_a_number_of_questions():
 def test_paired_it_would_be_significant_with_at_most_267_discordant():
     assert SEED_CASE.most_discordant == 267
     assert exact_p(117, 150) < 0.05 <= exact_p(118, 151)
-    assert UnpairedComparison("acc", 1929, 1896, 2376).most_discordant == 267  # a loss
     assert UnpairedComparison("acc_norm", 1865, 1912, 2376).most_discordant == 551
 
 
 def test_a_gain_too_small_to_be_significant_has_no_such_number():
     assert most_discordant(5, 100) == 0  # 5 to 0 is p = 0.0625
+    assert UnpairedComparison("acc", 50, 45, 100).most_discordant == 0  # nor a loss
+    assert UnpairedComparison("acc", 51, 45, 100).most_discordant == 6
     assert most_discordant(6, 6) == 6  # 6 to 0 is p = 0.031
 
 

@@ -13,7 +13,12 @@ from course_utils import places
 from course_utils.gguf import llama_cpp
 from course_utils.gguf.llama_cpp import LlamaCppProblem
 from course_utils.gguf.serving import serve
-from course_utils.machine import toolchain
+from course_utils.machine.toolchain import (
+    VERSION,
+    install_folder,
+    processor_mark,
+    unsloth_environment,
+)
 from course_utils.model.bundled import bundled_gguf
 
 CORPUS = (
@@ -44,23 +49,20 @@ def fake_build(monkeypatch):
 
 
 def test_the_folder_says_which_version_it_is_for_which_processor(cache):
-    name = toolchain.install_folder().name
-    assert name == f"llama.cpp-{toolchain.VERSION}-{toolchain.processor_mark()}"
-    assert len(toolchain.processor_mark()) == 8
+    name = install_folder().name
+    assert name == f"llama.cpp-{VERSION}-{processor_mark()}"
+    assert len(processor_mark()) == 8
 
 
 def test_what_is_whole_is_found_without_a_build(cache, fake_build):
     assert builder.main() == builder.main() == 0
-    assert (
-        llama_cpp.build_if_missing() == toolchain.install_folder()
-        and len(fake_build) == 1
-    )
-    assert fake_build == [f"{toolchain.install_folder().name}.log"]
+    assert llama_cpp.build_if_missing() == install_folder() and len(fake_build) == 1
+    assert fake_build == [f"{install_folder().name}.log"]
 
 
 def test_a_damaged_folder_is_built_again(cache, fake_build):
     builder.main()
-    program = toolchain.install_folder() / "llama-quantize"
+    program = install_folder() / "llama-quantize"
     program.write_text("prograM")  # its size is the same
     assert builder.main() == 0
     assert program.read_text() == "program" and len(fake_build) == 2
@@ -73,14 +75,12 @@ def test_a_build_that_fails_or_was_killed_leaves_no_rest(cache, monkeypatch):
 
     monkeypatch.setattr(builder, "check_compiler", lambda: None)
     monkeypatch.setattr(builder, "check_disk", fail)
-    (cache / f".{toolchain.install_folder().name}.partial-killed" / "work").mkdir(
-        parents=True
-    )
+    (cache / f".{install_folder().name}.partial-killed" / "work").mkdir(parents=True)
     assert builder.main() == 1
     assert [path for path in cache.iterdir() if path.suffix != ".lock"] == []
 
 
-TOP = f"llama_cpp_python-{toolchain.VERSION}"
+TOP = f"llama_cpp_python-{VERSION}"
 SOURCES = {
     "pyproject.toml": "[build-system]\nrequires=[]\nbuild-backend='backend'\n"
     "backend-path=['.']",
@@ -91,7 +91,7 @@ def prepare_metadata_for_build_wheel(folder, settings=None):
     info = pathlib.Path(folder, "{TOP}.dist-info")
     info.mkdir()
     text = "Metadata-Version: 2.1\\nName: llama-cpp-python\\nVersion: "
-    (info / "METADATA").write_text(text + "{toolchain.VERSION}\\n")
+    (info / "METADATA").write_text(text + "{VERSION}\\n")
     return info.name
 """,
 }
@@ -186,8 +186,8 @@ def test_a_build_that_fails_in_a_notebook_says_why(cache, monkeypatch, tmp_path)
 
 
 def test_unsloth_is_told_the_folder_and_to_fetch_nothing(cache):
-    assert llama_cpp.unsloth_environment() == {
-        "UNSLOTH_LLAMA_CPP_PATH": str(toolchain.install_folder()),
+    assert unsloth_environment() == {
+        "UNSLOTH_LLAMA_CPP_PATH": str(install_folder()),
         "UNSLOTH_AUTO_INSTALL": "0",
     }
 

@@ -490,12 +490,24 @@ def test_rows_become_a_table_with_their_keys_as_head():
 # An overview that an engineer trusts and that leaves half of the package out.
 def test_the_readmes_overview_names_every_module_of_the_package_once():
     text = readme.README.read_text(encoding="utf-8")
-    rows = re.findall(r"^\| [^|]+ \| ([a-z_, ]+) \| (?:all|[\d–, ]+) \|$", text, re.M)
-    named = [name for row in rows for name in row.split(", ")]
+    rows = re.findall(
+        r"^\| ([a-z/()]+) \| ([a-z_, ]+) \| (?:all|[\d–, ]+) \|$", text, re.M
+    )
+    named = [
+        f"{folder}/{name}".removeprefix("(root)/")
+        for folder, names in rows
+        for name in names.split(", ")
+    ]
     package = PROJECT_ROOT / "course_utils"
-    there = {path.stem for path in package.glob("*.py")}
-    there |= {path.parent.name for path in package.glob("*/__init__.py")}
-    assert sorted(named) == sorted(there - {"__init__"})
+    there = [p.relative_to(package).with_suffix("") for p in package.rglob("*.py")]
+    assert sorted(named) == sorted(map(str, (p for p in there if p.name != "__init__")))
+
+
+def test_no_folder_of_the_package_holds_more_than_a_reader_takes_in():
+    package = PROJECT_ROOT / "course_utils"
+    for folder in [package, *(p.parent for p in package.rglob("__init__.py"))]:
+        modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+        assert len(modules) <= (3 if folder == package else 7), folder.name
 
 
 def test_each_recipe_has_its_checks_in_the_readme(monkeypatch):

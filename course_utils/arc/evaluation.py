@@ -42,6 +42,9 @@ class Prompt:
     seed: int = 1234  # of the choice of these; lm-eval's default
 
 
+_PLAIN = Prompt()
+
+
 @dataclass(frozen=True)
 class ScoredQuestion:
     """One question and what a model made of it."""
@@ -119,7 +122,7 @@ def evaluate(
     benchmark: Benchmark,
     name: str,
     *,
-    prompt: Prompt | None = None,
+    prompt: Prompt = _PLAIN,
     only: Sequence[int] | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Evaluation:
@@ -135,42 +138,29 @@ def evaluate(
     Raises:
         NotANumber: If the model's scores are NaN or infinite.
     """
-    prompt = prompt or Prompt()
-    with _quiet(), inference(model):
-        samples = _samples(model, tokenizer, benchmark, prompt, only, batch_size)
-    settings = _settings(model, benchmark, prompt, batch_size)
-    return Evaluation(name, settings, tuple(map(_score, samples)))
-
-
-def _samples(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    benchmark: Benchmark,
-    prompt: Prompt,
-    only: Sequence[int] | None,
-    batch_size: int,
-) -> list[dict[str, Any]]:
-    """lm-eval's record of each question."""
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    how = {"batch_size": batch_size, "softmax_dtype": SOFTMAX_DTYPE}
-    results = simple_evaluate(
-        model=HFLM(pretrained=model, tokenizer=tokenizer, **how),
-        tasks=[benchmark.task],
-        task_manager=TaskManager(include_path=benchmark.folder, include_defaults=False),
-        samples=None if only is None else {benchmark.task: list(only)},
-        num_fewshot=prompt.shots,
-        fewshot_random_seed=prompt.seed,
-        apply_chat_template=prompt.chat_template,
-        log_samples=True,
-        bootstrap_iters=0,
-        random_seed=None,  # nothing is drawn; leave the global states alone
-        numpy_random_seed=None,
-        torch_random_seed=None,
-    )
-    return results["samples"][benchmark.task]
+    tasks = TaskManager(include_path=benchmark.folder, include_defaults=False)
+    scoring = {"batch_size": batch_size, "softmax_dtype": SOFTMAX_DTYPE}
+    with _quiet(), inference(model):
+        results = simple_evaluate(
+            model=HFLM(pretrained=model, tokenizer=tokenizer, **scoring),
+            tasks=[benchmark.task],
+            task_manager=tasks,
+            samples=None if only is None else {benchmark.task: list(only)},
+            num_fewshot=prompt.shots,
+            fewshot_random_seed=prompt.seed,
+            apply_chat_template=prompt.chat_template,
+            log_samples=True,
+            bootstrap_iters=0,
+            random_seed=None,  # nothing is drawn; leave the global states alone
+            numpy_random_seed=None,
+            torch_random_seed=None,
+        )
+    answers = tuple(map(_score, results["samples"][benchmark.task]))
+    return Evaluation(name, _settings(model, benchmark, prompt, batch_size), answers)
 
 
 def _score(sample: Mapping[str, Any]) -> ScoredQuestion:

@@ -37,8 +37,8 @@ class Diagnosis:
     """What a curve shows."""
 
     verdict: str  # a key of WAY_OUT
-    reasons: tuple[str, ...]  # sentences with the numbers that led to it
-    caveats: tuple[str, ...] = ()  # what could not be judged, and why
+    reason: str  # with the numbers that led to it
+    caveats: tuple[str, ...]  # what could not be judged, and why
 
     @property
     def way_out(self) -> str:
@@ -46,7 +46,7 @@ class Diagnosis:
         return WAY_OUT[self.verdict]
 
     def __str__(self) -> str:
-        said = " ".join((*self.reasons, *self.caveats))
+        said = " ".join((self.reason, *self.caveats))
         return f"{self.verdict.upper()}. {said} What to do: {self.way_out}"
 
 
@@ -58,31 +58,14 @@ def diagnose(history: Iterable[Mapping[str, Any]] | LossCurves) -> Diagnosis:
 
     Args:
         history: `trainer.state.log_history`, or the curves made from it.
-
-    Raises:
-        ValueError: If nothing in the history is a loss.
     """
-    curves = (
-        history if isinstance(history, LossCurves) else LossCurves.from_history(history)
-    )
-    broken = _not_a_number(curves)
-    if broken:
-        return Diagnosis("not a number", (broken,))
+    curves = history
+    if not isinstance(curves, LossCurves):
+        curves = LossCurves.from_history(curves)
     found = ((verdict, test(curves)) for verdict, test in _TESTS.items())
     verdict, reason = next((verdict, reason) for verdict, reason in found if reason)
-    return Diagnosis(verdict, (reason,), _caveats(curves))
-
-
-def _not_a_number(curves: LossCurves) -> str:
-    """The trainer logs a NaN loss as 0 (logging_nan_inf_filter), so 0 counts too."""
-    for name in ("training", "validation"):
-        series = getattr(curves, name)
-        bad = series[~np.isfinite(series) | (series == 0)]
-        if len(bad):
-            step, value = bad.index[0], bad.iloc[0]
-            hidden = " (the trainer's log writes NaN as 0)" if value == 0 else ""
-            return f"The {name} loss at update {step} is {value:g}{hidden}."
-    return ""
+    caveats = () if verdict == "not a number" else _caveats(curves)
+    return Diagnosis(verdict, reason, caveats)
 
 
 def _caveats(curves: LossCurves) -> tuple[str, ...]:
@@ -101,81 +84,79 @@ def _caveats(curves: LossCurves) -> tuple[str, ...]:
     return tuple(found)
 
 
-# Each of these tells why its verdict fits, or "" when it does not.
+# Each of these tells why its verdict fits, or nothing when it does not.
 
 
-def _too_short(curves: LossCurves) -> str:
-    if len(curves.training) >= FEWEST_POINTS:
-        return ""
-    logged = f"{len(curves.training)} training losses are logged"
-    return f"{logged}, {FEWEST_POINTS} are the least that show a trend."
+def _not_a_number(curves: LossCurves) -> str | None:
+    """The trainer logs a NaN loss as 0 (logging_nan_inf_filter), so 0 counts too."""
+    for name in ("training", "validation"):
+        series = getattr(curves, name)
+        bad = series[~np.isfinite(series) | (series == 0)]
+        if len(bad):
+            step, value = bad.index[0], bad.iloc[0]
+            hidden = " (the trainer's log writes NaN as 0)" if value == 0 else ""
+            return f"The {name} loss at update {step} is {value:g}{hidden}."
 
 
-def _diverged(curves: LossCurves) -> str:
+def _too_short(curves: LossCurves) -> str | None:
+    if len(curves.training) < FEWEST_POINTS:
+        logged = f"{len(curves.training)} training losses are logged"
+        return f"{logged}, {FEWEST_POINTS} are the least that show a trend."
+
+
+def _diverged(curves: LossCurves) -> str | None:
     first, lowest, last = _levels(curves)
     lost, jumps = last - lowest, 3 * _jump(curves.training)
-    if last <= _GREW * first and lost <= max(_LOST_AGAIN * (first - lowest), jumps):
-        return ""
-    return (
-        f"Training loss went from {first:.2f} down to {lowest:.2f} and up again to "
-        f"{last:.2f}."
-    )
+    if last > _GREW * first or lost > max(_LOST_AGAIN * (first - lowest), jumps):
+        down = f"Training loss went from {first:.2f} down to {lowest:.2f}"
+        return f"{down} and up again to {last:.2f}."
 
 
-def _overfit(curves: LossCurves) -> str:
-    if len(curves.validation) < 2:
-        return ""
+def _overfit(curves: LossCurves) -> str | None:
+    held_out, trained = curves.validation, curves.smoothed
+    if len(held_out) < 2:
+        return None
     step, best = curves.best()
-    last = curves.validation.iloc[-1]
-    trained = curves.smoothed
-    then = float(np.interp(step, trained.index, trained))
-    fall = curves.validation.iloc[0] - best
-    margin = _OVERFIT_RISE * (max(fall, 0.0) or then - trained.iloc[-1])
-    if last - best <= margin or trained.iloc[-1] >= then:
-        return ""
-    return (
-        f"Validation loss was best at update {step} ({best:.2f}) and ended at "
-        f"{last:.2f}, while training loss went on falling to {trained.iloc[-1]:.2f}."
-    )
+    then, now = float(np.interp(step, trained.index, trained)), trained.iloc[-1]
+    margin = _OVERFIT_RISE * (max(held_out.iloc[0] - best, 0.0) or then - now)
+    if held_out.iloc[-1] - best > margin and now < then:
+        return (
+            f"Validation loss was best at update {step} ({best:.2f}) and ended at "
+            f"{held_out.iloc[-1]:.2f}, while training loss went on falling to "
+            f"{now:.2f}."
+        )
 
 
-def _flat(curves: LossCurves) -> str:
+def _flat(curves: LossCurves) -> str | None:
     if len(curves.validation) >= 2:  # always the same rows, so it hardly jumps
         first, last = curves.validation.iloc[0], curves.validation.iloc[-1]
         name, margin = "Validation", _FLAT_FALL * first
     else:
         first, _, last = _levels(curves)
         name, margin = "Training", max(_FLAT_FALL * first, 2 * _jump(curves.training))
-    if first - last >= margin:
-        return ""
-    return (
-        f"{name} loss moved from {first:.3f} to {last:.3f}, less than the "
-        f"{margin:.3f} that would count as learning."
-    )
+    if first - last < margin:
+        moved = f"{name} loss moved from {first:.3f} to {last:.3f}"
+        return f"{moved}, less than the {margin:.3f} that would count as learning."
 
 
-def _still_falling(curves: LossCurves) -> str:
+def _still_falling(curves: LossCurves) -> str | None:
     judged, name = _judged(curves)
     start, end = judged.index[0], judged.index[-1]
     late = float(np.interp(start + 0.75 * (end - start), judged.index, judged))
     fall, recent = judged.iloc[0] - judged.iloc[-1], late - judged.iloc[-1]
-    if not recent > _STILL_FALLING * fall > 0:
-        return ""
-    return (
-        f"The {name} loss fell by {fall:.2f} in all and by {recent:.2f} of that in "
-        "the last quarter of the run."
-    )
+    if recent > _STILL_FALLING * fall > 0:
+        fell = f"The {name} loss fell by {fall:.2f} in all and by {recent:.2f} of that"
+        return f"{fell} in the last quarter of the run."
 
 
 def _healthy(curves: LossCurves) -> str:
     judged, name = _judged(curves)
-    return (
-        f"The {name} loss fell from {judged.iloc[0]:.2f} to {judged.iloc[-1]:.2f} and "
-        "has nearly settled."
-    )
+    fell = f"The {name} loss fell from {judged.iloc[0]:.2f} to {judged.iloc[-1]:.2f}"
+    return f"{fell} and has nearly settled."
 
 
 _TESTS = {
+    "not a number": _not_a_number,
     "too short": _too_short,
     "diverged": _diverged,
     "overfit": _overfit,

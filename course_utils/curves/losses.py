@@ -37,9 +37,6 @@ def bits_per_byte(nats_per_token: float, tokens: int, utf8_bytes: int) -> float:
         nats_per_token: Mean loss over the tokens.
         tokens: How many tokens the mean was taken over.
         utf8_bytes: Length in UTF-8 of the text that these tokens spell.
-
-    Raises:
-        ValueError: If the text has no byte.
     """
     if utf8_bytes < 1:
         raise ValueError(
@@ -117,11 +114,7 @@ class LossCurves:
         return pd.DataFrame(columns).rename_axis("step")
 
     def best(self) -> tuple[int, float]:
-        """Step and value of the lowest validation loss.
-
-        Raises:
-            ValueError: If no finite validation loss was logged.
-        """
+        """Step and value of the lowest finite validation loss, or a ValueError."""
         finite = self.validation[np.isfinite(self.validation)]
         if finite.empty:
             raise ValueError(
@@ -137,9 +130,8 @@ def save_curves(
 ) -> list[Path]:
     """Keep a run's curves as picture, table and facts: `<name>.png/.csv/.json`.
 
-    Args:
-        axes: The picture; its whole figure is saved.
-        facts: What JSON holds besides the curves, such as the diagnosis.
+    The whole figure of the axes is saved. Facts are what JSON holds besides the
+    curves, such as the diagnosis.
     """
     picture = io.BytesIO()
     axes.figure.savefig(picture, format="png")

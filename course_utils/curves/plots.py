@@ -95,16 +95,9 @@ def trade_off(
     axes = framed(x_label="gain on the task (bits per byte)", **frame)
     styles = zip(points.items(), cycle(_RUN_COLOURS), cycle(_MARKERS), strict=False)
     for (name, (task, other)), colour, marker in styles:
-        axes.errorbar(
-            -task.rise,
-            other.rise,
-            xerr=task.high - task.rise,
-            yerr=other.high - other.rise,
-            fmt=marker,
-            color=BASE if name == "base" else colour,
-            capsize=3,
-            label=name,
-        )
+        style = {"label": name, "color": BASE if name == "base" else colour}
+        errors = {"xerr": task.high - task.rise, "yerr": other.high - other.rise}
+        axes.errorbar(-task.rise, other.rise, **errors, fmt=marker, capsize=3, **style)
     axes.axhline(0, **REFERENCE)
     axes.legend(fontsize=8)
     axes.margins(x=0.15, y=0.15)

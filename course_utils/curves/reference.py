@@ -74,19 +74,11 @@ class Reference:
         return Reference(self.recipe, self.profile, *left)
 
     def validation_band(self) -> Band:
-        """Of the validation loss.
-
-        Raises:
-            ValueError: With one seed, which has no spread.
-        """
+        """Of the validation loss; one seed, which has no spread, is a ValueError."""
         return self._band(self.eval_loss.columns, self.eval_loss.to_numpy())
 
     def training_band(self) -> Band:
-        """Of the smoothed training loss: seeds see other batches, so raw ones jump.
-
-        Raises:
-            ValueError: With one seed, which has no spread.
-        """
+        """Of the smoothed training loss: seeds see other batches, so raw ones jump."""
         smoothed = np.array([smooth(run) for run in self.loss.to_numpy()])
         return self._band(self.loss.columns, smoothed)
 
@@ -131,11 +123,7 @@ def load_reference(recipe_name: str, path: Path | None = None) -> Reference:
 
 
 def other_seeds(recipe_name: str, seed: int, path: Path | None = None) -> Reference:
-    """The shipped runs of a recipe but for one seed; none where too few are left.
-
-    Raises:
-        BrokenFile: See `load_reference`.
-    """
+    """The shipped runs of a recipe but for one seed; none where too few are left."""
     try:
         others = load_reference(recipe_name, path).without(seed)
     except FileNotFoundError:

@@ -24,7 +24,7 @@ from course_utils.statistics.power import (
     exact_p,
     needed_questions,
 )
-from course_utils.statistics.shares import Accuracy, mean_interval
+from course_utils.statistics.shares import Share, mean_interval
 
 Verdicts = Iterable[tuple[bool, bool]]  # of the first model, of the second
 
@@ -61,16 +61,16 @@ class PairedComparison:
         return self.lost + self.gained
 
     @property
-    def first(self) -> Accuracy:
+    def first(self) -> Share:
         """Of the first model alone."""
         right = self.both_right + self.lost
-        return Accuracy(self.names[0], self.metric, right, self.n)
+        return Share(right, self.n, self.names[0], self.metric)
 
     @property
-    def second(self) -> Accuracy:
+    def second(self) -> Share:
         """Of the second model alone."""
         right = self.both_right + self.gained
-        return Accuracy(self.names[1], self.metric, right, self.n)
+        return Share(right, self.n, self.names[1], self.metric)
 
     @property
     def p(self) -> float:

@@ -10,17 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from statsmodels.graphics.mosaicplot import mosaic
 
-from course_utils.plots import (
-    ACCENT,
-    BASE,
-    INK,
-    PALE,
-    REFERENCE,
-    TUNED,
-    Frame,
-    Mark,
-    framed,
-)
+from course_utils.plots import ACCENT, BASE, PALE, REFERENCE, TUNED, Frame, Mark, framed
 
 _VERDICTS = ("right", "wrong")
 _COLOURS = {("right", "wrong"): ACCENT, ("wrong", "right"): TUNED}  # the rest is pale
@@ -42,19 +32,15 @@ def interval_plot(
         spelled: How an interval is written.
     """
     axes = framed(y_label="", **frame)
+    above = {"textcoords": "offset points"}
+    above["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 1}
     for row, (low, estimate, high) in enumerate(intervals):
         inside = reference is not None and low <= reference[1] <= high
         style = {"color": BASE if inside else TUNED, "linewidth": 3, "markersize": 8}
         axes.plot([low, high], [row, row], **style)
         axes.plot([estimate], [row], marker="o", **style)
-        axes.annotate(
-            spelled.format(low, estimate, high),
-            (estimate, row),
-            (0, 9),
-            textcoords="offset points",
-            ha="center",
-            bbox={"facecolor": "white", "linewidth": 0, "pad": 1},
-        )
+        written = spelled.format(low, estimate, high)
+        axes.annotate(written, (estimate, row), (0, 9), ha="center", **above)
     if reference is not None:
         axes.axvline(reference[1], label=reference[0], **REFERENCE)
         axes.legend(fontsize=9)
@@ -94,7 +80,8 @@ def outcome_mosaic(
         properties=lambda tile: {"facecolor": _COLOURS.get(tile, PALE), **tile_style},
     )
     for tile, text in zip(drawn, axes.texts, strict=True):
-        text.set(color="white" if tile in _COLOURS else INK, weight="bold", fontsize=11)
+        ink = "white" if tile in _COLOURS else "black"
+        text.set(color=ink, weight="bold", fontsize=11)
     centres = [x + width / 2 for x, _, width, _ in drawn.values()]
     first, second = names
     named = [

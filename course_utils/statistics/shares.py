@@ -26,11 +26,14 @@ from course_utils.statistics.power import ALPHA, POWER, exact_p, most_discordant
 RESAMPLES = 10_000  # of a bootstrap; the ends then move by about 0.1 point
 
 
-class _Counted:
-    """What `right` of `n` say; NaN where n is too small to say it."""
+@dataclass(frozen=True)
+class Share:
+    """k of n, such as right answers, with its error; NaN where n is too small."""
 
-    right: float
+    right: float  # whole, or a sum of shares
     n: int
+    name: str = ""  # of a model
+    metric: str = ""
 
     @property
     def share(self) -> float:
@@ -52,28 +55,11 @@ class _Counted:
         low, high = proportion_confint(self.right, self.n, alpha=ALPHA, method="wilson")
         return float(low), float(high)
 
-
-@dataclass(frozen=True)
-class Share(_Counted):
-    """A share of anything; `right` may be a sum of shares."""
-
-    right: float
-    n: int
-
-
-@dataclass(frozen=True)
-class Accuracy(_Counted):
-    """A share of right answers under a metric, with its error."""
-
-    name: str
-    metric: str
-    right: int
-    n: int
-
     def __repr__(self) -> str:
         low, high = self.interval
+        said = f"{self.name}: {self.metric} " if self.name else ""
         return (
-            f"{self.name}: {self.metric} {self.share:.1%} ({self.right} of {self.n}), "
+            f"{said}{self.share:.1%} ({self.right} of {self.n}), "
             f"95 % interval {low:.1%} to {high:.1%}, "
             f"standard error {100 * self.standard_error:.1f} points"
         )

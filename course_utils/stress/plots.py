@@ -18,28 +18,20 @@ def verdict_matrix(
     """Which check passes in which group: k of n as tiles, one panel a model.
 
     Args:
-        rates: From `pass_rates` by model, check and group.
-        models: Left and right panel.
-
-    Returns:
-        The two Axes. Blank tiles are checks that do not apply.
+        rates: From `pass_rates` by model, check and group; what is missing there, a
+            check that does not apply, stays blank.
     """
     figure, panels = plt.subplots(1, 2, figsize=(10.5, 5.2), sharey=True)
     for axes, model in zip(panels, models, strict=True):
         table = rates.loc[model].unstack("group")
         _tiles(axes, table["rate"], _SHARES)
         for (row, column), passed in np.ndenumerate(table["passed"]):
-            if not np.isnan(passed):
-                n = table["n"].iat[row, column]
-                axes.text(
-                    column,
-                    row,
-                    f"{passed:.0f}/{n:.0f}",
-                    ha="center",
-                    va="center",
-                    fontsize=8.5,
-                    weight="bold" if passed == n else "normal",
-                )
+            n = table["n"].iat[row, column]
+            if n > 0:
+                weight = "bold" if passed == n else "normal"
+                style = {"ha": "center", "va": "center", "fontsize": 8.5}
+                text = f"{passed:.0f}/{n:.0f}"
+                axes.text(column, row, text, weight=weight, **style)
         groups = [name.replace("_", " ") for name in table["rate"].columns]
         axes.set_xticks(range(len(groups)), groups, rotation=40, ha="right", fontsize=9)
         axes.set_title(model, fontsize=11)

@@ -95,11 +95,7 @@ def rate_over_draws(
 
 
 def how_often(verdicts: pd.DataFrame) -> pd.Series:
-    """How many prompts pass in every draw, in some, and in none.
-
-    Args:
-        verdicts: Of one model and one check, several draws.
-    """
+    """How many prompts of one model and check pass in every draw, in some, in none."""
     shares = _share_of_draws(verdicts)
     said = np.select([shares == 1, shares == 0], ["always", "never"], "sometimes")
     order = ["always", "sometimes", "never"]
@@ -113,10 +109,7 @@ def _share_of_draws(verdicts: pd.DataFrame) -> pd.Series:
 def compare_models(
     verdicts: pd.DataFrame, check: str, models: tuple[str, str] = ("base", "tuned")
 ) -> PairedComparison:
-    """Both models under one check, paired prompt by prompt; the reference first.
-
-    Args:
-        verdicts: From `verdict_table`; one draw of it.
+    """Both models under one check of one draw, paired prompt by prompt.
 
     Raises:
         ValueError: If the two were not judged on the same prompts, once each.

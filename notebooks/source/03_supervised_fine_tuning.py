@@ -941,7 +941,7 @@ check(rate_at, halfway, rising, Case((100, 100, 20, 1.0), 0.0, {}))
 # | the model never stops | the end token is not among the labels, or pad and end token are confused in a collator that masks padding | last tile of the strip must be blue and be the end token |
 # | loss falls, answers look like before | adapter not saved, or base loaded in its place | the two-sided logits test of section 8 |
 # | NaN on a T4 | bf16 on a card without it, or fp16 without loss scaling | leave precision to the profile: fp16 with scaling there |
-# | `unexpected keyword argument 'max_seq_length'` | TRL renamed it to `max_length` (and `tokenizer` to `processing_class`) | the names in `course_utils/training.py`; a test holds them to the pinned version |
+# | `unexpected keyword argument 'max_seq_length'` | TRL renamed it to `max_length` (and `tokenizer` to `processing_class`) | the names in `course_utils/training/trainer.py`; a test holds them to the pinned version |
 # | the loss jumps back after a resume | only the adapter was loaded, not the checkpoint | `resume_from_checkpoint=True`, optimizer and schedule included |
 #
 # ## What only a source can tell

@@ -96,10 +96,10 @@ hits = {name: sum(t(q) == q.answer for q in own) for name, t in tricks.items()}
 hits
 
 # %%
-from course_utils.statistics.shares import Accuracy
+from course_utils.statistics.shares import Share
 from course_utils.plots import grouped_bars
 
-rates = [Accuracy("trick", "hits", right, len(own)) for right in hits.values()]
+rates = [Share(right, len(own)) for right in hits.values()]
 beaten = sum(rate.interval[0] > 0.25 for rate in rates)
 
 # %%
@@ -246,10 +246,19 @@ by_hand.round(3)
 
 # %%
 import numpy as np
+import torch
 
-np.testing.assert_allclose(by_hand["S"], first.log_likelihoods, rtol=0.01)
+steps = torch.finfo(profile.compute_dtype).eps * by_hand["S"].abs().max()
+rounding = max(1e-3, 8 * steps)  # nats
+theirs = first.log_likelihoods
+np.testing.assert_allclose(by_hand["S"], theirs, rtol=0, atol=rounding)
+
+# %%
 ours = int(by_hand["S"].idxmax()), int(by_hand["S / characters"].idxmax())
-assert ours == (first.pick("acc"), first.pick("acc_norm"))
+for metric, pick in zip(("acc", "acc_norm"), ours):
+    *_, second, best = sorted(first.scores(metric))
+    if best - second > 2 * rounding:  # below that, rounding decides
+        assert pick == first.pick(metric)
 
 # %%
 print(
@@ -259,7 +268,8 @@ print(
 )
 
 # %% [markdown]
-# The numbers are lm-eval's, and so are the picks. There is no more to it.
+# The numbers are lm-eval's up to the rounding of the model's dtype, and so are the
+# picks. There is no more to it.
 #
 # ## 3. Base and tuned, every question
 #
@@ -305,7 +315,7 @@ from course_utils.arc.evaluation import METRICS
 def accuracy(run, metric):
     """Right answers of a run under a metric, with their error."""
     right = sum(answer.right[metric] for answer in run.answers)
-    return Accuracy(run.name, metric, right, len(run.answers))
+    return Share(right, len(run.answers), run.name, metric)
 
 
 
@@ -913,7 +923,7 @@ ledger.record(
 # what is claimed:
 
 # %%
-base_then = Accuracy("S1's base", "acc", first_right, n)
+base_then = Share(first_right, n, "S1's base", "acc")
 ledger.record(
     "C066",
     standard_error_points=100 * base_then.standard_error,

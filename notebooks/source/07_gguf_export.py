@@ -52,7 +52,8 @@ from course_utils.training.adapter import get_adapter
 
 finetuned = get_adapter(recipe, profile)
 adapter = finetuned.adapter_folder
-print(f"llama.cpp of llama-cpp-python {VERSION}:", llama_cpp.build_if_missing().name)
+llama_folder = llama_cpp.build_if_missing()
+print(f"llama.cpp of llama-cpp-python {VERSION}:", llama_folder.name)
 
 # %% [markdown]
 # How many rows to compare on? Held-out ones, from the validation set. llama.cpp computes
