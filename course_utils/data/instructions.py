@@ -71,13 +71,9 @@ def from_hub(
 
     A row without an instruction or an output teaches nothing (Alpaca's own set has 28),
     and a request that was drawn before would be trained on and held out: others are
-    drawn in their place, and a line says how many.
-
-    Args:
-        name: Such as `tatsu-lab/alpaca`.
-        rows: How many; ValueError if there are fewer, or other columns.
-        seed: Of the order; the first rows of a file are no sample.
-        revision: Commit, or None for the newest.
+    drawn in their place, and a line says how many. ValueError if there are fewer than
+    `rows`, or other columns. The seed decides the order: the first rows of a file are
+    no sample.
     """
     from datasets import load_dataset
 

@@ -1,7 +1,7 @@
 """From conversations to tokens: the chat template, the label mask, the loss.
 
-Conversations are turned into tokens and labels here, in the open, rather than
-inside the trainer: what notebook 03 prints is what the loss sees.
+Here, in the open, rather than inside the trainer: what notebook 03 prints is what the
+loss sees.
 """
 
 from __future__ import annotations
@@ -59,9 +59,6 @@ def tokenize_conversation(
     The prompt (template, request and the header of the answer) is labelled
     `IGNORE_INDEX`; the answer and the token that ends it are their own labels. What
     the template writes after that token is left out.
-
-    Returns:
-        `input_ids`, `attention_mask` and `labels`, of at most `max_length` each.
 
     Raises:
         UnusableRows: If the row is too long, has no answer, or holds the template's
@@ -156,11 +153,7 @@ def completion_nll(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: (batch, seq, vocab), before softmax.
-        labels: (batch, seq) token ids.
-
-    Raises:
-        ValueError: If shapes disagree.
-        NothingToLearn: If no label carries loss.
+        labels: (batch, seq) token ids; NothingToLearn if none carries loss.
     """
     if logits.shape[:2] != labels.shape:
         raise ValueError(
@@ -186,8 +179,7 @@ def to_dataset(
 ) -> Dataset:
     """Tokenised conversations as the trainer takes them; all of them, or none.
 
-    Raises:
-        UnusableRows: With every row that `tokenize_conversation` refuses.
+    UnusableRows names every row that `tokenize_conversation` refuses.
     """
     rows, faults = [], []
     for conversation in conversations:

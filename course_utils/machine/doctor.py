@@ -25,9 +25,8 @@ _MINIMUM_GIB = {"nano": (2, 0.5, 0.1), "cpu": (6, 2, 1), "t4": (12, 20, 1)}
 def refuse_unsupported(profile: Profile) -> None:
     """Stop before anything is loaded, when this machine cannot do the work.
 
-    Raises:
-        UnsupportedMachine: With what was found, what is needed, and a way out.
-        UnusableFolder: If nothing can be written to the folder of results or caches.
+    UnsupportedMachine says what was found, what is needed, and a way out;
+    UnusableFolder that nothing can be written to the folder of results or caches.
     """
     if profile.gpu is not None:
         _refuse_gpu(profile.gpu)

@@ -79,9 +79,7 @@ class Profile:
     def detect(cls, environment: Mapping[str, str] = os.environ) -> Profile:
         """The profile of this machine, overridden by COURSE_PROFILE.
 
-        Raises:
-            UnsupportedMachine: If COURSE_PROFILE is unknown, or asks for a GPU
-                that is not there.
+        UnsupportedMachine if that is unknown, or asks for a GPU that is not there.
         """
         gpu = find_gpu()
         name = environment.get("COURSE_PROFILE") or ("t4" if gpu else "cpu")

@@ -109,8 +109,7 @@ class Architecture:
     def lora_parameters(self, rank: int, modules: Iterable[str] = ALL_LINEAR) -> int:
         """Trainable numbers of an adapter: rank x (inputs + outputs) a module.
 
-        A name given twice counts once. The scale alpha / rank is no parameter.
-        Source: LoRA, arXiv:2106.09685, §4.
+        A name given twice counts once. Source: LoRA, arXiv:2106.09685, §4.
         """
         return sum(self.lora_tensor_sizes(rank, modules))
 
@@ -123,12 +122,9 @@ class Architecture:
         return self.lora_parameters(rank, modules) / self.linear_parameters
 
     def break_even_rank(self, module: str) -> int:
-        """Highest rank at which A and B together are no larger than the matrix.
-
-        From rank x (inputs + outputs) <= inputs x outputs.
-        """
+        """Highest rank at which A and B together are no larger than the matrix."""
         inputs, outputs = self._shape(module)
-        return inputs * outputs // (inputs + outputs)
+        return inputs * outputs // (inputs + outputs)  # the largest r: r (i + o) <= i o
 
     def _shape(self, module: str) -> tuple[int, int]:
         if module not in ALL_LINEAR:

@@ -32,8 +32,8 @@ class Generated:
 def inference(model: PreTrainedModel) -> Iterator[None]:
     """Put a model in inference mode, Unsloth's where it has one, and back.
 
-    Back also after an exception: a training that goes on would otherwise go on
-    without dropout, and with a cache of keys and values.
+    Back also after an exception: a training that goes on would otherwise do so without
+    dropout, and with a cache of keys and values.
     """
     was_training = model.training
     getattr(model, "for_inference", model.eval)()
@@ -66,7 +66,9 @@ def generate(
     batch_size: int = 16,
     sampling: Sampling | None = None,
 ) -> list[Generated]:
-    """Answer each request in a chat of one turn; the model's mode is restored.
+    """Answer each request in a chat of one turn; without special tokens, in order.
+
+    The model's mode and torch's random state are restored.
 
     Args:
         model: With or without adapter.
@@ -75,35 +77,19 @@ def generate(
         max_new_tokens: Answers are cut there when the model does not stop.
         batch_size: Prompts generated together, padded on the left.
         sampling: How to draw; None takes the likeliest token each time.
-
-    Returns:
-        The new texts in the given order, without special tokens.
     """
-    options = _decoding(max_new_tokens, sampling)
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": False}
     answers: list[Generated] = []
-    with inference(model), _seeded(sampling):
+    with inference(model), torch.random.fork_rng(enabled=sampling is not None):
+        if sampling is not None:
+            torch.manual_seed(sampling.seed)
+            options |= {"do_sample": True, "temperature": sampling.temperature}
+            # The default top_k of 50 would cut without a word.
+            options |= {"top_p": sampling.top_p, "top_k": 0}
         for start in range(0, len(requests), batch_size):
             batch = requests[start : start + batch_size]
             answers += _generate_batch(model, tokenizer, batch, options)
     return answers
-
-
-def _decoding(max_new_tokens: int, sampling: Sampling | None) -> dict[str, Any]:
-    """Arguments of the model's `generate` that choose the next token."""
-    if sampling is None:
-        return {"max_new_tokens": max_new_tokens, "do_sample": False}
-    drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p}
-    # top_k is off: its default of 50 would cut without a word.
-    return {"max_new_tokens": max_new_tokens, "do_sample": True, "top_k": 0, **drawn}
-
-
-@contextmanager
-def _seeded(sampling: Sampling | None) -> Iterator[None]:
-    """Draw from the seed of `sampling`, and leave torch's generators as they were."""
-    with torch.random.fork_rng(enabled=sampling is not None):
-        if sampling is not None:
-            torch.manual_seed(sampling.seed)
-        yield
 
 
 def _generate_batch(

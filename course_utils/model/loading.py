@@ -133,8 +133,7 @@ def _load(
 def attach_lora(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     """Freeze a base in place and put an adapter beside each layer that the plan names.
 
-    Returns:
-        A PEFT model in training mode. Only A and B of the adapters require gradients.
+    A PEFT model in training mode. Only A and B of the adapters require gradients.
     """
     adapted: Any = FastLanguageModel.get_peft_model(
         model,
@@ -158,21 +157,19 @@ def load_adapter(
 ) -> _Loaded:
     """A saved adapter on the base that it names, and the tokenizer saved with it.
 
-    `plan` is the one of its training; `load_in_4bit` overrides it.
-
-    Raises:
-        BrokenFile: If a file is missing or damaged. (The libraries would look a name
-            up on the hub, take the base's tokenizer, or leave tensors at random.)
+    `plan` is the one of its training; `load_in_4bit` overrides it. BrokenFile if a file
+    is missing or damaged, where the libraries would look a name up on the hub, take the
+    base's tokenizer, or leave tensors at random.
     """
     stored = _stored_tensors(folder)
-    model, tokenizer = _load(str(folder.resolve()), plan, profile, load_in_4bit)
-    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    loaded = _load(str(folder.resolve()), plan, profile, load_in_4bit)
+    expected = get_peft_model_state_dict(loaded[0], save_embedding_layers=False)
     if missing := sorted(expected.keys() - stored):
         raise BrokenFile(
             f"{folder.name}/{WEIGHTS} lacks {len(missing)} of {len(expected)} tensors, "
             f"{missing[0]} among them. {_RETRAIN}"
         )
-    return model, tokenizer
+    return loaded
 
 
 def _stored_tensors(folder: Path) -> set[str]:

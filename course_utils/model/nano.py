@@ -19,7 +19,7 @@ from course_utils.model.bundled import FORMAT, bundled_tokenizer_path, save_toge
 from course_utils.places import cache_folder, made_once
 
 NANO_BOS_MODEL = "nano-bos"  # COURSE_MODEL=nano-bos on the nano profile
-_HIDDEN_SIZE = 64  # the narrowest layer that bitsandbytes packs into 4 bits
+
 _BEGIN = "<|endoftext|>"  # id 0: no part of SmolLM2's chat template
 
 
@@ -37,7 +37,7 @@ def nano_tokenizer(bos: bool = False) -> Tokenizer:
             pair=f"{_BEGIN} $A {_BEGIN} $B",
             special_tokens=[(_BEGIN, tokenizer.bos_token_id)],
         )
-        tokenizer.chat_template = f"{{{{- bos_token }}}}{tokenizer.chat_template}"
+        tokenizer.chat_template = "{{- bos_token }}" + str(tokenizer.chat_template)
     return tokenizer
 
 
@@ -48,7 +48,7 @@ def nano_model(seed: int = 0, vocabulary: int = 49152) -> LlamaForCausalLM:
     """
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=_HIDDEN_SIZE,
+        hidden_size=64,  # the narrowest that bitsandbytes packs into 4 bits
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
