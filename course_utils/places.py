@@ -60,12 +60,7 @@ def run_folder(recipe_name: str, profile: Named) -> Path:
 
 
 def make_folder(folder: Path) -> Path:
-    """The folder, made when missing.
-
-    Raises:
-        UnusableFolder: If something else stands in its place, or nothing can be
-            written there.
-    """
+    """The folder, made when missing; UnusableFolder where that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -80,9 +75,7 @@ def make_folder(folder: Path) -> Path:
 def write_whole(path: Path, text: str | bytes) -> Path:
     """Write a file so that a reader sees the old content or the new, never a part.
 
-    Args:
-        path: Its folder is made when missing.
-        text: Written as UTF-8 when it is no bytes already.
+    Its folder is made when missing; a str is written as UTF-8.
     """
     make_folder(path.parent)
     data = text.encode("utf-8") if isinstance(text, str) else text
@@ -109,12 +102,9 @@ def write_json(path: Path, content: Any) -> Path:
 def read_json(path: Path, way_out: str) -> Any:
     """The content of a JSON file that a run wrote.
 
-    Args:
-        path: The file.
-        way_out: What to do without it, such as "Run notebook 03 again."
-
     Raises:
-        BrokenFile: If it is missing, cut off or no JSON.
+        BrokenFile: If it is missing, cut off or no JSON. The message ends in `way_out`,
+            what to do then, such as "Run notebook 03 again."
     """
     return _parsed(path, _text(path, way_out), way_out)
 
@@ -129,9 +119,7 @@ def read_jsonl(path: Path, way_out: str) -> list[Any]:
     """The rows of a file that `write_jsonl` wrote.
 
     Lines end at "\\n" alone: a text may hold U+2028, which `splitlines` cuts at.
-
-    Raises:
-        BrokenFile: See `read_json`.
+    Raises as `read_json` does.
     """
     lines = _text(path, way_out).split("\n")
     return [_parsed(path, line, way_out) for line in lines if line.strip()]
@@ -142,7 +130,8 @@ def _text(path: Path, way_out: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         found = "missing" if isinstance(error, FileNotFoundError) else f"({error})"
-        raise BrokenFile(f"{_spelled(path)} is {found}. {way_out}") from None
+        name = f"{path.parent.name}/{path.name}"
+        raise BrokenFile(f"{name} is {found}. {way_out}") from None
 
 
 def _parsed(path: Path, text: str, way_out: str) -> Any:
@@ -150,13 +139,9 @@ def _parsed(path: Path, text: str, way_out: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BrokenFile(
-            f"{_spelled(path)} ({path.stat().st_size:,} bytes) is no whole JSON: "
-            f"{error}. Was a run stopped while it wrote? {way_out}"
+            f"{path.parent.name}/{path.name} ({path.stat().st_size:,} bytes) is no "
+            f"whole JSON: {error}. Was a run stopped while it wrote? {way_out}"
         ) from None
-
-
-def _spelled(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
 
 
 @contextmanager
@@ -173,17 +158,15 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     An older target is kept until then, and back in place after a failure. What a
     killed process left beside the target is removed first. One process at a time.
-
-    Args:
-        target: Afterwards it holds what the block wrote, and STAMP.
+    Afterwards the target holds what the block wrote, and STAMP.
     """
     with locked(target):
-        old = target.parent / f".{target.name}.old"
+        prefix = f".{target.name}.partial-"
+        old = target.with_name(f".{target.name}.old")
         if old.exists() and not target.exists():
             os.replace(old, target)  # killed between the two renames below
-        for left in (old, *target.parent.glob(f".{target.name}.partial-*")):
+        for left in (old, *target.parent.glob(f"{prefix}*")):
             shutil.rmtree(left, ignore_errors=True)
-        prefix = f".{target.name}.partial-"
         partial = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
         try:
             partial.chmod(0o755)  # mkdtemp makes it readable for nobody else
@@ -196,24 +179,21 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 def _exchange(new: Path, target: Path, old: Path) -> None:
     """Put `new` in the place of `target`; on failure everything is as before."""
-    if not target.exists():
-        os.replace(new, target)
-        return
-    os.replace(target, old)
+    if target.exists():
+        os.replace(target, old)
     try:
         os.replace(new, target)
     except OSError:
-        os.replace(old, target)
+        if old.exists():
+            os.replace(old, target)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
-def made_once(target: Path, make: Callable[[Path], None]) -> Path:
+def made_once(target: Path, make: Callable[[Path], object]) -> Path:
     """A folder of a cache: as it is when whole, else made now.
 
-    Args:
-        target: The folder.
-        make: Fills an empty folder that it is given.
+    `make` fills an empty folder that it is given.
     """
     if not is_whole(target):
         with locked(target):

@@ -71,7 +71,8 @@ class _Prompt(BaseModel):
     messages: Annotated[list[_Message], AfterValidator(_in_turn)]
 
 
-class _Chat(_Prompt):
+class _Chat(BaseModel):
+    id: Text
     messages: Annotated[list[_FullMessage], AfterValidator(_in_turn)]
 
 
@@ -83,7 +84,7 @@ def load_conversations(
     count_tokens: Callable[[Sequence[dict[str, str]]], int] | None = None,
     max_length: int | None = None,
 ) -> list[Conversation]:
-    """Read and check a JSONL file; all of it, or nothing.
+    """Read and check a JSONL file, all of it or nothing; see `files.read_rows`.
 
     Args:
         path: Of the file, UTF-8.
@@ -92,9 +93,6 @@ def load_conversations(
         held_out: Rows of another set that must not occur in this one.
         count_tokens: Tokens of a list of messages under the model's template.
         max_length: Rows with more tokens are faults; needs `count_tokens`.
-
-    Raises:
-        FaultyData: With every fault; see `jsonl.read_rows`.
     """
     repeated = requests_differ(held_out)
 

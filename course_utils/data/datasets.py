@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from course_utils import places
 from course_utils.data.conversation import Conversation, load_conversations
@@ -13,6 +12,7 @@ from course_utils.places import DATA_FOLDER
 from course_utils.recipes.plan import Plan
 
 MOVIES = "movies"
+MOVIES_FOLDER = DATA_FOLDER / MOVIES
 INSTRUCTIONS = ("instructions", "iac")
 VALIDATION_ROWS = 40  # each evaluation on the way is a pass over them
 HUB_VALIDATION_ROWS = 80
@@ -21,14 +21,10 @@ Splits = tuple[list[Conversation], list[Conversation]]  # training, validation
 
 
 def load_splits(plan: Plan) -> Splits:
-    """All conversations of a plan's data set.
+    """All conversations of a plan's data set; KeyError for one that is unknown.
 
     Of a data set on the hub `plan.rows` are drawn for training, and behind them
     HUB_VALIDATION_ROWS for validation.
-
-    Raises:
-        KeyError: If the course has no such data set, and it is no hub id either.
-        FaultyData: If a file has faults.
     """
     name = plan.dataset.name
     if name == MOVIES:
@@ -55,36 +51,27 @@ def load_rows(plan: Plan) -> Splits:
 
 
 def every_kth(validation: Sequence[Conversation]) -> list[Conversation]:
-    """Every k-th row, so that at most WATCHED_ROWS are left: enough to judge by."""
+    """Every k-th row, so that at most VALIDATION_ROWS are left: enough to judge by."""
     return list(validation[:: -(-len(validation) // VALIDATION_ROWS)])
 
 
-MOVIES_FOLDER = DATA_FOLDER / "movies"
+_Load = Callable[..., list[Conversation]]
 
 
-def load_movies(split: str, **checks: Any) -> list[Conversation]:
-    """A split of the movie conversations: `train`, `validation` or `stress`.
-
-    Training rows are held against both other sets, so that no held-out request
-    can slip into training.
-
-    Args:
-        split: Name of the file in data/movies.
-        **checks: Passed on to `load_conversations`.
-    """
-    if split == "train":
-        checks["held_out"] = [*load_movies("validation"), *load_movies("stress")]
-    path = MOVIES_FOLDER / f"{split}.jsonl"
-    return load_conversations(path, answered=split != "stress", **checks)
+def load_movies(split: str) -> list[Conversation]:
+    """A split of the movie conversations; see `load_split`."""
+    return load_split(MOVIES_FOLDER, split, load_conversations)
 
 
-def load_split(folder: Path, split: str) -> list[Conversation]:
-    """`train`, `validation` or `stress` of a folder in this form.
+def load_split(
+    folder: Path, split: str, load: _Load = load_instructions
+) -> list[Conversation]:
+    """`train`, `validation` or `stress` of a folder, as `load` reads a file.
 
     Training rows are held against both other sets, so that no held-out request can
     slip into training.
     """
     others = ("validation", "stress") if split == "train" else ()
-    held_out = [row for other in others for row in load_split(folder, other)]
+    held_out = [row for other in others for row in load_split(folder, other, load)]
     path = folder / f"{split}.jsonl"
-    return load_instructions(path, answered=split != "stress", held_out=held_out)
+    return load(path, answered=split != "stress", held_out=held_out)

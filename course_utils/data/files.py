@@ -22,12 +22,12 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from course_utils import CourseError
 
 Row = TypeVar("Row")
-Place = tuple[int | str, ...]
+_Place = tuple[int | str, ...]
 Problem = tuple[str, str, str]  # field, found, expected
 SHOWN_FAULTS = 20
-LINES = "one JSON object a line"
-NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what Python makes of such a byte
-FORMATS = {  # by the beginning of a file: what it is, and the way out
+_LINES = "one JSON object a line"
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what Python makes of such a byte
+_FORMATS = {  # by the beginning of a file: what it is, and the way out
     "\x1f\udc8b": ("a gzip archive", "Unpack it: gunzip {}"),
     "PAR1": ("a Parquet table", "Export it: pandas.read_parquet('{}')"),
     "version https://git-lfs": ("a pointer of Git LFS", "Fetch {}: git lfs pull"),
@@ -37,15 +37,15 @@ FORMATS = {  # by the beginning of a file: what it is, and the way out
         "Save it as UTF-8: iconv -f UTF-16 -t UTF-8 {}",
     ),
 }
-RENAMED = {  # keys of other schemas, by what they are here
+_RENAMED = {  # keys of other schemas, by what they are here
     "conversations": "messages",
     "prompt": "instruction",
     "context": "input",
     "response": "output",
     "completion": "output",
 }
-SHAREGPT = "in it from to role (human is user, gpt is assistant), value to content"
-EXPECTED = {  # what pydantic words for programmers
+_SHAREGPT = "in it from to role (human is user, gpt is assistant), value to content"
+_EXPECTED = {  # what pydantic words for programmers
     **dict.fromkeys(("list_type", "tuple_type", "frozen_set_type"), "a list"),
     **dict.fromkeys(("model_type", "dataclass_type", "dict_type"), "an object"),
     **{"string_type": "a string", "string_pattern_mismatch": "some text"},
@@ -72,10 +72,7 @@ class Fault:
 
 
 class FaultyData(CourseError, ValueError):
-    """A data file cannot be used; `faults` lists everything wrong with it.
-
-    The message shows SHOWN_FAULTS of them and counts the others.
-    """
+    """A data file cannot be used: `faults` is all of it, the message the first ones."""
 
     def __init__(self, faults: Sequence[Fault], way_out: str | None = None):
         self.faults = tuple(faults)
@@ -103,7 +100,7 @@ def _spelled(value: object) -> str:
 
 
 def validated(
-    form: TypeAdapter[Row], content: Any, file: str, line_of: Callable[[Place], int]
+    form: TypeAdapter[Row], content: Any, file: str, line_of: Callable[[_Place], int]
 ) -> tuple[Row | None, list[Fault]]:
     """What a form makes of a file's content, or None; and every fault.
 
@@ -120,7 +117,7 @@ def _problem(error: ErrorDetails) -> Problem:
     """An error of pydantic's in the words of a fault."""
     kind, place, context = error["type"], error["loc"], error.get("ctx", {})
     words = error["msg"].removeprefix("Input should be ")
-    found, expected = _spelled(error["input"]), EXPECTED.get(kind, words)
+    found, expected = _spelled(error["input"]), _EXPECTED.get(kind, words)
     if kind == "missing":
         there = ", ".join(map(str, error["input"])) or "none"
         found, expected = f"nothing among the keys {there:.80}", f"the key {place[-1]}"
@@ -134,23 +131,21 @@ def _problem(error: ErrorDetails) -> Problem:
 
 
 def read_text(path: Path) -> str:
-    """A file as text; bytes that are no UTF-8 stay in it, as NOT_UTF8.
+    """A file as text; bytes that are no UTF-8 stay in it, as lone surrogates.
 
-    Raises:
-        FaultyData: If it is a folder, an archive, or in another encoding.
-        FileNotFoundError: If there is no such file.
+    FaultyData if it is a folder, an archive, or in another encoding.
     """
     if path.is_dir():
         inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:5])
         _refuse(path, "a folder", f"Name a file in it: {inside}", "a file")
     text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    for begin, (what, way_out) in FORMATS.items():
+    for begin, (what, way_out) in _FORMATS.items():
         if re.match(begin, text, re.DOTALL):
             _refuse(path, what, way_out.format(path.name), "text in UTF-8")
     return text
 
 
-def _refuse(path: Path, found: str, way_out: str, expected: str = LINES) -> NoReturn:
+def _refuse(path: Path, found: str, way_out: str, expected: str = _LINES) -> NoReturn:
     raise FaultyData([Fault(path.name, 1, "file", found, expected)], way_out)
 
 
@@ -170,7 +165,6 @@ def read_rows(
 
     Raises:
         FaultyData: With every fault: file, line, field, found, expected.
-        FileNotFoundError: If there is no such file.
     """
     text, adapter = read_text(path), TypeAdapter(form)
     contents, faults, rows, ids = [], [], [], {}
@@ -202,7 +196,7 @@ def read_rows(
 
 def _parsed(written: str) -> dict[str, Any]:
     """The object of a line; else a ValueError of what was found and expected."""
-    if odd := NOT_UTF8.search(written):
+    if odd := _NOT_UTF8.search(written):
         byte = f"byte {ord(odd[0]) - 0xDC00:#04x} at {odd.start()}"
         raise ValueError(byte, "UTF-8 text")
     try:
@@ -249,7 +243,7 @@ def _refuse_other_format(path: Path, text: str, first: str) -> None:
     if (several and isinstance(whole, dict)) or (first == "{" and not row):
         _refuse(path, "JSON objects over several lines", mend.format("."))
     if re.search("[,;\t]", first) and not row and first[0] not in "{[":
-        mend = f"Let pandas.read_csv('{path.name}').to_json write {LINES}."
+        mend = f"Let pandas.read_csv('{path.name}').to_json write {_LINES}."
         _refuse(path, f"a table with the columns {first:.80}", mend)
 
 
@@ -261,11 +255,11 @@ def _faulty(
     there = list(dict.fromkeys(key for row in contents for key in row))
     needed = [name for name, field in fields.items() if field.is_required()]
     lacking = [name for name in needed if name not in there]
-    names = {key: RENAMED.get(key.lower(), key.lower()) for key in there}
+    names = {key: _RENAMED.get(key.lower(), key.lower()) for key in there}
     ways = [f"{k} to {v}" for k, v in names.items() if v in fields and v not in there]
     if not lacking or (len(contents) < 2 and not ways):
         return FaultyData(faults)
-    ways += [SHAREGPT] if "conversations" in there else []
+    ways += [_SHAREGPT] if "conversations" in there else []
     found, expected = f"the keys {', '.join(there[:20])}", ", ".join(fields)
     cause = Fault(file, 1, ", ".join(lacking), found, expected)
     others = [fault for fault in faults if fault.field not in lacking]
@@ -287,16 +281,10 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def read_table(path: Path, entry: Any, below: str = "") -> dict[str, Any]:
-    """The named entries of a YAML file.
+    """The named entries of a YAML file, or those below one of its keys.
 
-    Args:
-        path: The file.
-        entry: Type of an entry. A dataclass takes no key that is not a field.
-        below: Key under which the entries stand; without one they are the file.
-
-    Raises:
-        FaultyData: With every fault: file, line, field, found, expected.
-        FileNotFoundError: If there is no such file.
+    `entry` is their type; a dataclass takes no key that is not a field. Raises as
+    `read_rows` does.
     """
     form = TypeAdapter(dict[str, entry], config={"extra": "forbid"})
     try:
@@ -305,8 +293,7 @@ def read_table(path: Path, entry: Any, below: str = "") -> dict[str, Any]:
         content = loader.construct_document(node) if node else None
     except (yaml.YAMLError, RecursionError) as error:
         found = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
         raise FaultyData([Fault(path.name, line, "line", found, "YAML")]) from None
     if below:
         content = content.get(below) if isinstance(content, dict) else None
@@ -317,7 +304,7 @@ def read_table(path: Path, entry: Any, below: str = "") -> dict[str, Any]:
     return made
 
 
-def _line(node: yaml.Node, place: Place, line: int = 1) -> int:
+def _line(node: yaml.Node | None, place: _Place, line: int = 1) -> int:
     """Where the last key of a place stands, as far as the file has it."""
     pairs = node.value if place and isinstance(node, yaml.MappingNode) else ()
     for key, value in pairs:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, TypeAdapter
 
@@ -48,10 +48,7 @@ def load_instructions(
     """Read and check a file of rows; all of it, or nothing.
 
     Each row has an output, unless it is only asked (not `answered`). No request of a
-    held-out row may occur.
-
-    Raises:
-        FaultyData: With every fault; see `jsonl.read_rows`.
+    held-out row may occur. Raises as `files.read_rows` does.
     """
     form = _Example if answered else Prompt
     return read_rows(path, form, conversation, requests_differ(held_out))
@@ -74,23 +71,16 @@ def from_hub(
 
     A row without an instruction or an output teaches nothing (Alpaca's own set has 28),
     and a request that was drawn before would be trained on and held out: others are
-    drawn in their place, and a line says how many.
-
-    Args:
-        name: Such as `tatsu-lab/alpaca`.
-        rows: How many.
-        seed: Of the order; the first rows of a file are no sample.
-        revision: Commit, or None for the newest.
-
-    Raises:
-        ValueError: If the set has other columns, or too few rows.
+    drawn in their place, and a line says how many. ValueError if there are fewer than
+    `rows`, or other columns. The seed decides the order: the first rows of a file are
+    no sample.
     """
     from datasets import load_dataset
 
     table = load_dataset(name, split="train", revision=revision)
     named = {"instruction", "output"} <= set(table.column_names)
-    usable = _usable(table.shuffle(seed=seed)) if named else iter(())
-    drawn = list(islice(usable, rows))
+    shuffled = cast(Iterable[dict], table.shuffle(seed=seed) if named else ())
+    drawn = list(islice(_usable(shuffled), rows))
     if len(drawn) < rows:
         raise ValueError(
             f"{name} has columns {', '.join(table.column_names)} and "
@@ -102,7 +92,7 @@ def from_hub(
     return drawn
 
 
-def _usable(table: Iterable[Mapping[str, Any]]) -> Iterator[Conversation]:
+def _usable(table: Iterable[dict[str, Any]]) -> Iterator[Conversation]:
     """Rows with all their texts, each request once; the id tells the place."""
     form, differ = TypeAdapter(_Example), requests_differ(())
     for number, row in enumerate(table):

@@ -44,11 +44,7 @@ class ScienceQuestion:
 
 
 def question_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """The questions to ask: the file that ARC_EASY_JSONL names, or the course's.
-
-    Raises:
-        FileNotFoundError: If ARC_EASY_JSONL names no file.
-    """
+    """The questions to ask: the file that ARC_EASY_JSONL names, or the course's."""
     chosen = environment.get(PATH_VARIABLE)
     if not chosen:
         return QUESTIONS
@@ -63,18 +59,14 @@ def question_file(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def load_questions(path: Path = QUESTIONS) -> list[ScienceQuestion]:
-    """Read and check a file of questions, with keys A to E or 1 to 5.
-
-    Raises:
-        FaultyData: With every fault; see `jsonl.read_rows`.
-    """
+    """Read and check a file, with keys A to E or 1 to 5; see `files.read_rows`."""
     return read_rows(path, _Row, _question)
 
 
 def _question(row: dict[str, Any]) -> ScienceQuestion:
-    answer = row["choices"]["label"].index(row["answerKey"])
-    choices = tuple(row["choices"]["text"])
-    return ScienceQuestion(row["id"], row["question"], choices, answer)
+    text, label = row["choices"]["text"], row["choices"]["label"]
+    right = label.index(row["answerKey"])
+    return ScienceQuestion(row["id"], row["question"], tuple(text), right)
 
 
 def _three_to_five(entries: list[str]) -> list[str]:

@@ -12,14 +12,14 @@ import json
 from transformers import PreTrainedTokenizerBase
 
 CHAT, ALPACA = "chat", "alpaca"
-INPUT_HEADING = "\n\n### Input:\n"
-TASK = "Below is an instruction that describes a task"
-REQUEST = "Write a response that appropriately completes the request.\n\n"
-WITHOUT_INPUT = f"{TASK}. {REQUEST}"
-WITH_INPUT = f"{TASK}, paired with an input that provides further context. {REQUEST}"
+_INPUT_HEADING = "\n\n### Input:\n"
+_TASK = "Below is an instruction that describes a task"
+_REQUEST = "Write a response that appropriately completes the request.\n\n"
+_WITHOUT_INPUT = f"{_TASK}. {_REQUEST}"
+_WITH_INPUT = f"{_TASK}, paired with an input that provides further context. {_REQUEST}"
 # Jinja over messages: a blank line follows an answer and a system message, and each
 # answer ends in the tokenizer's end token. The marks carry no loss.
-ALPACA_TEMPLATE = """\
+_ALPACA_TEMPLATE = """\
 {{ BEGIN }}{% for message in messages %}\
 {% if message['role'] == 'system' %}{{ message['content'] + BREAK }}\
 {% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token + BREAK }}\
@@ -34,7 +34,7 @@ def join_input(instruction: str, given: str) -> str:
     The heading between them is the one that Alpaca's template has there, so that the
     template can tell the two forms apart and any chat API can send both.
     """
-    return f"{instruction}{INPUT_HEADING}{given}" if given else instruction
+    return f"{instruction}{_INPUT_HEADING}{given}" if given else instruction
 
 
 def alpaca_prompt(instruction: str, given: str = "") -> str:
@@ -42,7 +42,7 @@ def alpaca_prompt(instruction: str, given: str = "") -> str:
 
     Source: tatsu-lab/stanford_alpaca, train.py, `PROMPT_DICT`.
     """
-    introduction = WITH_INPUT if given else WITHOUT_INPUT
+    introduction = _WITH_INPUT if given else _WITHOUT_INPUT
     request = join_input(instruction, given)
     return f"{introduction}### Instruction:\n{request}\n\n### Response:"
 
@@ -57,26 +57,20 @@ def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def use_template(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """Give a tokenizer the prompt template of a plan, in place.
+    """Give a tokenizer the prompt template of a plan, `chat` (its own) or `alpaca`.
 
-    Args:
-        tokenizer: Its own template stays for `chat`.
-        name: `chat` or `alpaca`.
-
-    Raises:
-        ValueError: If the name is unknown, or `chat` is asked of a tokenizer that has
-            no template of its own.
+    In place. ValueError for another name, or if it has no template of its own.
     """
     if name == ALPACA:
         texts = {
-            "WITHOUT_INPUT": WITHOUT_INPUT,
-            "WITH_INPUT": WITH_INPUT,
-            "INPUT_HEADING": INPUT_HEADING,
+            "WITHOUT_INPUT": _WITHOUT_INPUT,
+            "WITH_INPUT": _WITH_INPUT,
+            "INPUT_HEADING": _INPUT_HEADING,
             "BEGIN": tokenizer.bos_token if adds_bos(tokenizer) else "",
             "BREAK": "\n\n",
             "LINE": "\n",
         }
-        template = ALPACA_TEMPLATE
+        template = _ALPACA_TEMPLATE
         for constant, text in texts.items():
             template = template.replace(constant, json.dumps(text))
         tokenizer.chat_template = template

@@ -1,12 +1,13 @@
 """From conversations to tokens: the chat template, the label mask, the loss.
 
-Conversations are turned into tokens and labels here, in the open, rather than
-inside the trainer: what notebook 03 prints is what the loss sees.
+Here, in the open, rather than inside the trainer: what notebook 03 prints is what the
+loss sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from datasets import Dataset
@@ -16,10 +17,10 @@ from transformers import PreTrainedTokenizerBase
 
 from course_utils import CourseError
 from course_utils.data.conversation import Conversation
+from course_utils.data.files import SHOWN_FAULTS
 from course_utils.data.templates import adds_bos
 
 IGNORE_INDEX = -100  # PyTorch's default: a label with this value carries no loss
-SHOWN_FAULTS = 20
 
 
 class NothingToLearn(CourseError, ValueError):
@@ -58,9 +59,6 @@ def tokenize_conversation(
     The prompt (template, request and the header of the answer) is labelled
     `IGNORE_INDEX`; the answer and the token that ends it are their own labels. What
     the template writes after that token is left out.
-
-    Returns:
-        `input_ids`, `attention_mask` and `labels`, of at most `max_length` each.
 
     Raises:
         UnusableRows: If the row is too long, has no answer, or holds the template's
@@ -124,10 +122,15 @@ def _prompt_and_rest(
 
 
 def rendered(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], **how: bool
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[dict[str, str]],
+    add_generation_prompt: bool = False,
 ) -> str:
     """What the tokenizer's template writes for a chat."""
-    return tokenizer.apply_chat_template(list(messages), tokenize=False, **how)
+    written = tokenizer.apply_chat_template(
+        list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+    )
+    return cast(str, written)
 
 
 def _marks(tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -145,17 +148,12 @@ def _marks(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 def completion_nll(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean negative log-likelihood of the answer's tokens, in nats per token.
 
-    Position ``t`` predicts token ``t + 1``, so logits and labels are shifted by
-    one. Tokens labelled ``IGNORE_INDEX`` (prompt, padding) count neither in the
-    sum nor in the mean.
+    Position `t` predicts token `t + 1`, so logits and labels are shifted by one. Tokens
+    labelled `IGNORE_INDEX` (prompt, padding) count neither in the sum nor in the mean.
 
     Args:
         logits: (batch, seq, vocab), before softmax.
-        labels: (batch, seq) token ids; ``IGNORE_INDEX`` means no loss.
-
-    Raises:
-        ValueError: If shapes disagree.
-        NothingToLearn: If no label carries loss.
+        labels: (batch, seq) token ids; NothingToLearn if none carries loss.
     """
     if logits.shape[:2] != labels.shape:
         raise ValueError(
@@ -181,8 +179,7 @@ def to_dataset(
 ) -> Dataset:
     """Tokenised conversations as the trainer takes them; all of them, or none.
 
-    Raises:
-        UnusableRows: With every row that `tokenize_conversation` refuses.
+    UnusableRows names every row that `tokenize_conversation` refuses.
     """
     rows, faults = [], []
     for conversation in conversations:

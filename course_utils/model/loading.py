@@ -33,6 +33,7 @@ from unsloth import FastLanguageModel
 
 import gc
 from pathlib import Path
+from typing import Any, cast
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
@@ -53,12 +54,13 @@ from course_utils.model.nano import NANO_BOS_MODEL, cached_nano_path
 from course_utils.places import PROJECT_ROOT, STAMP, BrokenFile, is_whole, read_json
 from course_utils.recipes.plan import BUNDLED_MODEL, NANO_MODEL, Plan
 
-CAUSAL_MODELS = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-FOLDER = "COURSE_MODEL takes a hub id, or the folder of a model with its tokenizer."
+_CAUSAL_MODELS = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+_FOLDER = "COURSE_MODEL takes a hub id, or the folder of a model with its tokenizer."
 WEIGHTS = "adapter_model.safetensors"
-RETRAIN = (
-    "Was a run stopped while it saved? Move that folder away and run notebook 03 again."
-)
+_STOPPED = "Was a run stopped while it saved?"
+_RETRAIN = f"{_STOPPED} Move that folder away and run notebook 03 again."
+
+_Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 class UnusableModel(CourseError, ValueError):
@@ -69,11 +71,7 @@ def model_location(plan: Plan) -> str:
     """A hub id, or the absolute path of a folder, since an adapter records its base.
 
     The models that need no hub are made in the cache first. A relative folder is looked
-    for here and in the project.
-
-    Raises:
-        UnusableModel: If the name is neither a hub id nor a folder with a model.
-        BrokenFile: If the folder has no whole config.json.
+    for here and in the project. UnusableModel for anything else.
     """
     name = plan.model.name
     if name == BUNDLED_MODEL:
@@ -97,20 +95,20 @@ def model_location(plan: Plan) -> str:
 
 def _refuse_folder(folder: Path) -> None:
     """Raise where a folder holds no causal language model."""
-    config = read_json(folder / "config.json", FOLDER)
+    config = read_json(folder / "config.json", _FOLDER)
     kinds = config.get("architectures") if isinstance(config, dict) else None
     weights = [*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]
-    if not weights or not set(kinds or ()) & CAUSAL_MODELS:
+    if not weights or not set(kinds or ()) & _CAUSAL_MODELS:
         raise UnusableModel(
             f"{folder} holds {len(weights)} files of weights, of architecture "
             f"{', '.join(kinds or ['unknown'])}; expected weights of a model that "
-            f"predicts the next token, such as LlamaForCausalLM. {FOLDER}"
+            f"predicts the next token, such as LlamaForCausalLM. {_FOLDER}"
         )
 
 
 def load_base(
     plan: Plan, profile: Profile, *, load_in_4bit: bool | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> _Loaded:
     """The model of a plan without an adapter, in inference mode, and its tokenizer.
 
     The tokenizer has the plan's template. `load_in_4bit` overrides the plan.
@@ -120,14 +118,15 @@ def load_base(
 
 def _load(
     name: str, plan: Plan, profile: Profile, load_in_4bit: bool | None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    model, tokenizer = FastLanguageModel.from_pretrained(
+) -> _Loaded:
+    loaded = FastLanguageModel.from_pretrained(
         model_name=name,
         max_seq_length=plan.max_length,
         dtype=profile.compute_dtype,
         load_in_4bit=plan.load_in_4bit if load_in_4bit is None else load_in_4bit,
         revision=plan.model.revision,
     )
+    model, tokenizer = cast(_Loaded, loaded)
     use_template(tokenizer, plan.template)
     FastLanguageModel.for_inference(model)
     return model, tokenizer
@@ -136,10 +135,9 @@ def _load(
 def attach_lora(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
     """Freeze a base in place and put an adapter beside each layer that the plan names.
 
-    Returns:
-        A PEFT model in training mode. Only A and B of the adapters require gradients.
+    A PEFT model in training mode. Only A and B of the adapters require gradients.
     """
-    model = FastLanguageModel.get_peft_model(
+    adapted: Any = FastLanguageModel.get_peft_model(
         model,
         r=plan.rank,
         lora_alpha=plan.alpha,
@@ -150,47 +148,42 @@ def attach_lora(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
         random_state=plan.seed,
     )
     # What a saved adapter says of its base, so that the same commit is loaded again.
-    model.peft_config["default"].revision = plan.model.revision
-    FastLanguageModel.for_training(model)
-    return model
+    adapted.peft_config["default"].revision = plan.model.revision
+    # pyrefly: ignore[missing-attribute]  # Unsloth puts it on a parent class
+    FastLanguageModel.for_training(adapted)
+    return adapted
 
 
 def load_adapter(
     folder: Path, plan: Plan, profile: Profile, *, load_in_4bit: bool | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+) -> _Loaded:
     """A saved adapter on the base that it names, and the tokenizer saved with it.
 
-    Args:
-        folder: Of the adapter.
-        plan: By which it was trained.
-        profile: The machine.
-        load_in_4bit: Overrides the plan.
-
-    Raises:
-        BrokenFile: If a file is missing or damaged. (The libraries would look a name
-            up on the hub, take the base's tokenizer, or leave tensors at random.)
+    `plan` is the one of its training; `load_in_4bit` overrides it. BrokenFile if a file
+    is missing or damaged, where the libraries would look a name up on the hub, take the
+    base's tokenizer, or leave tensors at random.
     """
     stored = _stored_tensors(folder)
-    model, tokenizer = _load(str(folder.resolve()), plan, profile, load_in_4bit)
-    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    loaded = _load(str(folder.resolve()), plan, profile, load_in_4bit)
+    expected = get_peft_model_state_dict(loaded[0], save_embedding_layers=False)
     if missing := sorted(expected.keys() - stored):
         raise BrokenFile(
             f"{folder.name}/{WEIGHTS} lacks {len(missing)} of {len(expected)} tensors, "
-            f"{missing[0]} among them. {RETRAIN}"
+            f"{missing[0]} among them. {_RETRAIN}"
         )
-    return model, tokenizer
+    return loaded
 
 
 def _stored_tensors(folder: Path) -> set[str]:
     """Names of an adapter's tensors; raises BrokenFile where a file is not whole."""
     for name in ("adapter_config.json", "tokenizer.json", "tokenizer_config.json"):
-        if not isinstance(read_json(folder / name, RETRAIN), dict):
-            raise BrokenFile(f"{folder.name}/{name} holds no JSON object. {RETRAIN}")
+        if not isinstance(read_json(folder / name, _RETRAIN), dict):
+            raise BrokenFile(f"{folder.name}/{name} holds no JSON object. {_RETRAIN}")
     try:
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise BrokenFile(
-            f"{folder.name}/{WEIGHTS} cannot be read ({error}). {RETRAIN}"
+            f"{folder.name}/{WEIGHTS} cannot be read ({error}). {_RETRAIN}"
         ) from None
     if broken := [name for name, held in tensors.items() if not held.isfinite().all()]:
         raise BrokenFile(
@@ -199,7 +192,7 @@ def _stored_tensors(folder: Path) -> set[str]:
             "Look at its loss in notebook 04, and train at a lower rate."
         )
     if (folder / STAMP).exists() and not is_whole(folder):
-        raise BrokenFile(f"{folder} is not as it was saved ({STAMP}). {RETRAIN}")
+        raise BrokenFile(f"{folder} is not as it was saved ({STAMP}). {_RETRAIN}")
     return set(tensors)
 
 

@@ -8,49 +8,47 @@ works.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers import PreTrainedTokenizerFast as Tokenizer
 
-from course_utils.model.bundled import FORMAT, bundled_tokenizer_path
+from course_utils.model.bundled import FORMAT, bundled_tokenizer_path, save_together
 from course_utils.places import cache_folder, made_once
 
 NANO_BOS_MODEL = "nano-bos"  # COURSE_MODEL=nano-bos on the nano profile
-HIDDEN_SIZE = 64  # the narrowest layer that bitsandbytes packs into 4 bits
-BEGIN = "<|endoftext|>"  # id 0: no part of SmolLM2's chat template
+
+_BEGIN = "<|endoftext|>"  # id 0: no part of SmolLM2's chat template
 
 
 def nano_tokenizer(bos: bool = False) -> Tokenizer:
     """SmolLM2's tokenizer: 49,152 tokens, ChatML template.
 
-    Args:
-        bos: Whether the tokenizer adds a mark at the beginning of every text and the
-            template writes it, as with Llama 3.1 and half of all real models.
+    With `bos` it adds a mark at the beginning of every text and the template writes it,
+    as with Llama 3.1 and half of all real models.
     """
-    tokenizer = AutoTokenizer.from_pretrained(bundled_tokenizer_path())
+    tokenizer = cast(Tokenizer, AutoTokenizer.from_pretrained(bundled_tokenizer_path()))
     if bos:
-        tokenizer.bos_token = BEGIN
+        tokenizer.bos_token = _BEGIN
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-            single=f"{BEGIN} $A",
-            pair=f"{BEGIN} $A {BEGIN} $B",
-            special_tokens=[(BEGIN, tokenizer.bos_token_id)],
+            single=f"{_BEGIN} $A",
+            pair=f"{_BEGIN} $A {_BEGIN} $B",
+            special_tokens=[(_BEGIN, tokenizer.bos_token_id)],
         )
-        tokenizer.chat_template = "{{- bos_token }}" + tokenizer.chat_template
+        tokenizer.chat_template = "{{- bos_token }}" + str(tokenizer.chat_template)
     return tokenizer
 
 
 def nano_model(seed: int = 0, vocabulary: int = 49152) -> LlamaForCausalLM:
     """A random Llama: 2 layers, hidden 64, 4 heads of which 2 share keys.
 
-    Args:
-        seed: Decides the weights; the global random state stays as it was.
-        vocabulary: Number of tokens.
+    The seed decides the weights; the global random state stays as it was.
     """
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=HIDDEN_SIZE,
+        hidden_size=64,  # the narrowest that bitsandbytes packs into 4 bits
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -68,11 +66,7 @@ def nano_model(seed: int = 0, vocabulary: int = 49152) -> LlamaForCausalLM:
 
 def nano_model_path(folder: Path, bos: bool = False) -> Path:
     """Save the nano model and its tokenizer where `from_pretrained` finds them."""
-    model, tokenizer = nano_model(), nano_tokenizer(bos)
-    for settings in (model.config, model.generation_config):
-        settings.bos_token_id = tokenizer.bos_token_id
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_together(nano_model(), nano_tokenizer(bos), folder)
     return folder
 
 

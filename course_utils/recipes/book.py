@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -24,16 +23,6 @@ class UnknownRecipe(CourseError, KeyError):
 
     def __str__(self) -> str:
         return self.args[0]
-
-
-def load_recipes(path: Path = DATA_FOLDER / "recipes.yaml") -> dict[str, Recipe]:
-    """All recipes of a file, by name.
-
-    Raises:
-        WrongSetting: If a plan has an unknown field, or a value that does not fit.
-    """
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))["recipes"]
-    return {name: _recipe(name, **entry) for name, entry in entries.items()}
 
 
 def _recipe(name: str, settings, scales, results, **texts) -> Recipe:
@@ -56,18 +45,15 @@ def _settings(entries: Mapping[str, tuple[Any, str]]) -> Settings:
     return settings
 
 
-RECIPES = load_recipes()
+_ENTRIES = yaml.safe_load((DATA_FOLDER / "recipes.yaml").read_text(encoding="utf-8"))
+RECIPES = {name: _recipe(name, **entry) for name, entry in _ENTRIES["recipes"].items()}
 MOVIE_RECOMMENDER = RECIPES["movie_recommender"]
 ALPACA_MISTRAL = RECIPES["alpaca_mistral"]
 INFRAMIND = RECIPES["inframind"]
 
 
 def chosen_recipe(environment: Mapping[str, str] = os.environ) -> Recipe:
-    """The recipe that COURSE_RECIPE names; without it the movie recommender.
-
-    Raises:
-        UnknownRecipe: If there is none of that name.
-    """
+    """The recipe that COURSE_RECIPE names; without it the movie recommender."""
     name = environment.get("COURSE_RECIPE", "").strip() or MOVIE_RECOMMENDER.name
     if name not in RECIPES:
         raise UnknownRecipe(

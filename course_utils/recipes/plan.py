@@ -1,6 +1,6 @@
 """What a project of the course consists of: a plan, its reasons, its smaller versions.
 
-The projects themselves stand in `recipes`.
+The projects themselves stand in `recipes.book`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Plan:
     max_length: PositiveInt  # longest sequence in tokens
     gradient_checkpointing: bool  # recompute activations in the backward pass
     seed: NonNegativeInt  # of data order, adapter initialisation and dropout
-    template: str = "chat"  # `chat`, the tokenizer's own, or `alpaca`; see `templates`
+    template: str = "chat"  # `chat`, the tokenizer's own, or `alpaca`; `data.templates`
 
     @property
     def effective_batch(self) -> int:
@@ -113,7 +113,7 @@ class Recipe:
     settings: Settings  # the author's own numbers, on a T4
     scales: Mapping[str, Settings] = field(default_factory=dict)  # by profile
     results: tuple[AuthorResult, ...] = ()  # what the author reports
-    # Of the parts of `rewards.score`, where the project has a verifiable reward:
+    # Of the parts of a verifiable reward, where the project has one:
     reward_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -134,14 +134,10 @@ class Recipe:
         return {name: reason for name, (_, reason) in self.settings.items()}
 
     def plan_for(self, profile_name: str, model_override: str | None = None) -> Plan:
-        """The plan on a profile; on `t4` it is the author's own.
+        """The plan on `nano`, `cpu` or `t4`, where it is the author's own.
 
-        Args:
-            profile_name: `nano`, `cpu` or `t4`.
-            model_override: A hub id or folder to use in place of the model.
-
-        Raises:
-            KeyError: If the recipe has no scaled plan for the profile.
+        A hub id or folder in `model_override` takes the place of the model. KeyError
+        for a profile that the recipe has no plan for.
         """
         settings = self._settings_on(profile_name).items()
         plan = Plan(**{name: value for name, (value, _) in settings})
@@ -168,13 +164,9 @@ class Recipe:
     def compare_with_author(
         self, notebook: str, measured: Mapping[str, str]
     ) -> list[tuple[str, str, str, str]]:
-        """What the author reports beside what a notebook measured, by measure.
+        """Rows (measure, author, here, what a repetition takes), one a measure.
 
-        Returns:
-            Rows (measure, author, here, what a repetition takes), one a measure.
-
-        Raises:
-            KeyError: If the author reports a measure that was not taken.
+        `measured` is by measure; KeyError if the author reports one that it lacks.
         """
         said = {r.measure: r for r in self.results if r.notebook == notebook}
         if not said.keys() <= measured.keys():
@@ -182,11 +174,11 @@ class Recipe:
                 f"{self.name} reports {', '.join(said.keys() - measured.keys())} for "
                 f"notebook {notebook}; measured were {', '.join(measured) or 'none'}."
             )
+        none = AuthorResult(notebook, "", "none reported", "nothing to repeat")
         return [
-            (measure, said[measure].said, here, said[measure].needs)
-            if measure in said
-            else (measure, "none reported", here, "nothing to repeat")
+            (measure, by.said, here, by.needs)
             for measure, here in measured.items()
+            for by in [said.get(measure, none)]
         ]
 
 
