@@ -320,9 +320,7 @@ def no_parser(monkeypatch):
     monkeypatch.setattr(
         "course_utils.projects.inframind.code.terraform.parses_to_tree", called
     )
-    monkeypatch.setattr(
-        "course_utils.projects.inframind.code.kubernetes._load", called
-    )
+    monkeypatch.setattr("course_utils.projects.inframind.code.kubernetes._load", called)
     parsing._parse.cache_clear()
     yield
     parsing._parse.cache_clear()

@@ -57,7 +57,7 @@ class Reward:
         return {name: getattr(self, name) for name in PARTS}
 
     def total(self, weights: Mapping[str, float]) -> float:
-        """The mean of the parts, from 0 to 1; a weight of 0 leaves a part out.
+        """The weighted mean of the parts, from 0 to 1; weight 0 leaves a part out.
 
         Raises:
             ValueError: If a weight is missing, unknown, negative or not finite, or

@@ -101,13 +101,7 @@ def parse_kubernetes(code: str) -> Parsed:
 
 
 def _load(code: str) -> list[Any]:
-    loader = _GuardedLoader(code)
-    contents = []
-    try:
-        while loader.check_data():
-            contents.append(loader.get_data())
-    finally:
-        loader.dispose()
+    contents = yaml.load_all(code, _GuardedLoader)
     return [content for content in contents if content is not None]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from functools import cache
 from pathlib import Path
@@ -115,14 +114,14 @@ def _terraform_functions() -> frozenset[str]:
     return frozenset(re.sub("(?m)^#.*", "", text).split())
 
 
-@plain_dataclass
 class Findings:
     """Counts over one answer."""
 
-    names: dict[str, bool] = field(default_factory=dict)  # whether the schema knows it
-    # an ordered set; what an invented type or kind holds counts in `names` alone
-    invented: dict[str, None] = field(default_factory=dict)
-    needs: list[bool] = field(default_factory=list)  # is it there that is required?
+    def __init__(self) -> None:
+        self.names: dict[str, bool] = {}  # whether the schema knows it
+        # An ordered set; what an invented type or kind holds counts in `names` alone
+        self.invented: dict[str, None] = {}
+        self.needs: list[bool] = []  # whether it is there, of all that is required
 
     def name(self, name: str, known: bool, *, listed: bool = True) -> None:
         """Note a name."""
@@ -151,38 +150,32 @@ def _examine_resource(resource: Resource, schema: Schema, findings: Findings) ->
     kind, body = resource.type, resource.body
     known = schema.resources.get(kind)
     findings.name(kind, known is not None)
-    if known is not None:
-        _examine_body(kind, body, known, findings, META_NAMES)
+    if known is None:
+        for name in [*body.arguments, *dict(body.blocks)]:
+            findings.name(f"{kind}.{name}", False, listed=False)
         return
-    for name in [*body.arguments, *dict(body.blocks)]:
-        findings.name(f"{kind}.{name}", False, listed=False)
+    own = {name: v for name, v in body.arguments.items() if name not in META_NAMES}
+    blocks = tuple(block for block in body.blocks if block[0] not in META_NAMES)
+    _examine_body(kind, Body(own, blocks), known, findings)
 
 
-def _examine_body(
-    path: str,
-    body: Body,
-    schema: BlockSchema,
-    findings: Findings,
-    neutral: Sequence[str] = (),
-) -> None:
+def _examine_body(path: str, body: Body, schema: BlockSchema, found: Findings) -> None:
     """Names and requirements of a body; `schema.blocks` is followed inwards."""
     there = set()
     for name, value in body.arguments.items():
-        if name not in neutral:
-            known = schema.takes_argument(name)
-            form = " as an argument" if name in schema.blocks and not known else ""
-            findings.name(f"{path}.{name}{form}", known)
-            if known and value is not None:  # null leaves it out
-                there.add(name)
+        known = schema.takes_argument(name)
+        form = " as an argument" if name in schema.blocks and not known else ""
+        found.name(f"{path}.{name}{form}", known)
+        if known and value is not None:  # null leaves it out
+            there.add(name)
     for name, inner in body.blocks:
-        if name not in neutral:
-            known = name in schema.blocks
-            form = " as a block" if schema.takes_argument(name) and not known else ""
-            findings.name(f"{path}.{name}{form}", known)
-            if known:
-                there.add(name)
-                _examine_body(f"{path}.{name}", inner, schema.blocks[name], findings)
-    findings.needs += [name in there for name in schema.required]
+        known = name in schema.blocks
+        form = " as a block" if schema.takes_argument(name) and not known else ""
+        found.name(f"{path}.{name}{form}", known)
+        if known:
+            there.add(name)
+            _examine_body(f"{path}.{name}", inner, schema.blocks[name], found)
+    found.needs += [name in there for name in schema.required]
 
 
 def _examine_document(document: Document, schema: Schema, findings: Findings) -> None:
@@ -203,17 +196,17 @@ def _examine_document(document: Document, schema: Schema, findings: Findings) ->
 
 
 def _examine_fields(
-    kind: str, path: str, node: Any, fields: Mapping, findings: Findings
+    kind: str, path: str, node: Any, fields: Mapping, found: Findings
 ) -> None:
     """Fields of a mapping, or of each mapping of a list, and of what they hold."""
     if isinstance(node, list):
         for element in node:
-            _examine_fields(kind, path, element, fields, findings)
+            _examine_fields(kind, path, element, fields, found)
     for name, value in node.items() if isinstance(node, Mapping) else ():
         inner = f"{path}.{name}" if path else str(name)
         if path in fields:
-            findings.name(f"{kind}.{inner}", name in fields[path])
-        _examine_fields(kind, inner, value, fields, findings)
+            found.name(f"{kind}.{inner}", name in fields[path])
+        _examine_fields(kind, inner, value, fields, found)
 
 
 def _everywhere(node: Any, names: Sequence[str]) -> bool:
