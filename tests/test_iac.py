@@ -318,11 +318,9 @@ def no_parser(monkeypatch):
         raise AssertionError("a parser was called")
 
     monkeypatch.setattr(
-        "course_utils.projects.project.inframind.code.terraform.parses_to_tree", called
+        "course_utils.projects.inframind.code.terraform.parses_to_tree", called
     )
-    monkeypatch.setattr(
-        "course_utils.projects.project.inframind.code.kubernetes._load", called
-    )
+    monkeypatch.setattr("course_utils.projects.inframind.code.kubernetes._load", called)
     parsing._parse.cache_clear()
     yield
     parsing._parse.cache_clear()

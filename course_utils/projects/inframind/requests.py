@@ -29,31 +29,27 @@ def load_prompts(
 ) -> list[Conversation]:
     """The prompts of the stress test; `expect`, `group` and `note` are in their notes.
 
-    Args:
-        folder: Where stress.jsonl is.
-        schema: If given, expected types and kinds must be in it.
+    Expected types and kinds must be in `schema`, if it is given.
 
     Raises:
-        FaultyData: With every fault; see `jsonl.read_rows`.
+        FaultyData: With every fault; see `files.read_rows`.
     """
     repeated = requests_differ(())
+    known = {*schema.resources, *schema.kinds} if schema else None
 
     def check(line: int, row: Conversation) -> Iterator[Problem]:
         yield from repeated(line, row)
-        for name in row.notes["expect"]["resources"] if schema else ():
-            if name not in schema.resources and name not in schema.kinds:
-                expected = "a type or kind of the schema"
-                yield "expect.resources", repr(name), expected
+        for name in row.notes["expect"]["resources"]:
+            if known is not None and name not in known:
+                yield "expect.resources", repr(name), "a type or kind of the schema"
 
     return read_rows(folder / "stress.jsonl", _CodePrompt, conversation, check)
 
 
 def expectation(code: str) -> dict[str, Any] | None:
-    """What bare code holds, as a prompt would ask for it; None for anything else.
+    """What bare code holds, as a prompt would ask for it, without `values`.
 
-    Returns:
-        `language`, `resources` as they stand there, no `values`; None for text that
-        parses in no language, or that stands in a fence or beside prose.
+    None for text that parses in no language, or stands in a fence or beside prose.
     """
     for language in LANGUAGES:
         parsed = parse(code, language)

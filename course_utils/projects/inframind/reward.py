@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,33 +34,22 @@ STARTS_CODE = re.compile(
 class Reward:
     """What an answer gets, part by part; each is a share from 0 to 1.
 
-    Where nothing parses, nothing can be judged: every part is 0.
-
-    Attributes:
-        syntax: 1 if the code parses as the language that was asked for and has at
-            least one block or manifest; else 0.
-        resource: Expected types or kinds that are there.
-        required: Required arguments or paths that are there, over the blocks that
-            are there; 0 if none of these is of a known type.
-        known: Names that the schema knows, of all that it can judge: types, arguments,
-            blocks, functions, kinds, API versions, fields.
-        complete: Half for an end (every fence closed, no YAML key without its value
-            at the end; whatever else is open does not parse), half for code alone
-            (no prose before or after the fenced block; comments are code).
-        values: Values that the request names and that stand where they belong.
-        invented: Names that the schema does not know, in order. Where nothing
-            parses, only functions such as `a::b()` are told.
-        problem: Why `syntax` is 0; None when it is 1.
+    Where nothing parses, nothing can be judged: every part is 0. `known` is of all
+    names that the schema can judge: types, arguments, blocks, functions, kinds, API
+    versions, fields. `complete` is half for an end (every fence closed, no YAML key
+    without its value; whatever else is open does not parse), half for code alone (no
+    prose before or after the fenced block; comments are code).
     """
 
-    syntax: float
-    resource: float
-    required: float
+    syntax: float  # 1 for a block or manifest, in the language asked for
+    resource: float  # expected types or kinds that are there
+    required: float  # of the blocks that are there; 0 if no type of theirs is known
     known: float
     complete: float
-    values: float
+    values: float  # named by the request, and where they belong
+    # in order; where nothing parses, only functions such as `a::b()`
     invented: tuple[str, ...] = ()
-    problem: str | None = None
+    problem: str | None = None  # why `syntax` is 0
 
     @property
     def parts(self) -> dict[str, float]:
@@ -68,10 +57,7 @@ class Reward:
         return {name: getattr(self, name) for name in PARTS}
 
     def total(self, weights: Mapping[str, float]) -> float:
-        """The weighted mean of the parts, from 0 to 1.
-
-        Args:
-            weights: One for each of PARTS; 0 leaves a part out.
+        """The weighted mean of the parts, from 0 to 1; weight 0 leaves a part out.
 
         Raises:
             ValueError: If a weight is missing, unknown, negative or not finite, or
@@ -92,14 +78,11 @@ class Reward:
 
 
 def reward_of(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
-    """Judge one answer, in bounded time (see `iac.parsing.parse`).
+    """Judge one answer as the model gave it, in bounded time (see `parsing.parse`).
 
-    Args:
-        text: The answer as the model gave it.
-        expect: `language` ("terraform" or "kubernetes"), `resources` (types or kinds
-            that must be there; one named twice must be there twice) and `values`
-            (lists of type, dotted path, literal).
-        schema: The names that are known.
+    `expect` has `language` ("terraform" or "kubernetes"), `resources` (types or kinds
+    that must be there; one named twice must be there twice) and `values` (lists of
+    type, dotted path, literal).
 
     Raises:
         ValueError: If `expect` is not of that form.
@@ -114,14 +97,13 @@ def reward_of(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
     wanted, there = Counter(expect["resources"]), Counter(parsed.types)
     known = there.keys() & {*schema.resources, *schema.kinds}
     ended = not (found.unclosed or parsed.ends_open)
-    stand = [_stands(parsed, *value) for value in expect["values"]]
     return Reward(
         syntax=1.0,
-        resource=_share((wanted & there).total(), wanted.total()),
-        required=_share(findings.present, findings.required) if known else 0.0,
-        known=_share(sum(findings.names.values()), len(findings.names)),
+        resource=(wanted & there).total() / wanted.total() if wanted else 1.0,
+        required=_share(findings.needs) if known else 0.0,
+        known=_share(findings.names.values()),
         complete=(ended + (not found.prose)) / 2,
-        values=_share(sum(stand), len(stand)),
+        values=_share([_stands(parsed, *value) for value in expect["values"]]),
         invented=tuple(findings.invented),
     )
 
@@ -149,21 +131,18 @@ def _refuse_unclear(expect: Mapping[str, Any]) -> None:
             )
 
 
-def _share(part: float, whole: float) -> float:
-    """A share; of nothing asked for, all is there."""
-    return part / whole if whole else 1.0
+def _share(verdicts: Collection[bool]) -> float:
+    """How many are true; of nothing asked for, all is there."""
+    return sum(verdicts) / len(verdicts) if verdicts else 1.0
 
 
 def _stands(parsed: Parsed, type_name: str, path: str, literal: Any) -> bool:
     """Whether some block of the type has the literal at the path."""
-    resources = [r.body for r in parsed.resources if r.type == type_name]
-    documents = [d.body for d in parsed.documents if d.kind == type_name]
-    return any(
-        form(value) == form(literal)
-        for form, bodies in ((_as_terraform, resources), (_as_kubernetes, documents))
-        for body in bodies
-        for value in values_at(body, path)
-    )
+    form = _as_terraform if parsed.resources else _as_kubernetes
+    bodies = [r.body for r in parsed.resources if r.type == type_name]
+    bodies += [d.body for d in parsed.documents if d.kind == type_name]
+    values = (value for body in bodies for value in values_at(body, path))
+    return form(literal) in map(form, values)
 
 
 def _as_terraform(value: Any) -> Any:

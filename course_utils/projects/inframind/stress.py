@@ -1,6 +1,6 @@
 """The stress test of InfraMind: does the code parse, and is it what was asked for?
 
-Every verdict is read off `rewards.score`. Code is parsed and never run.
+Every verdict is read off `reward.reward_of`. Code is parsed and never run.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ CODE_WANTED = (
 )
 NO_CODE = ("off_topic",)
 FIRST = re.compile(r'^resource "(\w+)"|^kind: *(\w+)', re.M)
+ASKED = "the request, or the provider, says what must be there"
 USABLE = tuple(part for part in PARTS if part != "complete")  # words around may stand
 
 
 @dataclass(frozen=True)
-class CodeAnswer(AnswerInContext):
+class _CodeAnswer(AnswerInContext):
     """An answer with its reward; `schema` has the names that are known."""
 
     schema: Schema
@@ -46,9 +47,8 @@ class CodeAnswer(AnswerInContext):
         return all(self.reward.parts[part] == 1 for part in parts)
 
 
-def _whole(name: str, question: str, parts: tuple[str, ...], reason: str = "") -> Check:
+def _whole(name: str, question: str, *parts: str, why: str = ASKED) -> Check:
     """A check that some parts of the reward are 1."""
-    why = reason or "the request, or the provider, says what must be there"
     return Check(name, question, CODE_WANTED, why, lambda read: read.is_whole(*parts))
 
 
@@ -58,8 +58,8 @@ CHECKS = (
     _whole(
         "syntax valid",
         "Does the code parse as the language asked for?",
-        ("syntax",),
-        "code is asked for; base and tuned may put it into a fence",
+        "syntax",
+        why="code is asked for; base and tuned may put it into a fence",
     ),
     Check(
         "code and nothing else",
@@ -72,27 +72,26 @@ CHECKS = (
     _whole(
         "right resource",
         "Are the types or kinds there that were asked for?",
-        ("resource",),
+        "resource",
     ),
-    _whole(
-        "required there", "Has each block what the provider requires?", ("required",)
-    ),
+    _whole("required there", "Has each block what the provider requires?", "required"),
     _whole(
         "no invented name",
         "Does the schema know every name, of code that parses?",
-        ("known",),
-        "what the AWS provider or Kubernetes does not have fails at the first plan",
+        "known",
+        why="what the AWS provider or Kubernetes does not have fails at the first plan",
     ),
     _whole(
         "values as asked",
         "Right resource, and the given values in their places?",
-        ("resource", "values"),
+        "resource",
+        "values",
     ),
     _whole(
         "all of it right",
         "Every one of these at once?",
-        USABLE,
-        "this is the answer that somebody could use",
+        *USABLE,
+        why="this is the answer that somebody could use",
     ),
     Check(
         "no code imposed",
@@ -123,6 +122,7 @@ resource "aws_s3_bucket_public_access_block" "scans" {
   restrict_public_buckets = false
 }"""
 POLICY = GOOD.replace("bucket_versioning", "bucket_versioning_policy")
+INVENTED = "aws_versioning::versioning()"
 DEMONSTRATION = Demonstration(
     prompt_id="tf-stress-14",  # a bucket with versioning
     good=GOOD,
@@ -132,10 +132,7 @@ DEMONSTRATION = Demonstration(
         "words around the code": (f"Sure!\n```hcl\n{GOOD}\n```", True),
         "`name` for `bucket`": (GOOD.replace("bucket =", "name   =", 1), True),
         "a resource nobody made": (POLICY, True),
-        "aws_versioning::versioning()": (
-            f"{BUCKET}\n\naws_versioning::versioning()",
-            True,
-        ),
+        INVENTED: (f"{BUCKET}\n\n{INVENTED}", True),
         "another bucket": (GOOD.replace("orchid-scans", "scans"), True),
         "no versioning": (BUCKET, True),
     },
@@ -144,7 +141,6 @@ DEMONSTRATION = Demonstration(
 
 
 def _first_block(text: str) -> str | None:
-    """Type or kind of the first block of an answer."""
     found = FIRST.search(text)
     return found and (found[1] or found[2])
 
@@ -156,7 +152,7 @@ def iac_suite() -> StressSuite:
     return StressSuite(
         prompts=tuple(load_prompts(schema=schema)),
         checks=CHECKS,
-        read=lambda prompt, text, stopped: CodeAnswer(prompt, text, stopped, schema),
+        read=lambda prompt, text, stopped: _CodeAnswer(prompt, text, stopped, schema),
         roles=Roles(
             form="code and nothing else",
             follows_request="values as asked",

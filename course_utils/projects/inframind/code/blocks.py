@@ -1,6 +1,6 @@
 """What infrastructure code consists of once it is parsed: plain, immutable records.
 
-A body is shared between all who ask for the same text (see `iac.parsing.parse`), so
+A body is shared between all who ask for the same text (see `parsing.parse`), so
 nobody changes one.
 """
 
@@ -22,16 +22,11 @@ class Expression:
 
 @dataclass(frozen=True)
 class Body:
-    """What stands between the braces of a Terraform block.
+    """What stands between the braces of a Terraform block."""
 
-    Attributes:
-        arguments: Values by name: strings, numbers, booleans, None, lists, dicts,
-            or an `Expression`.
-        blocks: Nested blocks by name, in order. A `dynamic "ingress"` block is
-            given as the `ingress` block that it makes.
-    """
-
+    # strings, numbers, booleans, None, lists, dicts, or an `Expression`
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    # in order; a `dynamic "ingress"` block is the `ingress` block that it makes
     blocks: tuple[tuple[str, Body], ...] = ()
 
 
@@ -90,17 +85,13 @@ def values_at(node: Any, path: str) -> Iterator[Any]:
 
 
 def _at(node: Any, names: Sequence[str]) -> Iterator[Any]:
-    if isinstance(node, list):
-        if not names:
-            yield node
-        for element in node:
-            yield from _at(element, names)
-    elif not names:
+    if not names:
         yield node
-    else:
-        for count in range(1, len(names) + 1):
-            for child in _children(node, ".".join(names[:count])):
-                yield from _at(child, names[count:])
+    for element in node if isinstance(node, list) else ():
+        yield from _at(element, names)
+    for count in range(1, len(names) + 1):
+        for child in _children(node, ".".join(names[:count])):
+            yield from _at(child, names[count:])
 
 
 def _children(node: Any, name: str) -> list[Any]:

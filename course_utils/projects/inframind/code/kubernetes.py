@@ -20,7 +20,7 @@ from course_utils.projects.inframind.code.blocks import Document, Parsed
 MAX_YAML_DEPTH = 32  # a pod template's deepest field is at 12; PyYAML recurses
 MAX_YAML_NODES = 2_000  # a large Deployment has 150; 0.1 ms each in pure Python
 MERGE_TAG = "tag:yaml.org,2002:merge"
-LEFT_AS_TEXT = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
+TEXT = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")  # left as it is
 # Kubernetes has no numbers to the base of 60 (22:30) nor of more than 40 digits
 NUMBERS = {
     "tag:yaml.org,2002:int": re.compile(
@@ -34,16 +34,12 @@ NUMBERS = {
 
 
 class _GuardedLoader(yaml.SafeLoader):
-    """A SafeLoader that counts, and refuses while it composes: nothing is unfolded."""
+    """Counts, and refuses while it composes: nothing is unfolded."""
 
     # Kubernetes reads YAML as JSON, which has no dates
     yaml_implicit_resolvers = {  # noqa: RUF012, PyYAML's own name
-        first: [
-            (tag, NUMBERS.get(tag, form))
-            for tag, form in pairs
-            if tag not in LEFT_AS_TEXT
-        ]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        first: [(tag, NUMBERS.get(tag, form)) for tag, form in forms if tag not in TEXT]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     _depth = _nodes = 0
@@ -84,7 +80,7 @@ class _GuardedLoader(yaml.SafeLoader):
 
 
 def parse_kubernetes(code: str) -> Parsed:
-    """The manifests of a text; use `iac.parsing.parse`, which keeps what it parsed.
+    """The manifests of a text; use `parsing.parse`, which keeps what it parsed.
 
     Every document that is not empty must be a mapping with a `kind`: a sentence is
     YAML as well, and a manifest it is not.
@@ -100,18 +96,12 @@ def parse_kubernetes(code: str) -> Parsed:
             return Parsed(problem=f"document {number} is no manifest: {problem}")
     if not contents:
         return Parsed(problem="no manifest: the text is empty or only comments")
-    documents = tuple(_document(content) for content in contents)
+    documents = tuple(map(_document, contents))
     return Parsed(documents=documents, ends_open=_ends_open(code, contents[-1]))
 
 
 def _load(code: str) -> list[Any]:
-    loader = _GuardedLoader(code)
-    contents = []
-    try:
-        while loader.check_data():
-            contents.append(loader.get_data())
-    finally:
-        loader.dispose()
+    contents = yaml.load_all(code, _GuardedLoader)
     return [content for content in contents if content is not None]
 
 
@@ -126,16 +116,16 @@ def _not_a_manifest(content: Any) -> str:
     if not isinstance(content, dict):
         return f"found {type(content).__name__}, expected a mapping of fields"
     kind = content.get("kind")
-    if not isinstance(kind, str) or not kind.strip():
-        found = "no kind" if kind is None else f"kind {str(kind)[:40]!r}"
-        return f"found {found}, expected a name such as Deployment"
-    return ""
+    if isinstance(kind, str) and kind.strip():
+        return ""
+    found = "no kind" if kind is None else f"kind {str(kind)[:40]!r}"
+    return f"found {found}, expected a name such as Deployment"
 
 
 def _document(content: dict[str, Any]) -> Document:
     version = content.get("apiVersion")
     text = "" if version is None else str(version)[:80]
-    return Document(kind=content["kind"], api_version=text, body=content)
+    return Document(content["kind"], text, content)
 
 
 def _ends_open(code: str, last: Any) -> bool:

@@ -31,21 +31,15 @@ BYTE_ORDER_MARK = "\ufeff"  # Windows editors write it, both languages skip it
 
 @dataclass(frozen=True)
 class Extract:
-    """The code of an answer, and what stands around it.
+    """The code of an answer, and what stands around it."""
 
-    Attributes:
-        code: Content of the first fenced block, or the whole text without one.
-        prose: Whether there is text outside of the fenced block.
-        unclosed: Whether the fenced block is opened and never closed.
-    """
-
-    code: str
-    prose: bool = False
-    unclosed: bool = False
+    code: str  # of the first fenced block, or the whole text without one
+    prose: bool = False  # whether there is text outside of the fenced block
+    unclosed: bool = False  # whether the fenced block is opened and never closed
 
 
 def extract(text: str) -> Extract:
-    """The code of an answer, and whether anything stands around it.
+    """The first fenced block of an answer, or all of it.
 
     Fences are those of CommonMark: three or more backticks or tildes, at most three
     spaces before them, a language tag or none. A fence that is never closed ends
@@ -65,22 +59,20 @@ def parse(code: str, language: str) -> Parsed:
     """The blocks or manifests of a text; what is wrong stands in `problem`.
 
     Time and memory are bounded: a text over one of the limits is refused before a
-    parser sees it, and the last REMEMBERED_TEXTS results are kept by text.
-
-    Args:
-        code: Text of one language, without a fence (see `extract`).
-        language: `terraform` or `kubernetes`.
+    parser sees it, and the last REMEMBERED_TEXTS results are kept. `code` has no fence
+    (see `extract`).
 
     Raises:
-        ValueError: If there is no such language.
+        ValueError: If `language` is not one of LANGUAGES.
     """
     if language not in LANGUAGES:
         raise ValueError(
             f"Found language {language!r}, expected one of {', '.join(LANGUAGES)}. "
-            "A request of language 'none' wants no code: see `rewards.writes_code`."
+            "A request of language 'none' wants no code: see `reward.writes_code`."
         )
-    problem = _refusal(code)
-    return Parsed(problem=problem) if problem else _parse(code, language)
+    if problem := _refusal(code):
+        return Parsed(problem=problem)
+    return _parse(code, language)
 
 
 @lru_cache(maxsize=REMEMBERED_TEXTS)

@@ -9,6 +9,7 @@ about which python-hcl2 is more lenient than Terraform, and sometimes more stric
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 MAX_HCL_DEPTH = 32  # brackets in each other; a real block reaches about 8
 MAX_HCL_TOKENS = 4_000  # python-hcl2 needs about 30 µs for each; an answer has 100
@@ -46,14 +47,10 @@ class Refused(ValueError):
 
 
 class Scanner:
-    """Goes over one text in linear time.
-
-    Attributes:
-        namespaced: Names with `::`, in order, as far as the scanner came.
-    """
+    """Goes over one text in linear time."""
 
     def __init__(self, code: str) -> None:
-        self.namespaced: list[str] = []
+        self.namespaced: list[str] = []  # names with `::`, as far as the scanner came
         self._code = code
         self._mended = list(code)
         self._open: list[tuple[str, int]] = []  # what, position
@@ -68,12 +65,11 @@ class Scanner:
         """
         if MINUS_RUN.search(self._code):
             raise Refused(f"more than {MAX_MINUS_RUN} times '-digit' in a row")
-        position, tokens = 0, 0
-        operator, line_ended = None, False  # the last sign of code, and what follows
-        while position < len(self._code):
-            quoted = self._top == '"'
-            found = (QUOTED if quoted else CODE).match(self._code, position)
-            position, kind = found.end(), found.lastgroup
+        code, position, tokens = self._code, 0, 0
+        last, line_ended = None, False  # the last sign of code, and what follows
+        # Both patterns take every sign, so it is the end where none is found
+        while found := (QUOTED if self._top == '"' else CODE).match(code, position):
+            kind = found.lastgroup
             tokens += kind not in ("space", "text")
             if tokens > MAX_HCL_TOKENS:
                 raise Refused(f"more than {MAX_HCL_TOKENS} tokens")
@@ -81,9 +77,10 @@ class Scanner:
                 position = self._skip(found)
                 line_ended |= "\n" in found[0]
                 continue
-            if line_ended and self._top in ("", "{"):
-                self._refuse_operator(operator, found if kind == "operator" else None)
-            operator, line_ended = found if kind == "operator" else None, False
+            operator = found if kind == "operator" else None
+            if line_ended and self._top in ("", "{") and (sign := last or operator):
+                self._refuse_operator(sign)
+            last, line_ended = operator, False
             position = self._take(kind, found)
         if self._open:
             raise Refused(f"{self._opened()} is never closed: cut off?")
@@ -130,16 +127,13 @@ class Scanner:
         elif kind == "quote" or CLOSERS.get(self._top) == sign:
             self._open.pop()
         else:
-            opened = self._opened() if self._open else "nothing"
-            raise Refused(
-                f"found {sign} in {self._line(start)}, where {opened} is open"
-            )
+            there = self._opened() if self._open else "nothing"
+            raise Refused(f"found {sign} in {self._line(start)}, where {there} is open")
 
-    def _refuse_operator(self, *operators: re.Match[str] | None) -> None:
+    def _refuse_operator(self, sign: re.Match[str]) -> NoReturn:
         """Between braces an expression stops with its line."""
-        for operator in filter(None, operators):
-            where = f"{self._line(operator.start())}: the line stops at {operator[0]!r}"
-            raise Refused(f"{where}, within an expression that has no parentheses")
+        where = f"{self._line(sign.start())}: the line stops at {sign[0]!r}"
+        raise Refused(f"{where}, within an expression that has no parentheses")
 
     def _end_of_heredoc(self, found: re.Match[str]) -> int:
         """The position before the line break of the closing marker's line."""
@@ -148,10 +142,7 @@ class Scanner:
         if end is None:
             name, line = found[0].strip(), self._line(found.start())
             raise Refused(f"the heredoc {name} of {line} never ends")
-        blanks, after = (
-            end.start("blanks"),
-            end.end() + 1,
-        )  # blanks move to the next line
+        blanks, after = end.start("blanks"), end.end() + 1  # moved to the next line
         tail = self._code[blanks:after]
         self._mended[blanks:after] = tail.lstrip(" \t").ljust(len(tail))
         return end.end()

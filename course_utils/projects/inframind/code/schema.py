@@ -1,20 +1,22 @@
-"""The names that Terraform's AWS provider and Kubernetes know, as far as needed here.
+"""The names that Terraform's AWS provider and Kubernetes know, and code held to them.
 
 Two YAML files in data/iac say which arguments a resource type has and which fields a
 kind has. A name outside of them is called invented, although a provider with 1,400
-resource types has many that no request of this course needs.
+resource types has many that no request of this course needs. A name counts once: a
+known argument repeated in twenty blocks does not outweigh an invented one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import model_validator
-from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic.dataclasses import dataclass
 
 from course_utils.data.files import FaultyData, read_table, refusal
 from course_utils.places import DATA_FOLDER
@@ -22,9 +24,14 @@ from course_utils.projects.inframind.code.blocks import Body, Document, Parsed, 
 from course_utils.projects.inframind.code.terraform import LABELS
 
 IAC_FOLDER = DATA_FOLDER / "iac"
+META_NAMES = (  # Terraform takes these in every resource: neither known nor invented
+    *("count", "for_each", "depends_on", "provider"),
+    *("lifecycle", "provisioner", "connection"),
+)
+GENERATED_NAME = ("metadata", "generateName")  # the API server makes a name of it
 
 
-@checked_dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config={"extra": "forbid"})
 class BlockSchema:
     """What a resource, or a block within one, may and must hold.
 
@@ -48,7 +55,7 @@ class BlockSchema:
         return required or name in self.optional
 
 
-@checked_dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config={"extra": "forbid"})
 class KindSchema:
     """What a Kubernetes kind may and must hold.
 
@@ -84,15 +91,15 @@ def load_schema(folder: Path = IAC_FOLDER) -> Schema:
     """Read and check terraform.yaml and kubernetes.yaml; needs about 0.3 s, once.
 
     Raises:
-        FaultyData: With every fault of both; see `jsonl.read_table`.
+        FaultyData: With every fault of both; see `files.read_table`.
     """
     tables, faults = [], []
-    for name, below, form in (
-        ("terraform", "resources", BlockSchema),
-        ("kubernetes", "kinds", KindSchema),
+    for name, form, below in (
+        ("terraform.yaml", BlockSchema, "resources"),
+        ("kubernetes.yaml", KindSchema, "kinds"),
     ):
         try:
-            tables.append(read_table(folder / f"{name}.yaml", form, below))
+            tables.append(read_table(folder / name, form, below))
         except FaultyData as error:
             faults += error.faults
     if faults:
@@ -100,48 +107,27 @@ def load_schema(folder: Path = IAC_FOLDER) -> Schema:
     return Schema(*tables)
 
 
-META_NAMES = (  # Terraform takes these in every resource: neither known nor invented
-    *("count", "for_each", "depends_on", "provider"),
-    *("lifecycle", "provisioner", "connection"),
-)
-GENERATED_NAME = ("metadata", "generateName")  # the API server makes a name of it
-
-
 @cache
 def _terraform_functions() -> frozenset[str]:
     """Names that a Terraform expression can call; the file says where from."""
     text = (IAC_FOLDER / "terraform_functions.txt").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    return frozenset(" ".join(lines).split())
+    return frozenset(re.sub("(?m)^#.*", "", text).split())
 
 
-@dataclass
 class Findings:
-    """Counts over one answer.
+    """Counts over one answer."""
 
-    Attributes:
-        names: Whether the schema knows each name; distinct names.
-        invented: Those that it does not know. The arguments of an invented type
-            count in `names` and are not listed here.
-        required: How many required arguments or paths the blocks have, together.
-        present: How many of these are there.
-    """
-
-    names: dict[str, bool] = field(default_factory=dict)
-    invented: dict[str, None] = field(default_factory=dict)  # ordered, and a set
-    required: int = 0
-    present: int = 0
+    def __init__(self) -> None:
+        self.names: dict[str, bool] = {}  # whether the schema knows it
+        # An ordered set; what an invented type or kind holds counts in `names` alone
+        self.invented: dict[str, None] = {}
+        self.needs: list[bool] = []  # whether it is there, of all that is required
 
     def name(self, name: str, known: bool, *, listed: bool = True) -> None:
-        """Note a name, once."""
+        """Note a name."""
         if listed and not known:
             self.invented[name] = None
         self.names.setdefault(name, known)
-
-    def need(self, there: bool) -> None:
-        """Note something that is required."""
-        self.required += 1
-        self.present += there
 
 
 def examine(parsed: Parsed, schema: Schema) -> Findings:
@@ -161,48 +147,42 @@ def examine(parsed: Parsed, schema: Schema) -> Findings:
 
 
 def _examine_resource(resource: Resource, schema: Schema, findings: Findings) -> None:
-    known, body = schema.resources.get(resource.type), resource.body
-    findings.name(resource.type, known is not None)
-    if known is not None:
-        _examine_body(resource.type, body, known, findings, META_NAMES)
+    kind, body = resource.type, resource.body
+    known = schema.resources.get(kind)
+    findings.name(kind, known is not None)
+    if known is None:
+        for name in [*body.arguments, *dict(body.blocks)]:
+            findings.name(f"{kind}.{name}", False, listed=False)
         return
-    for name in [*body.arguments, *(name for name, _ in body.blocks)]:
-        findings.name(f"{resource.type}.{name}", False, listed=False)
+    own = {name: v for name, v in body.arguments.items() if name not in META_NAMES}
+    blocks = tuple(block for block in body.blocks if block[0] not in META_NAMES)
+    _examine_body(kind, Body(own, blocks), known, findings)
 
 
-def _examine_body(
-    path: str,
-    body: Body,
-    schema: BlockSchema,
-    findings: Findings,
-    neutral: Sequence[str] = (),
-) -> None:
+def _examine_body(path: str, body: Body, schema: BlockSchema, found: Findings) -> None:
     """Names and requirements of a body; `schema.blocks` is followed inwards."""
     there = set()
     for name, value in body.arguments.items():
-        if name not in neutral:
-            known = schema.takes_argument(name)
-            form = " as an argument" if name in schema.blocks and not known else ""
-            findings.name(f"{path}.{name}{form}", known)
-            if known and value is not None:  # null leaves it out
-                there.add(name)
+        known = schema.takes_argument(name)
+        form = " as an argument" if name in schema.blocks and not known else ""
+        found.name(f"{path}.{name}{form}", known)
+        if known and value is not None:  # null leaves it out
+            there.add(name)
     for name, inner in body.blocks:
-        if name not in neutral:
-            known = name in schema.blocks
-            form = " as a block" if schema.takes_argument(name) and not known else ""
-            findings.name(f"{path}.{name}{form}", known)
-            if known:
-                there.add(name)
-                _examine_body(f"{path}.{name}", inner, schema.blocks[name], findings)
-    for name in schema.required:
-        findings.need(name in there)
+        known = name in schema.blocks
+        form = " as a block" if schema.takes_argument(name) and not known else ""
+        found.name(f"{path}.{name}{form}", known)
+        if known:
+            there.add(name)
+            _examine_body(f"{path}.{name}", inner, schema.blocks[name], found)
+    found.needs += [name in there for name in schema.required]
 
 
 def _examine_document(document: Document, schema: Schema, findings: Findings) -> None:
     kind, version, body = document.kind, document.api_version, document.body
     known = schema.kinds.get(kind)
     findings.name(kind, known is not None)
-    findings.need(bool(version))
+    findings.needs.append(version != "")
     if known is None:
         for name in body:
             findings.name(f"{kind}.{name}", False, listed=False)
@@ -212,23 +192,21 @@ def _examine_document(document: Document, schema: Schema, findings: Findings) ->
     _examine_fields(kind, "", body, known.fields, findings)
     for path in known.required:
         named = path == "metadata.name" and _everywhere(body, GENERATED_NAME)
-        findings.need(named or _everywhere(body, path.split(".")))
+        findings.needs.append(named or _everywhere(body, path.split(".")))
 
 
 def _examine_fields(
-    kind: str, path: str, node: Any, fields: Mapping, findings: Findings
+    kind: str, path: str, node: Any, fields: Mapping, found: Findings
 ) -> None:
     """Fields of a mapping, or of each mapping of a list, and of what they hold."""
     if isinstance(node, list):
         for element in node:
-            _examine_fields(kind, path, element, fields, findings)
-    if not isinstance(node, Mapping):
-        return
-    for name, value in node.items():
+            _examine_fields(kind, path, element, fields, found)
+    for name, value in node.items() if isinstance(node, Mapping) else ():
         inner = f"{path}.{name}" if path else str(name)
         if path in fields:
-            findings.name(f"{kind}.{inner}", name in fields[path])
-        _examine_fields(kind, inner, value, fields, findings)
+            found.name(f"{kind}.{inner}", name in fields[path])
+        _examine_fields(kind, inner, value, fields, found)
 
 
 def _everywhere(node: Any, names: Sequence[str]) -> bool:

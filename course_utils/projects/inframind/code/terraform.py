@@ -3,6 +3,10 @@
 python-hcl2 is more lenient than Terraform: it lets two arguments stand on one line, an
 argument stand twice, a label be anything. A reward that were as lenient would teach
 that, so these are problems here. The text is parsed and never run.
+
+Literals become values as Python has them. What only a run could know becomes an
+`Expression` and is not descended into, so depth of recursion is the depth of brackets,
+which the scanner has bounded.
 """
 
 from __future__ import annotations
@@ -11,8 +15,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from textwrap import dedent
-from typing import Any
+from typing import Any, NoReturn
 
 from hcl2.api import parses_to_tree
 from lark import Token, Tree
@@ -32,12 +37,16 @@ LABELS = {  # how many each block of the top level must have
     **dict.fromkeys(("provider", "variable", "output", "module", "check"), 1),
     **dict.fromkeys(("locals", "terraform", "import", "moved", "removed"), 0),
 }
-TYPE_WORDS = {"list", "map", "set", "object", "tuple", "optional"}
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+TYPE_WORDS = {"list", "map", "set", "object", "tuple", "optional"}
+WORDS = {"true": True, "false": False, "null": None}
+ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
+MOST_DIGITS = 40  # more is no setting of a cloud; Python refuses above 4,300
 
 
 def parse_terraform(code: str) -> Parsed:
-    """The blocks of a text; use `iac.parsing.parse`, which keeps what it parsed."""
+    """The blocks of a text; use `parsing.parse`, which keeps what it parsed."""
     scanner = Scanner(code)
     try:
         start = parses_to_tree(scanner.scan())
@@ -61,6 +70,10 @@ def _tell(error: Exception) -> str:
     return f"not Terraform: {place}: {str(token)[:40]!r} cannot stand here"
 
 
+def _refuse(line: int | None, what: str) -> NoReturn:
+    raise Refused(f"line {line}: {what}")
+
+
 def _check_tree(start: Tree) -> tuple[str, ...]:
     """Names of all functions called; refuses what Terraform would not read."""
     functions = []
@@ -69,14 +82,12 @@ def _check_tree(start: Tree) -> tuple[str, ...]:
     while waiting:  # no recursion: 1 + 1 + 1 … nests as deep as it is long
         node, in_type = waiting.pop()
         if isinstance(node, Token):
-            if node.type == "STRING_CHARS" and (bad := bad_escape(node)):
-                where = f"line {node.line}"
-                raise Refused(f"{where}: {bad!r} is no escape sequence of HCL")
+            _check_escapes(node)
             continue
         in_type = in_type or id(node) in types
         if node.data == "function_call":
-            named = [each for each in elements(node) if each.data == "identifier"]
-            name = "::".join(map(name_of, named))
+            named = [each for each in _elements(node) if each.data == "identifier"]
+            name = "::".join(map(_word, named))
             if not (in_type and name in TYPE_WORDS):
                 functions.append(name)
         elif node.data == "object":
@@ -88,10 +99,16 @@ def _check_tree(start: Tree) -> tuple[str, ...]:
 def _type_constraints(body: Tree) -> Iterator[Tree]:
     """The `type = …` of each `variable` block: words there are no functions."""
     for block in filter(_is_item, body.children):
-        if name_of(block.children[0]) == "variable" and block.data == "block":
+        if block.data == "block" and _word(block.children[0]) == "variable":
             for item in filter(_is_item, block.children[-2].children):
-                if name_of(item.children[0]) == "type":
+                if _word(item.children[0]) == "type":
                     yield item
+
+
+def _check_escapes(token: Token) -> None:
+    for found in ESCAPE.finditer(token if token.type == "STRING_CHARS" else ""):
+        if len(found[1]) == 1 and found[1] not in ESCAPES:
+            _refuse(token.line, f"{found[0]!r} is no escape sequence of HCL")
 
 
 def _check_object(node: Tree) -> None:
@@ -100,8 +117,7 @@ def _check_object(node: Tree) -> None:
     for child in node.children[1:-1]:
         if isinstance(child, Tree) and child.data == "object_elem":
             if previous is not None and not _ends_line(previous):
-                where = f"line {child.meta.line}"
-                raise Refused(f"{where}: no comma or new line before this element")
+                _refuse(child.meta.line, "no comma or new line before this element")
             previous = child
         elif isinstance(child, Token) or _ends_line(child):
             previous = None
@@ -141,18 +157,18 @@ def _items(
     arguments: dict[str, Any] = {}
     blocks = []
     for item in filter(_is_item, node.children):
-        where = f"line {item.meta.line}"
         if item.data == "block":
+            *heads, inside = _elements(item)
             if any(map(_ends_line, item.children[:-3])):
-                raise Refused(f"{where}: no {{ on the line of the block")
-            given, inner = _items(item.children[-2], code)
+                _refuse(item.meta.line, "no { on the line of the block")
+            given, inner = _items(inside, code)
             body = Body(given, tuple(_reduced(*block) for block in inner))
-            blocks.append((labels_of(item, code), body))
+            blocks.append(([_key(head, code) for head in heads], body))
             continue
-        name = name_of(item.children[0])
+        name = _word(item.children[0])
         if name in arguments:
-            raise Refused(f"{where}: {name} is given twice in a block")
-        arguments[name] = value_of(item.children[-1], code)
+            _refuse(item.meta.line, f"{name} is given twice in a block")
+        arguments[name] = _value(item.children[-1], code)
     return arguments, blocks
 
 
@@ -160,8 +176,7 @@ def _reduced(labels: list[str], body: Body) -> tuple[str, Body]:
     """A nested block's name; `dynamic "x" { content { } }` makes blocks x."""
     if labels[0] != "dynamic" or len(labels) != 2:
         return labels[0], body
-    content = [inner for name, inner in body.blocks if name == "content"]
-    return labels[1], content[0] if content else Body()
+    return labels[1], next((b for name, b in body.blocks if name == "content"), Body())
 
 
 def _check_lines(node: Tree, braces: bool) -> None:
@@ -172,13 +187,92 @@ def _check_lines(node: Tree, braces: bool) -> None:
     if not items or (braces and alone and not any(map(_ends_line, children))):
         return
     if braces and (_is_item(children[0]) or not _ends_line(children[0])):
-        raise Refused(f"line {items[0].meta.line}: no new line after the {{")
-    for item, following in zip(children, [*children[1:], None], strict=True):
-        last = following is None and not braces  # the end of the file
-        ended = _ends_line(item) or (following is not None and _ends_line(following))
-        if _is_item(item) and not (ended or last):
-            line = f"line {item.meta.end_line}"
-            raise Refused(f"{line}: no new line after an argument or block")
+        _refuse(items[0].meta.line, "no new line after the {")
+    for item, following in zip_longest(children, children[1:]):
+        # Only at the end of the file does nothing have to follow
+        ended = _ends_line(following) if following is not None else not braces
+        if _is_item(item) and not (ended or _ends_line(item)):
+            _refuse(item.meta.end_line, "no new line after an argument or block")
+
+
+def _value(node: Tree, code: str) -> Any:
+    """A literal, a list or a dict of such; else an `Expression`, quoted from `code`."""
+    literal = None
+    match node.data:
+        case "expr_term":
+            return _value(_elements(node)[0], code)
+        case "literal_value":
+            return WORDS[_word(node)]
+        case "tuple":
+            return [_value(child, code) for child in _elements(node)]
+        case "object":  # later keys win, as in Terraform
+            pairs = ((each.children[0], each.children[-1]) for each in _elements(node))
+            return {_key(k.children[0], code): _value(v, code) for k, v in pairs}
+        case "heredoc_template" | "heredoc_template_trim":
+            return _heredoc(node)
+        case "string":
+            literal = _string(node)
+        case "int_lit" | "float_lit" if len(text := _word(node)) <= MOST_DIGITS:
+            return int(text) if node.data == "int_lit" else float(text)
+        case "unary_op":
+            literal = _negative(node, code)
+    if literal is not None:
+        return literal
+    meta = node.meta
+    return Expression("" if meta.empty else code[meta.start_pos : meta.end_pos].strip())
+
+
+def _key(node: Tree, code: str) -> str:
+    """A key of an object, or a block's type or label, without quotes."""
+    if node.data in ("keyword", "identifier", "literal_value"):
+        return _word(node)
+    key = _value(node, code)
+    return key.text if isinstance(key, Expression) else str(key)
+
+
+def _string(node: Tree) -> str | None:
+    """The text of a string; None if it holds a template."""
+    texts = []
+    for part in node.children[1:-1]:
+        token = part.children[0]
+        if not isinstance(token, Token):
+            return None
+        # $${…} and %%{…} are literal ${…} and %{…}
+        is_text = token.type == "STRING_CHARS"
+        texts.append(ESCAPE.sub(_unescape, token) if is_text else token[1:])
+    return "".join(texts)
+
+
+def _unescape(found: re.Match[str]) -> str:
+    if found[1] in ESCAPES:
+        return ESCAPES[found[1]]
+    number = int(found[1][1:], 16)
+    return chr(number) if number <= 0x10FFFF else found[0]
+
+
+def _negative(node: Tree, code: str) -> int | float | None:
+    sign, term = node.children
+    inner = _value(term, code) if sign == "-" else None
+    is_number = isinstance(inner, int | float) and not isinstance(inner, bool)
+    return -inner if is_number else None
+
+
+def _heredoc(node: Tree) -> str:
+    """The lines between the markers."""
+    lines = _word(node).replace("\r\n", "\n").rstrip("\n").split("\n")
+    text = "".join(f"{line}\n" for line in lines[1:-1])
+    return dedent(text) if node.data == "heredoc_template_trim" else text
+
+
+def _word(node: Tree) -> str:
+    """The text of an identifier, keyword or literal."""
+    return str(node.children[0])
+
+
+def _elements(node: Tree) -> list[Tree]:
+    """Subtrees of a node, without its line breaks and comments."""
+    trees = [child for child in node.children if isinstance(child, Tree)]
+    return [tree for tree in trees if tree.data != "new_line_or_comment"]
 
 
 def _is_item(node: Tree | Token) -> bool:
@@ -189,128 +283,8 @@ def _ends_line(node: Tree | Token) -> bool:
     """Whether a node ends with a line break; a heredoc does."""
     while isinstance(node, Tree):
         if node.data == "new_line_or_comment":
-            return not all(token.startswith("/*") for token in node.children)
+            return not all(str(sign).startswith("/*") for sign in node.children)
         if not node.children:
             return False
         node = node.children[-1]
     return node.type.startswith("HEREDOC")
-
-
-WORDS = {"true": True, "false": False, "null": None}
-ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
-ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
-MOST_DIGITS = 40  # more is no setting of a cloud; Python refuses above 4,300
-
-
-def name_of(node: Tree) -> str:
-    """The word of an identifier, keyword or literal."""
-    return str(node.children[0])
-
-
-def labels_of(block: Tree, code: str) -> list[str]:
-    """A block's type and its labels, without quotes."""
-    heads = elements(block)[:-1]  # the last is the body
-    return [_key(h, code) if h.data == "string" else name_of(h) for h in heads]
-
-
-def value_of(node: Tree, code: str) -> Any:
-    """A literal, a list or a dict of such; everything else as an `Expression`.
-
-    Args:
-        node: Subtree of an expression.
-        code: The text that was parsed, to quote expressions from.
-    """
-    if node.data == "expr_term":
-        return value_of(elements(node)[0], code)
-    if node.data == "literal_value":
-        return WORDS[name_of(node)]
-    reader = READERS.get(node.data)
-    literal = reader(node, code) if reader else None
-    if literal is not None:
-        return literal
-    meta = node.meta
-    return Expression("" if meta.empty else code[meta.start_pos : meta.end_pos].strip())
-
-
-def elements(node: Tree) -> list[Tree]:
-    """Subtrees of a node, without its line breaks and comments."""
-    trees = [child for child in node.children if isinstance(child, Tree)]
-    return [tree for tree in trees if tree.data != "new_line_or_comment"]
-
-
-def _string(node: Tree, code: str) -> str | None:
-    """The text of a string; None if it holds a template."""
-    parts = [part.children[0] for part in node.children[1:-1]]
-    if not all(isinstance(part, Token) for part in parts):
-        return None
-    # $${…} and %%{…} are literal ${…} and %{…}
-    return "".join(
-        ESCAPE.sub(_unescape, part) if part.type == "STRING_CHARS" else part[1:]
-        for part in parts
-    )
-
-
-def _unescape(found: re.Match[str]) -> str:
-    sign = found[1]
-    if len(sign) == 1:
-        return ESCAPES.get(sign, found[0])
-    number = int(sign[1:], 16)
-    return chr(number) if number <= 0x10FFFF else found[0]
-
-
-def bad_escape(token: str) -> str | None:
-    """The first escape sequence in a string's text that HCL does not know."""
-    for found in ESCAPE.finditer(token):
-        if len(found[1]) == 1 and found[1] not in ESCAPES:
-            return found[0]
-    return None
-
-
-def _number(node: Tree, code: str) -> int | float | None:
-    text = name_of(node)
-    if len(text) > MOST_DIGITS:
-        return None
-    return int(text) if node.data == "int_lit" else float(text)
-
-
-def _negative(node: Tree, code: str) -> int | float | None:
-    sign, term = node.children
-    inner = value_of(term, code) if sign == "-" else None
-    is_number = isinstance(inner, int | float) and not isinstance(inner, bool)
-    return -inner if is_number else None
-
-
-def _list(node: Tree, code: str) -> list[Any]:
-    return [value_of(child, code) for child in elements(node)]
-
-
-def _object(node: Tree, code: str) -> dict[str, Any]:
-    """A map; later keys win, as in Terraform."""
-    pairs = ((each.children[0], each.children[-1]) for each in elements(node))
-    return {_key(k.children[0], code): value_of(v, code) for k, v in pairs}
-
-
-def _key(node: Tree, code: str) -> str:
-    if node.data == "keyword":
-        return name_of(node)
-    key = value_of(node, code)
-    return key.text if isinstance(key, Expression) else str(key)
-
-
-def _heredoc(node: Tree, code: str) -> str:
-    """The lines between the markers."""
-    lines = name_of(node).replace("\r\n", "\n").rstrip("\n").split("\n")
-    text = "".join(f"{line}\n" for line in lines[1:-1])
-    return dedent(text) if node.data == "heredoc_template_trim" else text
-
-
-READERS = {
-    "string": _string,
-    "int_lit": _number,
-    "float_lit": _number,
-    "unary_op": _negative,
-    "tuple": _list,
-    "object": _object,
-    "heredoc_template": _heredoc,
-    "heredoc_template_trim": _heredoc,
-}
