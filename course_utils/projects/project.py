@@ -47,12 +47,8 @@ def _has_right_facts(_row: Conversation, text: str) -> bool:
 
 def _states_what_fits(row: Conversation, text: str) -> bool:
     stated = movies.parse_answer(text)
-    if stated is None:
-        return False
-    unmet_by_any_film = set(row.notes["unmet"])
-    return unmet_by_any_film.issuperset(
-        movies.broken_constraints(stated, row.notes["constraints"])
-    )
+    wish, unmet = row.notes["constraints"], row.notes["unmet"]  # by any film
+    return stated is not None and {*movies.broken_constraints(stated, wish)} <= {*unmet}
 
 
 _MOVIES = Project(

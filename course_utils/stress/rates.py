@@ -33,14 +33,13 @@ def verdict_table(trials: Iterable[Trial], suite: StressSuite) -> pd.DataFrame:
 
     Groups and checks are ordered categories, as the suite lists them.
     """
-    table = pd.DataFrame(
-        [
-            (trial.prompt.id, trial.group, trial.model, trial.draw, name, passed)
-            for trial in trials
-            for name, passed in trial.verdicts.items()
-        ],
-        columns=["prompt", "group", "model", "draw", "check", "passed"],
-    )
+    rows = [
+        (trial.prompt.id, trial.group, trial.model, trial.draw, name, passed)
+        for trial in trials
+        for name, passed in trial.verdicts.items()
+    ]
+    columns = ["prompt", "group", "model", "draw", "check", "passed"]
+    table = pd.DataFrame(rows, columns=columns)
     checks = [check.name for check in suite.checks]
     return table.assign(
         group=pd.Categorical(table["group"], suite.groups, ordered=True),
@@ -86,7 +85,7 @@ def rate_over_draws(
     Args:
         verdicts: Of one model and one check, any number of draws.
     """
-    shares = _share_of_draws(verdicts).tolist()
+    shares = verdicts.groupby("prompt")["passed"].mean().tolist()
     mean = float(np.mean(shares))
     if len(set(shares)) > 1:
         low, high = mean_interval(shares, seed)
@@ -101,14 +100,10 @@ def how_often(verdicts: pd.DataFrame) -> pd.Series:
     Args:
         verdicts: Of one model and one check, several draws.
     """
-    shares = _share_of_draws(verdicts)
+    shares = verdicts.groupby("prompt")["passed"].mean()
     said = np.select([shares == 1, shares == 0], ["always", "never"], "sometimes")
     order = ["always", "sometimes", "never"]
     return pd.Series(said).value_counts().reindex(order, fill_value=0)
-
-
-def _share_of_draws(verdicts: pd.DataFrame) -> pd.Series:
-    return verdicts.groupby("prompt")["passed"].mean()
 
 
 def compare_models(
@@ -196,7 +191,5 @@ def permute_requests(
         vectorized=False,
         rng=seed,
     )
-    null_counts = np.asarray(test.null_distribution)
-    return PermutedRequests(
-        int(test.statistic), len(kept), null_counts, float(test.pvalue)
-    )
+    met, p = int(test.statistic), float(test.pvalue)
+    return PermutedRequests(met, len(kept), np.asarray(test.null_distribution), p)

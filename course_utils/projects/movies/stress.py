@@ -77,18 +77,15 @@ def find_film(text: str, films: Mapping[str, Film]) -> Film | None:
     return min(found, key=itemgetter(0))[1] if found else None
 
 
-def _head(answer: FilmAnswer) -> str:
-    return answer.text.strip().partition("\n")[0]
-
-
 def has_bold_title(answer: FilmAnswer) -> bool:
     """The first line is bold from end to end."""
-    return re.fullmatch(r"\*\*.+\*\*", _head(answer)) is not None
+    return re.match(r"(?m)\*\*.+\*\*$", answer.text.strip()) is not None
 
 
 def has_year(answer: FilmAnswer) -> bool:
     """The first line ends in a year of four digits in brackets."""
-    return re.fullmatch(r"\S.* \(\d{4}\)", _head(answer).strip("*")) is not None
+    year_at_end = r"(?m)\**[^\s*].* \(\d{4}\)\**$"
+    return re.match(year_at_end, answer.text.strip()) is not None
 
 
 def has_three_bullets(answer: FilmAnswer) -> bool:
