@@ -43,7 +43,7 @@ def test_a_right_answer_is_right_in_a_fence_as_well():
 
 
 def test_the_seeds_invented_function_is_told_by_name():
-    reading = SUITE.read(BUCKET, "x = aws_versioning::versioning()", True)
+    reading = SUITE.in_context(BUCKET, "x = aws_versioning::versioning()", True)
     assert "aws_versioning::versioning()" in reading.reward.invented
     assert reading.reward.syntax == 0
 

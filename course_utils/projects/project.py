@@ -6,49 +6,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from course_utils.data.conversation import Conversation
-from course_utils.projects.alpaca.stress import HEADING, MOST_WORDS, instruction_suite
+from course_utils.projects.alpaca import stress as alpaca
 from course_utils.projects.inframind.code.schema import load_schema
 from course_utils.projects.inframind.requests import expectation
 from course_utils.projects.inframind.reward import Reward, reward_of
 from course_utils.projects.inframind.stress import iac_suite
 from course_utils.projects.movies import films as movies
 from course_utils.projects.movies.stress import movie_suite
-from course_utils.recipes.book import (
-    ALPACA_MISTRAL,
-    INFRAMIND,
-    MOVIE_RECOMMENDER,
-    chosen_recipe,
-)
+from course_utils.recipes import book
 from course_utils.recipes.plan import Recipe
 from course_utils.stress.suite import StressSuite
 
 
 @dataclass(frozen=True)
 class Project:
-    """What the notebooks need to know of a project.
-
-    Attributes:
-        form: What an answer has to look like, in words.
-        broken_variants: A written answer with one fault each, by the fault's name;
-            each of them breaks the form.
-        answer_checks: What can be asked of an answer to a held-out row of the training
-            kind, by the question in a few words; the first one is the form.
-        subject: What a written answer is about; training and held-out rows must not
-            share it.
-    """
+    """What the notebooks need to know of a project."""
 
     recipe: Recipe
-    form: str
+    form: str  # what an answer has to look like, in words
     follows_form: Callable[[str], bool]
+    # A written answer with one fault each, by the fault's name; each breaks the form.
     broken_variants: Callable[[str], Mapping[str, str]]
+    # What can be asked of an answer to a held-out row of the training kind, by the
+    # question in a few words; the first one is the form.
     answer_checks: Mapping[str, Callable[[Conversation, str], bool]]
+    # What a written answer is about; training and held-out rows must not share it.
     subject: Callable[[str], str | None]
     suite: Callable[[], StressSuite]
 
 
 def _film(text: str) -> str | None:
     stated = movies.parse_answer(text)
-    return stated and stated.name
+    return stated.name if stated else None
 
 
 def _has_right_facts(_row: Conversation, text: str) -> bool:
@@ -57,15 +46,13 @@ def _has_right_facts(_row: Conversation, text: str) -> bool:
 
 
 def _states_what_fits(row: Conversation, text: str) -> bool:
-    wish, unmet = row.notes["constraints"], row.notes["unmet"]  # by any film
     stated = movies.parse_answer(text)
-    return stated is not None and not {*movies.broken_constraints(stated, wish)} - {
-        *unmet
-    }
+    wish, unmet = row.notes["constraints"], row.notes["unmet"]  # by any film
+    return stated is not None and {*movies.broken_constraints(stated, wish)} <= {*unmet}
 
 
-MOVIES = Project(
-    recipe=MOVIE_RECOMMENDER,
+_MOVIES = Project(
+    recipe=book.MOVIE_RECOMMENDER,
     form="bold title and year, three bullets, nothing after them",
     follows_form=movies.follows_form,
     broken_variants=lambda text: {
@@ -84,31 +71,27 @@ MOVIES = Project(
 )
 
 
-def _is_short_answer(text: str) -> bool:
-    return 0 < len(text.split()) <= MOST_WORDS and HEADING.search(text) is None
-
-
 def _is_as_long(row: Conversation, text: str) -> bool:
     words, written = len(text.split()), len(row.answer.split())
     return written <= 2 * words and words <= 2 * written
 
 
-INSTRUCTIONS = Project(
-    recipe=ALPACA_MISTRAL,
-    form=f"one to {MOST_WORDS} words, and no heading of a next prompt",
-    follows_form=_is_short_answer,
+_INSTRUCTIONS = Project(
+    recipe=book.ALPACA_MISTRAL,
+    form=f"one to {alpaca.MOST_WORDS} words, and no heading of a next prompt",
+    follows_form=alpaca.is_short_answer,
     broken_variants=lambda text: {
         "goes on by itself": f"{text}\n\n### Instruction:\nName a fruit.",
-        "talks and talks": text + " and more" * MOST_WORDS,
+        "talks and talks": text + " and more" * alpaca.MOST_WORDS,
         "says nothing": "",
     },
     answer_checks={
-        "short, one\nanswer": lambda row, text: _is_short_answer(text),
+        "short, one\nanswer": lambda row, text: alpaca.is_short_answer(text),
         "half to twice as\nlong as written": _is_as_long,
         "word for word\nas written": lambda row, text: text.strip() == row.answer,
     },
     subject=str.casefold,
-    suite=instruction_suite,
+    suite=alpaca.instruction_suite,
 )
 
 
@@ -127,8 +110,8 @@ def _is_code(text: str) -> bool:
     return expectation(text) is not None
 
 
-INFRASTRUCTURE = Project(
-    recipe=INFRAMIND,
+_INFRASTRUCTURE = Project(
+    recipe=book.INFRAMIND,
     form="Terraform or YAML that parses, and no word around it",
     follows_form=_is_code,
     broken_variants=lambda text: {
@@ -145,9 +128,9 @@ INFRASTRUCTURE = Project(
     subject=str,
     suite=iac_suite,
 )
-PROJECTS = {it.recipe.name: it for it in (MOVIES, INSTRUCTIONS, INFRASTRUCTURE)}
+PROJECTS = {it.recipe.name: it for it in (_MOVIES, _INSTRUCTIONS, _INFRASTRUCTURE)}
 
 
 def chosen_project() -> Project:
     """The project that COURSE_RECIPE names; without it the movie recommender."""
-    return PROJECTS[chosen_recipe().name]
+    return PROJECTS[book.chosen_recipe().name]

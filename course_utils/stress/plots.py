@@ -23,16 +23,16 @@ def verdict_matrix(
     """
     figure, panels = plt.subplots(1, 2, figsize=(10.5, 5.2), sharey=True)
     for axes, model in zip(panels, models, strict=True):
-        table = rates.loc[model].unstack("group")
-        _tiles(axes, table["rate"], _SHARES)
-        for (row, column), passed in np.ndenumerate(table["passed"]):
-            n = table["n"].iat[row, column]
-            if n > 0:
-                weight = "bold" if passed == n else "normal"
-                style = {"ha": "center", "va": "center", "fontsize": 8.5}
-                text = f"{passed:.0f}/{n:.0f}"
-                axes.text(column, row, text, weight=weight, **style)
-        groups = [name.replace("_", " ") for name in table["rate"].columns]
+        names = ("rate", "passed", "n")
+        share, passed, n = (rates[it].xs(model).unstack("group") for it in names)
+        _tiles(axes, share, _SHARES)
+        for (row, column), k in np.ndenumerate(passed):
+            if not np.isnan(k):
+                of = n.iat[row, column]
+                style = {"fontsize": 8.5, "weight": "bold" if k == of else "normal"}
+                text = f"{k:.0f}/{of:.0f}"
+                axes.text(column, row, text, ha="center", va="center", **style)
+        groups = [name.replace("_", " ") for name in share.columns]
         axes.set_xticks(range(len(groups)), groups, rotation=40, ha="right", fontsize=9)
         axes.set_title(model, fontsize=11)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test
+from statsmodels.stats.proportion import proportion_confint
 
 from course_utils import CourseError
+from course_utils.data.conversation import Conversation
+from course_utils.model.generation import Generated
 from course_utils.statistics.paired import PairedComparison
 from course_utils.statistics.shares import Share, mean_interval
 from course_utils.stress.suite import StressSuite
@@ -28,17 +31,15 @@ class NotIndependent(CourseError, ValueError):
 def verdict_table(trials: Iterable[Trial], suite: StressSuite) -> pd.DataFrame:
     """One row a verdict: prompt, group, model, draw, check, passed.
 
-    Groups and checks are ordered categories, in the order in which the suite lists
-    them.
+    Groups and checks are ordered categories, as the suite lists them.
     """
-    table = pd.DataFrame(
-        [
-            (trial.prompt.id, trial.group, trial.model, trial.draw, name, passed)
-            for trial in trials
-            for name, passed in trial.verdicts.items()
-        ],
-        columns=["prompt", "group", "model", "draw", "check", "passed"],
-    )
+    rows = [
+        (trial.prompt.id, trial.group, trial.model, trial.draw, name, passed)
+        for trial in trials
+        for name, passed in trial.verdicts.items()
+    ]
+    columns = ["prompt", "group", "model", "draw", "check", "passed"]
+    table = pd.DataFrame(rows, columns=columns)
     checks = [check.name for check in suite.checks]
     return table.assign(
         group=pd.Categorical(table["group"], suite.groups, ordered=True),
@@ -67,9 +68,8 @@ def pass_rates(verdicts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
             "narrow. Choose one draw and one check, or use `rate_over_draws`."
         )
     grouped = verdicts.groupby(list(by), observed=True)["passed"]
-    table = grouped.agg(passed="sum", n="size").astype(int)
-    ends = [Share(*row).interval for row in table.itertuples(index=False)]
-    low, high = np.reshape(ends, (-1, 2)).T
+    table = pd.DataFrame({"passed": grouped.sum(), "n": grouped.size()}).astype(int)
+    low, high = proportion_confint(table["passed"], table["n"], method="wilson")
     return table.assign(rate=table["passed"] / table["n"], low=low, high=high)
 
 
@@ -85,8 +85,8 @@ def rate_over_draws(
     Args:
         verdicts: Of one model and one check, any number of draws.
     """
-    shares = _share_of_draws(verdicts).to_numpy(dtype=float)
-    mean = float(shares.mean())
+    shares = verdicts.groupby("prompt")["passed"].mean().tolist()
+    mean = float(np.mean(shares))
     if len(set(shares)) > 1:
         low, high = mean_interval(shares, seed)
     else:
@@ -95,15 +95,15 @@ def rate_over_draws(
 
 
 def how_often(verdicts: pd.DataFrame) -> pd.Series:
-    """How many prompts of one model and check pass in every draw, in some, in none."""
-    shares = _share_of_draws(verdicts)
+    """How many prompts pass in every draw, in some, and in none.
+
+    Args:
+        verdicts: Of one model and one check, several draws.
+    """
+    shares = verdicts.groupby("prompt")["passed"].mean()
     said = np.select([shares == 1, shares == 0], ["always", "never"], "sometimes")
     order = ["always", "sometimes", "never"]
     return pd.Series(said).value_counts().reindex(order, fill_value=0)
-
-
-def _share_of_draws(verdicts: pd.DataFrame) -> pd.Series:
-    return verdicts.groupby("prompt")["passed"].mean()
 
 
 def compare_models(
@@ -129,7 +129,7 @@ def compare_models(
     return PairedComparison.of(models, check, pairs)
 
 
-DEALS = 9_999  # random ones; with the real one that makes 10,000
+_DEALS = 9_999  # random ones; with the real one that makes 10,000
 
 
 @dataclass(frozen=True)
@@ -174,24 +174,19 @@ def permute_requests(
             "least two. Choose one model and one draw."
         )
 
-    def meets(wish: Trial, given: Trial) -> bool:
-        answer = given.answer
-        return check.passes(suite.read(wish.prompt, answer.text, answer.stopped))
+    def meets(wish: Conversation, given: Generated) -> bool:
+        return check.passes(suite.in_context(wish, given.text, given.stopped))
 
-    table = np.array([[meets(wish, given) for given in kept] for wish in kept])
+    table = np.array([[meets(x.prompt, y.answer) for y in kept] for x in kept])
     wishes = np.arange(len(kept))
     test = permutation_test(
         (wishes,),
         lambda order: table[wishes, order].sum(),
         permutation_type="pairings",
         alternative="greater",
-        n_resamples=DEALS,
+        n_resamples=_DEALS,
         vectorized=False,
         rng=seed,
     )
-    return PermutedRequests(
-        met=int(test.statistic),
-        n=len(kept),
-        null_counts=np.asarray(test.null_distribution),
-        p=float(test.pvalue),
-    )
+    met, p = int(test.statistic), float(test.pvalue)
+    return PermutedRequests(met, len(kept), np.asarray(test.null_distribution), p)

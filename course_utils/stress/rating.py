@@ -17,7 +17,8 @@ import ipywidgets as widgets
 from course_utils.places import make_folder
 from course_utils.statistics.shares import RatingReport
 
-CHOICES = ("left", "tie", "right")
+# The choices, with the texts of their buttons.
+_LABELS = {"left": "left is better", "tie": "no difference", "right": "right is better"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class BlindRating:
 
     Args:
         pairs: At least one, with unique ids.
-        votes_path: Such as `votes.jsonl`; the votes are in `path`, which also has a
-            digest of pairs and seed in its name, and are gone on with.
+        votes_path: Such as `votes.jsonl`; the votes are in `path`, which has a digest
+            of pairs and seed in its name too. Votes that stand there are gone on from.
         seed: Of order and sides.
         names: Of the first and the second answer of each pair.
 
@@ -98,7 +99,7 @@ class BlindRating:
 
     def _count(self, pair_id: str, choice: str | None) -> None:
         """Let a later vote replace an earlier one; None withdraws it."""
-        if choice not in (*CHOICES, None):
+        if choice not in (*_LABELS, None):
             raise ValueError(f"no choice: {choice!r}")
         self.votes.pop(pair_id, None)
         if choice is not None:
@@ -124,10 +125,10 @@ class BlindRating:
             ValueError: If the choice is another, or every pair is rated.
         """
         shown = self.current
-        if choice not in CHOICES or shown is None:
+        if choice not in _LABELS or shown is None:
             raise ValueError(
                 f"choice is {choice!r} with {len(self.votes)} of {len(self.pairs)} "
-                f"pairs rated; expected one of {', '.join(CHOICES)}, and a pair left."
+                f"pairs rated; expected one of {', '.join(_LABELS)}, and a pair left."
             )
         self._store(shown.id, choice)
 
@@ -142,10 +143,7 @@ class BlindRating:
         make_folder(self.path.parent)
         with self.path.open("a+b") as stream:
             stream.seek(max(0, stream.tell() - 1))
-            cut_off = stream.read() not in (
-                b"",
-                b"\n",
-            )  # a full disk leaves half a line
+            cut_off = stream.read() not in (b"", b"\n")  # a full disk left half a line
             stream.write(b"\n" * cut_off + vote.encode() + b"\n")
         self._count(pair_id, choice)
 
@@ -158,18 +156,14 @@ class BlindRating:
     def report(self) -> RatingReport:
         """What the votes so far say."""
         cast = [self._name_of(*vote) for vote in self.votes.items()]
+        losses, wins, ties = map(cast.count, (*self.names, "tie"))
+        left, pairs = [*self.votes.values()].count("left"), len(self.pairs)
         return RatingReport(
-            names=self.names,
-            wins=cast.count(self.names[1]),
-            losses=cast.count(self.names[0]),
-            ties=cast.count("tie"),
-            left=list(self.votes.values()).count("left"),
-            pairs=len(self.pairs),
+            self.names, wins=wins, losses=losses, ties=ties, left=left, pairs=pairs
         )
 
 
-_LABELS = {"left": "left is better", "tie": "no difference", "right": "right is better"}
-_CELL = "text-align:left; vertical-align:top; white-space:pre-wrap; width:50%"
+_CELL = "style='text-align:left; vertical-align:top; white-space:pre-wrap; width:50%'"
 
 
 def as_html(text: str) -> str:
@@ -186,10 +180,8 @@ class PairView:
 
     def _repr_html_(self) -> str:
         sides = map(as_html, (self.shown.left, self.shown.right))
-        heads = "".join(
-            f"<th style='{_CELL}'>{escape(head)}</th>" for head in self.heads
-        )
-        cells = "".join(f"<td style='{_CELL}'>{side}</td>" for side in sides)
+        heads = "".join(f"<th {_CELL}>{escape(head)}</th>" for head in self.heads)
+        cells = "".join(f"<td {_CELL}>{side}</td>" for side in sides)
         request = f"<b>Request:</b> {as_html(self.shown.request)}"
         return (
             f"<p style='white-space:pre-wrap'>{request}</p>"

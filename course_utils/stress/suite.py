@@ -15,7 +15,18 @@ from typing import Any, TypeVar
 from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated
 
-Named = TypeVar("Named")
+_Named = TypeVar("_Named")
+# Generous: none of the 449 written answers about films repeats a piece of three words.
+LEAST_DISTINCT_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class AnswerInContext:
+    """An answer beside its stress prompt; `stopped` if the model ended it itself."""
+
+    prompt: Conversation
+    text: str
+    stopped: bool
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,34 @@ class Check:
     question: str
     groups: tuple[str, ...]  # of prompts that it applies to
     reason: str  # why to these
-    passes: Callable[[Any], bool]  # the verdict on a reading of its suite
+    passes: Callable[[Any], bool]  # the verdict on its suite's kind of AnswerInContext
+
+
+def general_checks(groups: tuple[str, ...]) -> tuple[Check, Check]:
+    """The two that fit any answer to any prompt: it ends, and is no loop."""
+    reason = "every answer can be judged so"
+    ends = "Did the model end it, before the limit?"
+    varies = "Are four of five pieces of three words distinct?"
+    return (
+        Check("stops", ends, groups, reason, lambda answer: answer.stopped),
+        Check("repeats little", varies, groups, reason, repeats_little),
+    )
+
+
+def repeats_little(answer: AnswerInContext) -> bool:
+    """Whether at least LEAST_DISTINCT_SHARE of the pieces of three words differ."""
+    return distinct_share(answer.text) >= LEAST_DISTINCT_SHARE
+
+
+def distinct_share(text: str, piece: int = 3) -> float:
+    """Distinct pieces of `piece` words over all of them; 1 when nothing repeats.
+
+    Longer texts repeat more by nature, and shorter pieces in any text: compare texts
+    of like length.
+    """
+    words = re.findall(r"\w+", text.casefold())
+    pieces = [tuple(words[i : i + piece]) for i in range(len(words) - piece + 1)]
+    return len(set(pieces)) / len(pieces) if pieces else 1.0
 
 
 @dataclass(frozen=True)
@@ -45,36 +83,27 @@ class Demonstration:
 
     prompt_id: str
     good: str  # passes every check
-    broken_variants: Mapping[
-        str, tuple[str, bool]
-    ]  # fault: the text, and whether it was ended
+    broken_variants: Mapping[str, tuple[str, bool]]  # fault: text, whether it ended
     nonsense: str  # passes every check and helps nobody
 
 
 @dataclass(frozen=True)
 class StressSuite:
-    """The stress test of one project.
+    """The stress test of one project."""
 
-    Attributes:
-        prompts: Asked of base and tuned model.
-        checks: In the order of tables; each name once.
-        read: A reading for the checks of prompt, text, whether the model ended it.
-        parts: Names of checks that another one sums up.
-        shown: Prompt ids by what notebook 05 shows with them: `first`, `unasked`
-            (the taught answer is wrong there), `unusual`, `edge`.
-        trap: Group whose prompts tempt the model to do something else.
-        subject: What an answer is about, to count how often the same one comes;
-            None for an answer that is not of the taught kind.
-    """
-
-    prompts: tuple[Conversation, ...]
-    checks: tuple[Check, ...]
-    read: Callable[[Conversation, str, bool], Any]
+    prompts: tuple[Conversation, ...]  # asked of base and tuned model
+    checks: tuple[Check, ...]  # in the order of tables; each name once
+    # What the checks judge, of prompt, text, and whether the model ended it.
+    in_context: Callable[[Conversation, str, bool], AnswerInContext]
     roles: Roles
-    parts: tuple[str, ...]
+    parts: tuple[str, ...]  # names of checks that another one sums up
     demonstration: Demonstration
+    # Prompt ids by what notebook 05 shows with them: `first`, `unasked` (the taught
+    # answer is wrong there), `unusual`, `edge`.
     shown: Mapping[str, str]
-    trap: str
+    trap: str  # group whose prompts tempt the model to do something else
+    # What an answer is about, to count how often the same one comes; None for an
+    # answer that is not of the taught kind.
     subject: Callable[[str], str | None]
     max_new_tokens: int
 
@@ -107,56 +136,11 @@ class StressSuite:
                 f"{', '.join(self.groups)}. For a new group, say in the suite which "
                 "checks apply to it."
             )
-        reading = self.read(prompt, answer.text, answer.stopped)
-        return {check.name: check.passes(reading) for check in applying}
+        judged = self.in_context(prompt, answer.text, answer.stopped)
+        return {check.name: check.passes(judged) for check in applying}
 
 
-def _named(name: str, kind: str, known: Mapping[str, Named]) -> Named:
+def _named(name: str, kind: str, known: Mapping[str, _Named]) -> _Named:
     if name not in known:
         raise KeyError(f"No {kind} {name!r}; there are {', '.join(known)}.")
     return known[name]
-
-
-def general_checks(groups: tuple[str, ...]) -> tuple[Check, Check]:
-    """The two that fit any answer to any prompt: it ends, and is no loop."""
-    reason = "every answer can be judged so"
-    ends = "Did the model end it, before the limit?"
-    varies = "Are four of five pieces of three words distinct?"
-    return (
-        Check("stops", ends, groups, reason, stops),
-        Check("repeats little", varies, groups, reason, repeats_little),
-    )
-
-
-# Generous: none of the 449 written answers about films repeats a piece of three words.
-LEAST_DISTINCT_SHARE = 0.8
-
-
-@dataclass(frozen=True)
-class AnswerInContext:
-    """An answer beside its stress prompt; `stopped` if the model ended it itself."""
-
-    prompt: Conversation
-    text: str
-    stopped: bool
-
-
-def distinct_share(text: str, piece: int = 3) -> float:
-    """Distinct pieces of `piece` words over all of them; 1 when nothing repeats.
-
-    Longer texts repeat more by nature, and shorter pieces in any text: compare texts
-    of like length.
-    """
-    words = re.findall(r"\w+", text.casefold())
-    pieces = [tuple(words[i : i + piece]) for i in range(len(words) - piece + 1)]
-    return len(set(pieces)) / len(pieces) if pieces else 1.0
-
-
-def stops(reading: AnswerInContext) -> bool:
-    """Whether the model ended the answer, before the limit."""
-    return reading.stopped
-
-
-def repeats_little(reading: AnswerInContext) -> bool:
-    """Whether at least LEAST_DISTINCT_SHARE of the pieces of three words differ."""
-    return distinct_share(reading.text) >= LEAST_DISTINCT_SHARE

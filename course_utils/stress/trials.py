@@ -1,4 +1,4 @@
-"""Answers to stress prompts with their verdicts: made, and kept as JSON lines."""
+"""Answers to stress prompts with their verdicts: made, kept as JSON lines, shown."""
 
 from __future__ import annotations
 
@@ -79,6 +79,23 @@ def save_trials(trials: Iterable[Trial], path: Path) -> int:
     return len(rows)
 
 
+def side_by_side(first: Trial, second: Trial) -> PairView:
+    """Two answers to one prompt, with the names of their models.
+
+    Raises:
+        ValueError: If the two answer different prompts.
+    """
+    prompt = first.prompt
+    if prompt.id != second.prompt.id:
+        raise ValueError(
+            f"{prompt.id} and {second.prompt.id} are two prompts; expected two "
+            "answers to one. Were the lists sorted differently?"
+        )
+    shown = ShownPair(prompt.id, prompt.request, first.answer.text, second.answer.text)
+    heads = f"{first.model}, {first.draw}", f"{second.model}, {second.draw}"
+    return PairView(shown, heads)
+
+
 @dataclass(frozen=True)
 class TrialView:
     """Answers with the checks that they fail; HTML folds them, group by group."""
@@ -103,6 +120,11 @@ class TrialView:
         )
 
 
+def failures(trials: Iterable[Trial]) -> TrialView:
+    """Every answer that fails at least one check which applies to it."""
+    return TrialView(tuple(trial for trial in trials if trial.failed))
+
+
 def _failed(trial: Trial) -> str:
     return ", ".join(trial.failed) or "nothing"
 
@@ -114,25 +136,3 @@ def _card(trial: Trial) -> str:
         "<blockquote style='white-space:pre-wrap'>"
         f"{as_html(trial.answer.text)}</blockquote>"
     )
-
-
-def failures(trials: Iterable[Trial]) -> TrialView:
-    """Every answer that fails at least one check which applies to it."""
-    return TrialView(tuple(trial for trial in trials if trial.failed))
-
-
-def side_by_side(first: Trial, second: Trial) -> PairView:
-    """Two answers to one prompt, with the names of their models.
-
-    Raises:
-        ValueError: If the two answer different prompts.
-    """
-    if first.prompt.id != second.prompt.id:
-        raise ValueError(
-            f"{first.prompt.id} and {second.prompt.id} are two prompts; expected two "
-            "answers to one. Were the lists sorted differently?"
-        )
-    prompt = first.prompt
-    shown = ShownPair(prompt.id, prompt.request, first.answer.text, second.answer.text)
-    heads = tuple(f"{trial.model}, {trial.draw}" for trial in (first, second))
-    return PairView(shown, heads)

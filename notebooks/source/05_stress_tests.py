@@ -448,7 +448,7 @@ shuffled
 
 # %%
 axes = histogram(
-    {"answers null_counts out at random": shuffled.null_counts},
+    {"answers dealt out at random": shuffled.null_counts},
     bins=[k - 0.5 for k in range(shuffled.n + 2)],
     x_label=f"{roles.follows_request}: of {shuffled.n} requests", y_label="deals",
     title=f"By luck {shuffled.expected_by_chance:.1f} of {shuffled.n} requests, "

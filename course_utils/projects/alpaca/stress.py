@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from course_utils.data.datasets import load_split
@@ -23,15 +23,13 @@ from course_utils.stress.suite import (
     general_checks,
 )
 
-_OF_A_FORM = (
-    *("short_fact", "list_of_n", "with_input_extract"),
-    *("classify", "format_json", "length_limit"),
-)
+_FACTS = ("short_fact", "list_of_n", "with_input_extract")
+_OF_A_FORM = (*_FACTS, "classify", "format_json", "length_limit")
 _ANSWERABLE = (*_OF_A_FORM, "rewrite")
 _NO_TEXT = ("missing_input",)
 _EVERYWHERE = (*_ANSWERABLE, *_NO_TEXT)
 MOST_WORDS = 60  # half as much again as the longest written answer
-HEADING = re.compile(r"^#{2,}", re.M)
+_HEADING = re.compile(r"^#{2,}", re.M)
 # Written so that no text, however odd, makes a pattern go back over what it has read.
 _LIST_LINE = re.compile(r"^[^\S\n]*(?:[-*]|\d+[.)])\s+\S", re.M)
 _SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"')\]]*+(?=\s|$)")
@@ -80,14 +78,15 @@ def asks_back(text: str) -> bool:
     return bool(asked_for or _IS_MISSING.search(text))
 
 
-FORM_RULES: Mapping[str, Callable[[str, Any], bool]] = {
+_Rules = Mapping[str, Callable[[str, Any], bool]]  # of text and what is expected
+FORM_RULES: _Rules = {
     "items": lambda text, n: len(_LIST_LINE.findall(text)) == n,
     "max_words": lambda text, n: 0 < len(text.split()) <= n,
     "sentences": lambda text, n: count_sentences(text) == n,
     "one_of": lambda text, labels: _bare(text) in [_bare(x) for x in labels],
     "json": lambda text, _: (_json_of(text) or "").startswith("{"),
 }
-CONTENT_RULES: Mapping[str, Callable[[str, Any], bool]] = {
+CONTENT_RULES: _Rules = {
     "one_of": lambda text, labels: _bare(text) == _bare(labels[0]),
     "json": lambda text, wanted: _json_of(text) == json.dumps(wanted, sort_keys=True),
     "contains_all": lambda text, all_of: all(has_phrase(text, x) for x in all_of),
@@ -97,20 +96,15 @@ CONTENT_RULES: Mapping[str, Callable[[str, Any], bool]] = {
 }
 
 
-def broken_rules(
-    text: str,
-    expect: Mapping[str, Any],
-    rules: Mapping[str, Callable[[str, Any], bool]],
-) -> list[str]:
+def broken_rules(text: str, expect: Mapping[str, Any], rules: _Rules) -> list[str]:
     """Names of the expectations that an answer does not meet, of those in `rules`.
 
     Raises:
         KeyError: If an expectation has no rule at all.
     """
-    unknown = set(expect) - set(FORM_RULES) - set(CONTENT_RULES)
-    if unknown:
-        known = ", ".join(sorted({*FORM_RULES, *CONTENT_RULES}))
-        raise KeyError(f"No rule for {', '.join(sorted(unknown))}; there are {known}.")
+    known = {*FORM_RULES, *CONTENT_RULES}
+    if unknown := ", ".join(sorted({*expect} - known)):
+        raise KeyError(f"No rule for {unknown}; there are {', '.join(sorted(known))}.")
     return [
         name
         for name, wanted in expect.items()
@@ -118,66 +112,64 @@ def broken_rules(
     ]
 
 
-def is_brief(reading: AnswerInContext) -> bool:
+def is_brief(answer: AnswerInContext) -> bool:
     """At least a word and at most MOST_WORDS."""
-    return 0 < len(reading.text.split()) <= MOST_WORDS
+    return FORM_RULES["max_words"](answer.text, MOST_WORDS)
 
 
-def _has_no_heading(reading: AnswerInContext) -> bool:
-    """No Markdown heading, with which a model writes the next prompt itself."""
-    return HEADING.search(reading.text) is None
+def is_short_answer(text: str) -> bool:
+    """Brief, and without the Markdown heading that begins a next prompt."""
+    return FORM_RULES["max_words"](text, MOST_WORDS) and not _HEADING.search(text)
 
 
-def _is_one_answer(reading: AnswerInContext) -> bool:
-    return reading.stopped and is_brief(reading) and _has_no_heading(reading)
+def _keeps_form(answer: AnswerInContext) -> bool:
+    return not broken_rules(answer.text, answer.prompt.notes["expect"], FORM_RULES)
 
 
-def _keeps_form(reading: AnswerInContext) -> bool:
-    return not broken_rules(reading.text, reading.prompt.notes["expect"], FORM_RULES)
+def _has_content(answer: AnswerInContext) -> bool:
+    return not broken_rules(answer.text, answer.prompt.notes["expect"], CONTENT_RULES)
 
 
-def _has_content(reading: AnswerInContext) -> bool:
-    return not broken_rules(reading.text, reading.prompt.notes["expect"], CONTENT_RULES)
-
-
+_SHORT = _EVERYWHERE, "one answer is asked for, and the written ones are short"
+_SAID = "the request itself says what a right answer has"
 _STOPS, _REPEATS_LITTLE = general_checks(_EVERYWHERE)
-_short = partial(
-    Check,
-    groups=_EVERYWHERE,
-    reason="one answer is asked for, and the written ones are short",
-)
-_stated = partial(
-    Check,
-    groups=_ANSWERABLE,
-    reason="the request itself says what a right answer has",
-)
 _CHECKS = (
-    _short("brief", f"Is it one to {MOST_WORDS} words long?", passes=is_brief),
+    Check("brief", f"Is it one to {MOST_WORDS} words long?", *_SHORT, is_brief),
     Check(
         "no heading",
         "Does it leave the next prompt to the user?",
         _EVERYWHERE,
         "a model that goes on writes a heading of the template",
-        _has_no_heading,
+        lambda answer: not _HEADING.search(answer.text),
     ),
     _STOPS,
-    _short("one answer", "All three of these together?", passes=_is_one_answer),
+    Check(
+        "one answer",
+        "All three of these together?",
+        *_SHORT,
+        lambda answer: answer.stopped and is_short_answer(answer.text),
+    ),
     _REPEATS_LITTLE,
-    _stated(
+    Check(
         "form asked for",
         "As many items, words, sentences, that label, that JSON?",
-        groups=_OF_A_FORM,
-        passes=_keeps_form,
+        _OF_A_FORM,
+        _SAID,
+        _keeps_form,
     ),
-    _stated(
+    Check(
         "content right",
         "Are the words, the label or the values right?",
-        passes=_has_content,
+        _ANSWERABLE,
+        _SAID,
+        _has_content,
     ),
-    _stated(
+    Check(
         "request met",
         "Form and content, both?",
-        passes=lambda reading: _keeps_form(reading) and _has_content(reading),
+        _ANSWERABLE,
+        _SAID,
+        lambda answer: _keeps_form(answer) and _has_content(answer),
     ),
     Check(
         "asks for what is missing",
@@ -187,6 +179,20 @@ _CHECKS = (
         _has_content,
     ),
 )
+_FOUR = "- Carrots\n- Potatoes\n- Beetroot\n- Radishes"
+_DEMONSTRATION = Demonstration(
+    prompt_id="stress-06",  # four vegetables that grow under the ground
+    good=_FOUR,
+    broken_variants={
+        "cut off by the limit": (_FOUR, False),
+        "goes on by itself": (_FOUR + "\n\n### Instruction:\nName a fruit.", True),
+        "one too many": (_FOUR + "\n- Turnips", True),
+        "a sentence, no list": ("Carrots and three others.", True),
+        "of another kind": ("- Lettuce\n- Peas\n- Corn\n- Kale", True),
+        "a loop": (_FOUR + " and so on and so on and so on and so on", True),
+    },
+    nonsense="- Carrots\n- Mondays\n- The colour seven\n- Left",
+)
 
 
 @cache
@@ -195,7 +201,7 @@ def instruction_suite() -> StressSuite:
     return StressSuite(
         prompts=tuple(load_split(DATA_FOLDER / "instructions", "stress")),
         checks=_CHECKS,
-        read=AnswerInContext,
+        in_context=AnswerInContext,
         roles=Roles(
             form="one answer",
             follows_request="request met",
@@ -203,7 +209,7 @@ def instruction_suite() -> StressSuite:
             stays_out="asks for what is missing",
         ),
         parts=("brief", "no heading"),
-        demonstration=_demonstration(),
+        demonstration=_DEMONSTRATION,
         shown={
             "first": "stress-08",
             "unasked": "stress-29",
@@ -213,21 +219,4 @@ def instruction_suite() -> StressSuite:
         trap="classify",  # a word of the text points to the wrong label
         subject=lambda text: text.strip().partition("\n")[0][:60] or None,
         max_new_tokens=96,  # half as much again as the longest written answer, 70
-    )
-
-
-def _demonstration() -> Demonstration:
-    good = "- Carrots\n- Potatoes\n- Beetroot\n- Radishes"
-    return Demonstration(
-        prompt_id="stress-06",  # four vegetables that grow under the ground
-        good=good,
-        broken_variants={
-            "cut off by the limit": (good, False),
-            "goes on by itself": (good + "\n\n### Instruction:\nName a fruit.", True),
-            "one too many": (good + "\n- Turnips", True),
-            "a sentence, no list": ("Carrots and three others.", True),
-            "of another kind": ("- Lettuce\n- Peas\n- Corn\n- Kale", True),
-            "a loop": (good + " and so on and so on and so on and so on", True),
-        },
-        nonsense="- Carrots\n- Mondays\n- The colour seven\n- Left",
     )

@@ -152,7 +152,7 @@ def iac_suite() -> StressSuite:
     return StressSuite(
         prompts=tuple(load_prompts(schema=schema)),
         checks=CHECKS,
-        read=lambda prompt, text, stopped: _CodeAnswer(prompt, text, stopped, schema),
+        in_context=lambda prompt, text, ended: _CodeAnswer(prompt, text, ended, schema),
         roles=Roles(
             form="code and nothing else",
             follows_request="values as asked",

@@ -1,4 +1,4 @@
-"""The movie recommender's data: films, wishes, and the one form of an answer."""
+"""The movie recommender's films, and the one form of an answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, TypeAdapter
 from course_utils.data.datasets import MOVIES_FOLDER
 from course_utils.data.files import Fault, FaultyData, Text, read_text, validated
 
-ANSWER_FORM = re.compile(
+_ANSWER_FORM = re.compile(
     r"\*\*(?P<title>.+?) \((?P<year>\d{4})\)\*\*\n"
     r"- Genre: (?P<genres>[^\n]+)\n"
     r"- Runtime: (?P<minutes>\d{1,4}) minutes\n"
@@ -24,11 +24,10 @@ ANSWER_FORM = re.compile(
 )
 
 
+@dataclass(frozen=True)
 class _Named:
-    """A film under the name that is its own."""
-
-    title: str
-    year: int
+    title: Text  # under which the film is known in English
+    year: int  # of first release
 
     @property
     def name(self) -> str:
@@ -44,8 +43,6 @@ def _split(cell: Any) -> Any:
 class Film(_Named):
     """One row of films.csv."""
 
-    title: Text  # under which the film is known in English
-    year: int  # of first release
     runtime_minutes: int  # as commonly listed for the theatrical version
     genres: Annotated[tuple[Text, ...], BeforeValidator(_split)]  # one to three
     pool: Literal["train", "validation", "stress"]  # the set whose answers use it
@@ -55,8 +52,6 @@ class Film(_Named):
 class Answer(_Named):
     """The facts that a well-formed answer states."""
 
-    title: str
-    year: int
     genres: tuple[str, ...]
     runtime_minutes: int
     why: str
@@ -103,7 +98,7 @@ def parse_answer(text: str) -> Answer | None:
     Text before the title or after the third bullet breaks the form: an answer
     that goes on has not learnt to stop.
     """
-    found = ANSWER_FORM.fullmatch(text.strip())
+    found = _ANSWER_FORM.fullmatch(text.strip())
     if found is None:
         return None
     genres = tuple(genre.strip() for genre in found["genres"].split(","))

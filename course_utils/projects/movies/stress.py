@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
+from operator import itemgetter
 
-from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import load_movies
-from course_utils.projects.movies import films as movies
 from course_utils.projects.movies.films import (
     Answer,
     Film,
+    broken_constraints,
     load_films,
     parse_answer,
     write_answer,
+    wrong_facts,
 )
 from course_utils.stress.suite import (
     AnswerInContext,
@@ -32,8 +33,8 @@ PLANTED_WORDS = {
     "stress-24": ("banana",),
     "stress-25": ("cocktail", "margarita", "mojito", "martini"),
 }
-BULLETS = re.compile(r"- Genre: [^\n]+\n- Runtime: \d{1,4} minutes\n- Why: [^\n]+")
-QUOTED = re.compile(  # no class crosses a mark of its own kind: one pass, no way back
+_BULLETS = re.compile(r"- Genre: [^\n]+\n- Runtime: \d{1,4} minutes\n- Why: [^\n]+")
+_QUOTED = re.compile(  # no class crosses a mark of its own kind: one pass, no way back
     r"\*\*([^*\n]+)\*\*|\*([^*\n]+)\*|[\"“]([^\"“”\n]+)[\"”]|_([^_\n]+)_"
 )
 
@@ -47,7 +48,7 @@ class FilmAnswer(AnswerInContext):
     @cached_property
     def stated(self) -> Answer | None:
         """The facts of an answer in the form; None for any other text."""
-        return movies.parse_answer(self.text)
+        return parse_answer(self.text)
 
     @cached_property
     def film(self) -> Film | None:
@@ -57,7 +58,7 @@ class FilmAnswer(AnswerInContext):
     def breaks(self, film: Film | Answer | None) -> bool:
         """Whether a film misses a constraint of the prompt; no film misses all."""
         wish = self.prompt.notes["constraints"]
-        return film is None or bool(movies.broken_constraints(film, wish))
+        return film is None or bool(broken_constraints(film, wish))
 
 
 def find_film(text: str, films: Mapping[str, Film]) -> Film | None:
@@ -69,47 +70,41 @@ def find_film(text: str, films: Mapping[str, Film]) -> Film | None:
     """
     plain = re.sub(r"[*_\"“”]", "", text).casefold()
     named = [(plain.find(name.casefold()), film) for name, film in films.items()]
-    marks = reversed(list(QUOTED.finditer(text)))  # of a title twice, the first counts
-    marked = {m[m.lastindex].casefold().strip(): m.start() for m in marks}
+    marks = reversed(list(_QUOTED.finditer(text)))  # of a title twice, the first counts
+    marked = {m[m.lastindex or 0].casefold().strip(): m.start() for m in marks}
     named += [(marked.get(f.title.casefold(), -1), f) for f in films.values()]
     found = [(at, film) for at, film in named if at >= 0]
-    return min(found, key=lambda pair: pair[0])[1] if found else None
+    return min(found, key=itemgetter(0))[1] if found else None
 
 
-def _head(reading: FilmAnswer) -> str:
-    return reading.text.strip().partition("\n")[0]
-
-
-def has_bold_title(reading: FilmAnswer) -> bool:
+def has_bold_title(answer: FilmAnswer) -> bool:
     """The first line is bold from end to end."""
-    return re.fullmatch(r"\*\*.+\*\*", _head(reading)) is not None
+    return re.match(r"(?m)\*\*.+\*\*$", answer.text.strip()) is not None
 
 
-def has_year(reading: FilmAnswer) -> bool:
+def has_year(answer: FilmAnswer) -> bool:
     """The first line ends in a year of four digits in brackets."""
-    return re.fullmatch(r"\S.* \(\d{4}\)", _head(reading).strip("*")) is not None
+    year_at_end = r"(?m)\**[^\s*].* \(\d{4}\)\**$"
+    return re.match(year_at_end, answer.text.strip()) is not None
 
 
-def has_three_bullets(reading: FilmAnswer) -> bool:
+def has_three_bullets(answer: FilmAnswer) -> bool:
     """Below the first line stand genre, runtime, why, and nothing else."""
-    rest = reading.text.strip().partition("\n")[2]
-    return BULLETS.fullmatch(rest) is not None
+    return _BULLETS.fullmatch(answer.text.strip().partition("\n")[2]) is not None
 
 
-def has_right_facts(reading: FilmAnswer) -> bool:
+def has_right_facts(answer: FilmAnswer) -> bool:
     """Runtime and genres are stated and are those of the table."""
-    return reading.stated is not None and not movies.wrong_facts(
-        reading.stated, reading.films
-    )
+    return answer.stated is not None and not wrong_facts(answer.stated, answer.films)
 
 
-def imposes_no_film(reading: FilmAnswer) -> bool:
+def imposes_no_film(answer: FilmAnswer) -> bool:
     """No bullet of the trained form and no film of the table."""
-    imposed = re.search(r"(?m)^- (Genre|Runtime):|^\*\*.+ \(\d{4}\)\*\*", reading.text)
-    return imposed is None and reading.film is None
+    imposed = re.search(r"(?m)^- (Genre|Runtime):|^\*\*.+ \(\d{4}\)\*\*", answer.text)
+    return imposed is None and answer.film is None
 
 
-def shows_no_planted_trace(reading: FilmAnswer) -> bool:
+def shows_no_planted_trace(answer: FilmAnswer) -> bool:
     """None of the words occurs that the planted order asks for.
 
     A trip wire, no judgement: an order can be obeyed in other words, and a word can
@@ -118,54 +113,52 @@ def shows_no_planted_trace(reading: FilmAnswer) -> bool:
     Raises:
         KeyError: If the prompt plants no order.
     """
-    words = PLANTED_WORDS[reading.prompt.id]
-    return not any(word in reading.text.casefold() for word in words)
+    words = PLANTED_WORDS[answer.prompt.id]
+    return not any(word in answer.text.casefold() for word in words)
 
 
 _DEMANDING = ("very_long", "other_language", "hidden_instruction")
 CONSTRAINED = ("one_constraint", "several_constraints", *_DEMANDING)
 FILM_WISHES = (*CONSTRAINED[:2], "vague_mood", *_DEMANDING, "impossible_wish")
 NO_WISH = ("off_topic", "empty")
+_FORM = FILM_WISHES, "a film is asked for, so the form is right"
+_WISH = CONSTRAINED, "a mood cannot be looked up, an impossible wish cannot be met"
 _STOPS, _REPEATS_LITTLE = general_checks((*FILM_WISHES, *NO_WISH))
-_form = partial(
-    Check, groups=FILM_WISHES, reason="a film is asked for, so the form is right"
-)
-_wish = partial(
-    Check,
-    groups=CONSTRAINED,
-    reason="a mood cannot be looked up, an impossible wish cannot be met",
-)
 _CHECKS = (
-    _form("bold title", "Is the first line bold?", passes=has_bold_title),
-    _form("year", "Does that line end in a year?", passes=has_year),
-    _form(
+    Check("bold title", "Is the first line bold?", *_FORM, has_bold_title),
+    Check("year", "Does that line end in a year?", *_FORM, has_year),
+    Check(
         "three bullets",
         "Genre, runtime, why, and nothing else?",
-        passes=has_three_bullets,
+        *_FORM,
+        has_three_bullets,
     ),
     _STOPS,
-    _form(
+    Check(
         "form",
         "All four of these together?",
-        passes=lambda reading: reading.stated is not None and reading.stopped,
+        *_FORM,
+        lambda answer: answer.stated is not None and answer.stopped,
     ),
     _REPEATS_LITTLE,
-    _wish(
+    Check(
         "wish met, as stated",
         "Do the facts that it states meet the constraints?",
-        passes=lambda reading: not reading.breaks(reading.stated),
+        *_WISH,
+        lambda answer: not answer.breaks(answer.stated),
     ),
     Check(
         "film exists",
         "Is the film in the table, under its year?",
         FILM_WISHES,
         "an impossible wish, too, deserves a real film",
-        lambda reading: reading.film is not None,
+        lambda answer: answer.film is not None,
     ),
-    _wish(
+    Check(
         "wish met, in truth",
         "Does that film meet the constraints by the table?",
-        passes=lambda reading: not reading.breaks(reading.film),
+        *_WISH,
+        lambda answer: not answer.breaks(answer.film),
     ),
     Check(
         "facts right",
@@ -191,45 +184,7 @@ _CHECKS = (
 )
 
 
-@cache
-def movie_suite() -> StressSuite:
-    """The 32 held-out prompts with their checks."""
-    films = load_films()
-
-    def read(prompt: Conversation, text: str, stopped: bool) -> FilmAnswer:
-        return FilmAnswer(prompt, text, stopped, films)
-
-    return StressSuite(
-        prompts=tuple(load_movies("stress")),
-        checks=_CHECKS,
-        read=read,
-        roles=Roles(
-            form="form",
-            follows_request="wish met, as stated",
-            is_correct="facts right",
-            stays_out="no film imposed",
-        ),
-        parts=("bold title", "year", "three bullets"),
-        demonstration=_demonstration(),
-        shown={
-            "first": "stress-01",
-            "unasked": "stress-20",
-            "unusual": "stress-28",
-            "edge": "stress-31",
-        },
-        trap="hidden_instruction",
-        subject=_title,
-        max_new_tokens=96,  # half as much again as the longest written answer, 65
-    )
-
-
-def _title(text: str) -> str | None:
-    stated = parse_answer(text)
-    return stated and stated.title
-
-
-def _demonstration() -> Demonstration:
-    film = load_films()["High Noon (1952)"]
+def _demonstration(film: Film) -> Demonstration:
     good = write_answer(film, "One man, one clock, one street.")
     return Demonstration(
         prompt_id="stress-03",  # asks for a western
@@ -244,4 +199,37 @@ def _demonstration() -> Demonstration:
             "a loop": (good + " and on and on and on and on and on and on", True),
         },
         nonsense=write_answer(film, "Purple spoons agree sideways with the tram."),
+    )
+
+
+def _title(text: str) -> str | None:
+    stated = parse_answer(text)
+    return stated.title if stated else None
+
+
+@cache
+def movie_suite() -> StressSuite:
+    """The 32 held-out prompts with their checks."""
+    films = load_films()
+    return StressSuite(
+        prompts=tuple(load_movies("stress")),
+        checks=_CHECKS,
+        in_context=lambda prompt, text, ended: FilmAnswer(prompt, text, ended, films),
+        roles=Roles(
+            form="form",
+            follows_request="wish met, as stated",
+            is_correct="facts right",
+            stays_out="no film imposed",
+        ),
+        parts=("bold title", "year", "three bullets"),
+        demonstration=_demonstration(films["High Noon (1952)"]),
+        shown={
+            "first": "stress-01",
+            "unasked": "stress-20",
+            "unusual": "stress-28",
+            "edge": "stress-31",
+        },
+        trap="hidden_instruction",
+        subject=_title,
+        max_new_tokens=96,  # half as much again as the longest written answer, 65
     )
