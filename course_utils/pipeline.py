@@ -80,7 +80,9 @@ def run(project: Project, profile: Profile) -> Outcome:
     )
     levels = [level for level, reason in fits.items() if not reason]
     target = finetuned.folder / "gguf"
-    files = export_gguf(model, tokenizer, target, levels, architecture=architecture)
+    files = export_gguf(
+        model, tokenizer, target, levels, architecture=architecture, replace=True
+    )
     return Outcome(finetuned, diagnosis, form, arc, files)
 
 

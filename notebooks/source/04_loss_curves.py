@@ -592,7 +592,7 @@ def train(name, changed, rows, *callbacks, resume=False, **choices):
     for callback in (at_end, *callbacks):
         trainer.add_callback(callback)
     run = run_training(trainer, recipe.name, profile, resume=resume)
-    readings_at_end[name] = at_end.at_the_end
+    readings_at_end[name] = at_end.at_the_end or at_end.read(adapted, tokens)
     curves_of[name] = LossCurves.from_history(run.history)
     return curves_of[name]
 
