@@ -15,9 +15,7 @@ from course_utils.arc.evaluation import (
     compare_evaluations,
 )
 from course_utils.data.questions import ScienceQuestion
-from course_utils.statistics import paired as comparison
-from course_utils.statistics import paired as power
-from course_utils.statistics import shares as accuracy
+from course_utils.statistics import paired, power, shares
 from course_utils.statistics.paired import PairedComparison
 from course_utils.statistics.power import (
     detectable_difference,
@@ -47,7 +45,7 @@ def evaluation(name, right, **settings):
     return Evaluation(name, {"shots": 0, "batch_size": 16, **settings}, tuple(answers))
 
 
-def paired(lost, gained, both_right=10, both_wrong=10, seed=0):
+def counted(lost, gained, both_right=10, both_wrong=10, seed=0):
     names = ("base", "tuned")
     return PairedComparison(names, "acc", both_right, lost, gained, both_wrong, seed)
 
@@ -106,7 +104,7 @@ def test_the_exact_p_is_the_binomial_test_of_the_discordant(lost, gained):
 
 
 def test_without_discordant_questions_nothing_is_shown_and_nothing_excluded():
-    none = paired(0, 0, both_right=60, both_wrong=40)
+    none = counted(0, 0, both_right=60, both_wrong=40)
     assert none.p == 1.0 and none.needed_questions is None
     low, estimate, high = none.points
     assert estimate == 0 and low == -high
@@ -114,7 +112,7 @@ def test_without_discordant_questions_nothing_is_shown_and_nothing_excluded():
 
 
 def test_one_question_that_differs_has_no_interval_and_is_shown_all_the_same():
-    one = paired(lost=0, gained=1, both_right=0, both_wrong=0)
+    one = counted(lost=0, gained=1, both_right=0, both_wrong=0)
     low, estimate, high = one.points
     assert estimate == 100 and math.isnan(low) and math.isnan(high)
     assert "n = 1 questions" in repr(one) and one.needed_questions == 6  # 2 · ½⁶ < 0.05
@@ -133,7 +131,7 @@ def test_comparing_pairs_the_answers_by_question():
 
 
 def test_the_bootstrap_interval_is_that_of_the_paired_changes():
-    found = paired(lost=30, gained=60, both_right=200, both_wrong=110, seed=1)
+    found = counted(lost=30, gained=60, both_right=200, both_wrong=110, seed=1)
     low, estimate, high = found.points
     assert estimate == pytest.approx(100 * 30 / 400)
     error = 100 * math.sqrt((90 / 400 - (30 / 400) ** 2) / 400)  # of a mean of -1, 0, 1
@@ -142,20 +140,20 @@ def test_the_bootstrap_interval_is_that_of_the_paired_changes():
 
 
 def test_a_seed_repeats_the_bootstrap_and_another_one_moves_it_a_little():
-    first, again = paired(30, 61, seed=1).points, paired(30, 61, seed=1).points
-    other = paired(30, 61, seed=2).points
+    first, again = counted(30, 61, seed=1).points, counted(30, 61, seed=1).points
+    other = counted(30, 61, seed=2).points
     assert first == again
     assert other == pytest.approx(first, abs=2)
 
 
 def test_pairing_sees_what_two_separate_accuracies_do_not():
-    found = paired(lost=5, gained=20, both_right=100, both_wrong=75)
+    found = counted(lost=5, gained=20, both_right=100, both_wrong=75)
     apart = UnpairedComparison("acc", found.first.right, found.second.right, found.n)
     assert found.p < 0.01 < 0.1 < apart.p
 
 
 def test_a_comparison_is_always_shown_with_n_metric_interval_and_p():
-    for shown in (repr(paired(3, 9)), repr(paired(0, 0)), repr(SEED_CASE)):
+    for shown in (repr(counted(3, 9)), repr(counted(0, 0)), repr(SEED_CASE)):
         for part in ("acc", "n = ", "interval", "p = ", "points"):
             assert part in shown
 
@@ -165,7 +163,7 @@ def test_no_function_or_property_returns_a_bare_difference():
     words = ("points", "gain", "improvement", "delta", "difference")
     allowed = {"detectable_points", "detectable_difference"}  # limits, not results
     found = []
-    for module in (accuracy, comparison, power):
+    for module in (paired, power, shares):
         for name, member in vars(module).items():
             own = getattr(member, "__module__", "") == module.__name__
             if not own or not (inspect.isfunction(member) or inspect.isclass(member)):
@@ -180,7 +178,7 @@ def test_no_function_or_property_returns_a_bare_difference():
 
 
 def test_statistics_need_neither_lm_eval_nor_transformers():
-    code = "import sys, course_utils.comparison; print(*sys.modules)"
+    code = "import sys, course_utils.statistics.paired; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = set(found.stdout.split())
     assert "course_utils.statistics.paired" in loaded
