@@ -2,7 +2,7 @@
 
 Two accuracies on the same questions whose single answers are lost can only be
 compared as if they came from different questions, which wastes most of what they
-know. See `comparison` for what the answers themselves allow.
+know. See `paired` for what the answers themselves allow.
 """
 
 from __future__ import annotations
