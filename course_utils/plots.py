@@ -160,7 +160,7 @@ def histogram(
 ) -> Axes:
     """Distributions over common bins, one colour each."""
     axes = framed(**frame)
-    edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins)
+    edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins).tolist()
     for name, sample in values.items():
         axes.hist(sample, edges, label=name, alpha=0.65, color=_COLOURS.get(name))
     axes.legend()

@@ -87,8 +87,7 @@ class Evaluation:
 
     def save(self, path: Path) -> Path:
         """Write JSONL: a line of settings, then one line a question."""
-        head = {"name": self.name, "settings": dict(self.settings)}
-        head["answers"] = len(self.answers)
+        head = vars(self) | {"answers": len(self.answers)}
         return write_jsonl(path, [head, *map(asdict, self.answers)])
 
     @classmethod
@@ -146,6 +145,7 @@ def evaluate(
     scoring = {"batch_size": batch_size, "softmax_dtype": SOFTMAX_DTYPE}
     with _quiet(), inference(model):
         results = simple_evaluate(
+            # pyrefly: ignore[bad-argument-type]  # lm-eval names two of its subclasses
             model=HFLM(pretrained=model, tokenizer=tokenizer, **scoring),
             tasks=[benchmark.task],
             task_manager=tasks,

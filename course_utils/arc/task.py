@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 
 import yaml
@@ -58,8 +58,8 @@ def choose_benchmark(
 
 def stock_task() -> Path:
     """lm-eval's own definition of ARC-Easy, as installed."""
-    installed = Path(importlib.util.find_spec("lm_eval").origin).parent
-    return installed / "tasks" / "arc" / "arc_easy.yaml"
+    installed = distribution("lm_eval").locate_file("lm_eval/tasks/arc/arc_easy.yaml")
+    return Path(str(installed))
 
 
 def local_benchmark(questions: Path, folder: Path) -> Benchmark:

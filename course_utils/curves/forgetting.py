@@ -299,6 +299,6 @@ class ForgettingMeter(TrainerCallback):
             for name, passages in self.texts.items()
         }
 
-    def on_train_end(self, args, state, control, model=None, **kwargs):
+    def on_train_end(self, args, state, control, **kwargs):
         """Keep the reading of the trained model, before it is freed."""
-        self.at_the_end = self.read(model, kwargs["processing_class"])
+        self.at_the_end = self.read(kwargs["model"], kwargs["processing_class"])

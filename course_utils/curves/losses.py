@@ -50,7 +50,9 @@ def guess_level(vocabulary: int) -> float:
     return math.log(vocabulary)
 
 
-def smooth(values: Sequence[float], span: float | None = None) -> np.ndarray:
+def smooth(
+    values: Sequence[float] | np.ndarray | pd.Series, span: float | None = None
+) -> np.ndarray:
     """Exponentially weighted mean of a jumping line.
 
     Each point weighs 1 - 2 / (span + 1) times as much as the one after it, and the
@@ -134,7 +136,7 @@ def save_curves(
     curves, such as the diagnosis.
     """
     picture = io.BytesIO()
-    axes.figure.savefig(picture, format="png")
+    axes.figure.figure.savefig(picture, format="png")
     series = {name: values.to_dict() for name, values in vars(curves).items()}
     content = _spelled({**facts, "curves": series})
     png, csv, facts_file = (folder / f"{name}.{end}" for end in ("png", "csv", "json"))

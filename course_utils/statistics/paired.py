@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Self
 
 import numpy as np
@@ -46,9 +45,9 @@ class PairedComparison:
         cls, names: tuple[str, str], metric: str, pairs: Verdicts, seed: int = 0
     ) -> Self:
         """Count the verdicts on each question."""
-        counts = Counter(pairs)
-        kinds = product((True, False), repeat=2)
-        return cls(names, metric, *(counts[kind] for kind in kinds), seed)
+        n = Counter(pairs)
+        counts = n[True, True], n[True, False], n[False, True], n[False, False]
+        return cls(names, metric, *counts, seed)
 
     @property
     def n(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,8 +32,8 @@ def interval_plot(
         spelled: How an interval is written.
     """
     axes = framed(y_label="", **frame)
-    above = {"textcoords": "offset points"}
-    above["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 1}
+    white = {"facecolor": "white", "linewidth": 0, "pad": 1}
+    above: dict[str, Any] = {"textcoords": "offset points", "bbox": white}
     for row, (low, estimate, high) in enumerate(intervals):
         inside = reference is not None and low <= reference[1] <= high
         style = {"color": BASE if inside else TUNED, "linewidth": 3, "markersize": 8}
@@ -94,6 +94,6 @@ def outcome_mosaic(
     said = {"same for both": PALE, f"only {second} right": TUNED}
     said[f"only {first} right"] = ACCENT
     keys = [Patch(color=colour, label=name) for name, colour in said.items()]
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 3}
-    axes.legend(handles=keys, fontsize=9, **below)
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
+    axes.legend(handles=keys, ncols=3, fontsize=9, **place)
     return axes

@@ -8,8 +8,9 @@ know. See `comparison` for what the answers themselves allow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy.stats import bootstrap
@@ -65,7 +66,7 @@ class Share:
         )
 
 
-def mean_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
+def mean_interval(values: Collection[float], seed: int) -> tuple[float, float]:
     """95 % percentile bootstrap interval of a mean; NaN for fewer than two values."""
     if len(values) < 2:
         return math.nan, math.nan
@@ -86,23 +87,26 @@ class UnpairedComparison:
     @property
     def z(self) -> float:
         """Two-proportion z, pooled."""
-        return float(self._test[0])
+        return self._test[0]
 
     @property
     def p(self) -> float:
         """Two-sided."""
-        return float(self._test[1])
+        return self._test[1]
 
     @property
     def _test(self) -> tuple[float, float]:
-        return proportions_ztest([self.second_right, self.first_right], [self.n] * 2)
+        right = [self.second_right, self.first_right]
+        z, p = proportions_ztest(right, [self.n, self.n])
+        return float(z), float(p)
 
     @property
     def points(self) -> tuple[float, float, float]:
         """Second minus first in percentage points: low, estimate, high (95 %, Wald)."""
-        low, high = confint_proportions_2indep(
+        ends = confint_proportions_2indep(
             self.second_right, self.n, self.first_right, self.n, method="wald"
         )
+        low, high = cast(tuple[float, float], ends)
         estimate = (self.second_right - self.first_right) / self.n
         return 100 * float(low), 100 * estimate, 100 * float(high)
 
