@@ -16,7 +16,7 @@ from course_utils.arc.evaluation import (
 )
 from course_utils.data.questions import ScienceQuestion
 from course_utils.statistics import paired as comparison
-from course_utils.statistics import paired as power
+from course_utils.statistics import power
 from course_utils.statistics import shares as accuracy
 from course_utils.statistics.paired import PairedComparison
 from course_utils.statistics.power import (
@@ -180,7 +180,7 @@ def test_no_function_or_property_returns_a_bare_difference():
 
 
 def test_statistics_need_neither_lm_eval_nor_transformers():
-    code = "import sys, course_utils.comparison; print(*sys.modules)"
+    code = "import sys, course_utils.statistics.paired; print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     loaded = set(found.stdout.split())
     assert "course_utils.statistics.paired" in loaded

@@ -1,9 +1,7 @@
 """What a comparison of paired answers could have seen: power of the exact test.
 
 Two models answer the same n questions. Only the discordant ones, right for one and
-wrong for the other, say which is better; McNemar's test asks whether they split
-evenly. Its power is summed exactly over the number of discordant questions: a normal
-approximation is off for small counts.
+wrong for the other, say which is better; McNemar's test asks whether they split evenly.
 """
 
 from __future__ import annotations
@@ -29,23 +27,23 @@ def exact_p(lost: int, gained: int) -> float:
 def most_discordant(gain: int, n: int) -> int:
     """Most of n questions that may be discordant for a gain to be significant, or 0."""
     counts = range(gain, n + 1, 2)  # gained + lost has the parity of gained - lost
-    significant = (
-        m for m in counts if exact_p((m - gain) // 2, (m + gain) // 2) < ALPHA
-    )
-    return max(significant, default=0)
+    p_values = ((exact_p((m - gain) // 2, (m + gain) // 2), m) for m in counts)
+    return max((m for p, m in p_values if p < ALPHA), default=0)
 
 
 def mcnemar_power(n: int, discordant: float, difference: float) -> float:
     """Chance that the exact test finds a true difference, with n questions.
 
+    Summed exactly over the number of discordant ones: a normal approximation is off
+    for small counts.
+
     Args:
-        n: Questions.
         discordant: Share of the questions on which the models differ; raised to
             `difference` when smaller, since no less can cause it.
         difference: Share gained minus share lost, positive.
 
     Source: Connor 1987, *Sample size for testing differences in proportions for the
-        paired-sample design*, for the set-up; the sum here is exact.
+        paired-sample design*, for the set-up.
     """
     share = max(discordant, difference)
     if share == 0:
@@ -68,13 +66,10 @@ def detectable_difference(n: int, discordant: float) -> float:
 
 
 def needed_questions(difference: float, discordant: float) -> int:
-    """Questions with which a difference is found with 80 % power.
+    """Questions with which a difference above 0 is found with 80 % power.
 
     The power rises with n in small saw teeth, since counts are whole; the number
     given is where bisection finds 80 %, good to about one percent.
-
-    Raises:
-        ValueError: If the difference is 0: no number of questions finds that.
     """
     if difference <= 0:
         raise ValueError(

@@ -1,9 +1,4 @@
-"""k of n with its error, and two published accuracies compared.
-
-Two accuracies on the same questions whose single answers are lost can only be
-compared as if they came from different questions, which wastes most of what they
-know. See `comparison` for what the answers themselves allow.
-"""
+"""k of n with its error: accuracies, a comparison of published ones, and votes."""
 
 from __future__ import annotations
 
@@ -77,7 +72,11 @@ def mean_interval(values: Collection[float], seed: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class UnpairedComparison:
-    """Two published accuracies on n questions each, nothing known of single answers."""
+    """Two published accuracies on n questions each, whose single answers are lost.
+
+    They are compared as if the questions were different ones, which wastes most of
+    what they know; see `PairedComparison` for what the answers themselves allow.
+    """
 
     metric: str
     first_right: int
@@ -96,8 +95,7 @@ class UnpairedComparison:
 
     @property
     def _test(self) -> tuple[float, float]:
-        right = [self.second_right, self.first_right]
-        z, p = proportions_ztest(right, [self.n, self.n])
+        z, p = proportions_ztest([self.second_right, self.first_right], [self.n] * 2)
         return float(z), float(p)
 
     @property
@@ -128,11 +126,9 @@ class UnpairedComparison:
     def __repr__(self) -> str:
         low, estimate, high = self.points
         needed = self.needed_questions
-        enough = (
-            ""
-            if needed is None
-            else f"; to find this difference unpaired: {needed:,} questions"
-        )
+        enough = ""
+        if needed is not None:
+            enough = f"; to find this difference unpaired: {needed:,} questions"
         return (
             f"{self.metric}, n = {self.n:,} questions each, answers not paired\n"
             f"{self.first_right:,} and {self.second_right:,} right: {estimate:+.2f} "
