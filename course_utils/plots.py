@@ -91,11 +91,8 @@ def grouped_bars(
 ) -> Axes:
     """Bars side by side for each label, their values written on top.
 
-    Args:
-        labels: Groups on the horizontal axis.
-        series: One value a label.
-        intervals: Name to (low, high) a label: whiskers in place of written values.
-        value_format: How values are written; empty writes none.
+    An empty format writes none. Intervals, (low, high) a label for each name, give
+    whiskers in place of written values.
     """
     axes = framed(x_label="", **frame)
     width = 0.8 / len(series)
@@ -132,11 +129,7 @@ def stacked_bars(
 ) -> Axes:
     """Horizontal bars made of parts, first at the top, the total written at the end.
 
-    Args:
-        labels: One bar each.
-        parts: One value a label.
-        limit: A dashed vertical line.
-        total_format: How totals are written.
+    Each part has one value a label; the limit is a dashed vertical line.
     """
     axes = framed(y_label="", **frame)
     left = np.zeros(len(labels))
@@ -144,7 +137,7 @@ def stacked_bars(
         axes.barh(labels, values, left=left, label=name, height=0.62)
         left += np.asarray(values, dtype=float)
     for position, total in enumerate(left):
-        written = " " + total_format.format(total)
+        written = f" {total_format.format(total)}"
         axes.annotate(written, (total, position), va="center", fontsize=9)
     if limit is not None:
         axes.axvline(limit[1], label=limit[0], **REFERENCE)
@@ -160,7 +153,7 @@ def histogram(
 ) -> Axes:
     """Distributions over common bins, one colour each."""
     axes = framed(**frame)
-    edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins)
+    edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins).tolist()
     for name, sample in values.items():
         axes.hist(sample, edges, label=name, alpha=0.65, color=_COLOURS.get(name))
     axes.legend()

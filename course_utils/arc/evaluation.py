@@ -87,17 +87,12 @@ class Evaluation:
 
     def save(self, path: Path) -> Path:
         """Write JSONL: a line of settings, then one line a question."""
-        head = {"name": self.name, "settings": dict(self.settings)}
-        head["answers"] = len(self.answers)
+        head = vars(self) | {"answers": len(self.answers)}
         return write_jsonl(path, [head, *map(asdict, self.answers)])
 
     @classmethod
     def load(cls, path: Path) -> Evaluation:
-        """Read what `save` wrote.
-
-        Raises:
-            BrokenFile: If the file is missing, empty, cut off or of another kind.
-        """
+        """Read what `save` wrote; a BrokenFile if it is cut off or of another kind."""
         rows = read_jsonl(path, _WAY_OUT)
         try:
             head, *answers = rows
@@ -130,8 +125,7 @@ def evaluate(
 
     Args:
         model: With or without adapter; its mode is restored afterwards.
-        name: For the record, such as `base`.
-        prompt: How it is asked; without it as ARC-Easy's public figures are.
+        prompt: Without it as ARC-Easy's public figures were measured.
         only: Positions of the questions to ask, in the file's order.
         batch_size: Sequences in one forward pass; does not change the result.
 
@@ -146,6 +140,7 @@ def evaluate(
     scoring = {"batch_size": batch_size, "softmax_dtype": SOFTMAX_DTYPE}
     with _quiet(), inference(model):
         results = simple_evaluate(
+            # pyrefly: ignore[bad-argument-type]  # lm-eval names two of its subclasses
             model=HFLM(pretrained=model, tokenizer=tokenizer, **scoring),
             tasks=[benchmark.task],
             task_manager=tasks,
@@ -207,9 +202,6 @@ def _quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-NOT_COMPARED = frozenset({"batch_size"})  # settings that do not change a result
-
-
 class NotComparable(CourseError, ValueError):
     """Two evaluations differ in more than what is to be compared."""
 
@@ -225,13 +217,24 @@ def compare_evaluations(
     """Pair two evaluations question by question, such as base and tuned.
 
     Args:
-        metric: `acc` or `acc_norm`; choose it before you look.
+        metric: One of METRICS; choose it before you look.
         varied: Settings that are meant to differ, such as `chat_template`.
 
     Raises:
-        NotComparable: If any other setting, or a question, differs.
+        NotComparable: If a question or another setting, but the batch size, differs.
     """
-    _refuse_other_settings(first, second, {*varied, *NOT_COMPARED})
+    compared = {*first.settings, *second.settings} - {*varied, "batch_size"}
+    differ = [
+        f"{name}: {first.settings.get(name)!r} and {second.settings.get(name)!r}"
+        for name in sorted(compared)
+        if first.settings.get(name) != second.settings.get(name)
+    ]
+    if differ:
+        raise NotComparable(
+            f"{first.name} and {second.name} were not asked in the same way: "
+            f"{'; '.join(differ)}. Ask one of them again, or name in `varied` what "
+            "you mean to compare."
+        )
     pairs = paired_answers(first, second)
     metrics = pairs[0][0].right
     if metric not in metrics:
@@ -243,11 +246,7 @@ def compare_evaluations(
 def paired_answers(
     first: Evaluation, second: Evaluation
 ) -> list[tuple[ScoredQuestion, ScoredQuestion]]:
-    """The answers of two models to each question.
-
-    Raises:
-        NotComparable: If they were not asked the same questions.
-    """
+    """The answers of two models to each question; NotComparable if these differ."""
     mine, theirs = ({a.question: a for a in run.answers} for run in (first, second))
     odd = sorted({question.id for question in mine.keys() ^ theirs.keys()})
     if odd or not mine:
@@ -258,19 +257,3 @@ def paired_answers(
             "a subset."
         )
     return [(answer, theirs[question]) for question, answer in mine.items()]
-
-
-def _refuse_other_settings(
-    first: Evaluation, second: Evaluation, ignored: Collection[str]
-) -> None:
-    differ = [
-        f"{name}: {first.settings.get(name)!r} and {second.settings.get(name)!r}"
-        for name in sorted({*first.settings, *second.settings} - {*ignored})
-        if first.settings.get(name) != second.settings.get(name)
-    ]
-    if differ:
-        raise NotComparable(
-            f"{first.name} and {second.name} were not asked in the same way: "
-            f"{'; '.join(differ)}. Ask one of them again, or name in `varied` what "
-            "you mean to compare."
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,37 +51,32 @@ class Diagnosis:
 
 
 def diagnose(history: Iterable[Mapping[str, Any]] | LossCurves) -> Diagnosis:
-    """Read a curve: not a number, diverged, overfit, flat, still falling, healthy.
+    """Read a curve, or the `trainer.state.log_history` that it is made from.
 
-    The first verdict that fits is given, in this order: the worse first. Without
-    validation losses overfitting cannot be seen, and the diagnosis says so.
-
-    Args:
-        history: `trainer.state.log_history`, or the curves made from it.
+    The first verdict that fits is given, the worse first. Without validation losses
+    overfitting cannot be seen, and the diagnosis says so.
     """
     curves = history
     if not isinstance(curves, LossCurves):
         curves = LossCurves.from_history(curves)
     found = ((verdict, test(curves)) for verdict, test in _TESTS.items())
     verdict, reason = next((verdict, reason) for verdict, reason in found if reason)
-    caveats = () if verdict == "not a number" else _caveats(curves)
+    caveats = () if verdict == "not a number" else tuple(_caveats(curves))
     return Diagnosis(verdict, reason, caveats)
 
 
-def _caveats(curves: LossCurves) -> tuple[str, ...]:
-    found = []
+def _caveats(curves: LossCurves) -> Iterator[str]:
     if len(curves.validation) < 2:
-        found.append(
+        yield (
             f"With {len(curves.validation)} validation losses overfitting cannot be "
             "seen: evaluate on held-out rows."
         )
     skipped = int((~np.isfinite(curves.grad_norm)).sum())
     if skipped:
-        found.append(
+        yield (
             f"{skipped} updates had a gradient that was not finite; with fp16 loss "
             "scaling a few of them at the start are usual, and skipped."
         )
-    return tuple(found)
 
 
 # Each of these tells why its verdict fits, or nothing when it does not.
@@ -93,15 +88,15 @@ def _not_a_number(curves: LossCurves) -> str | None:
         series = getattr(curves, name)
         bad = series[~np.isfinite(series) | (series == 0)]
         if len(bad):
-            step, value = bad.index[0], bad.iloc[0]
+            value = bad.iloc[0]
             hidden = " (the trainer's log writes NaN as 0)" if value == 0 else ""
-            return f"The {name} loss at update {step} is {value:g}{hidden}."
+            return f"The {name} loss at update {bad.index[0]} is {value:g}{hidden}."
 
 
 def _too_short(curves: LossCurves) -> str | None:
     if len(curves.training) < FEWEST_POINTS:
-        logged = f"{len(curves.training)} training losses are logged"
-        return f"{logged}, {FEWEST_POINTS} are the least that show a trend."
+        least = f"{FEWEST_POINTS} are the least that show a trend"
+        return f"{len(curves.training)} training losses are logged, {least}."
 
 
 def _diverged(curves: LossCurves) -> str | None:
@@ -168,9 +163,8 @@ _TESTS = {
 
 def _levels(curves: LossCurves) -> tuple[float, float, float]:
     """First, lowest and last level of the training loss, single jumps smoothed out."""
-    few = max(1, len(curves.training) // 20)
+    first = curves.training.iloc[: max(1, len(curves.training) // 20)].mean()
     smoothed = curves.smoothed
-    first = curves.training.iloc[:few].mean()
     return float(first), float(smoothed.min()), float(smoothed.iloc[-1])
 
 

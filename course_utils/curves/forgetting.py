@@ -27,28 +27,27 @@ from course_utils.data.questions import ScienceQuestion
 from course_utils.data.tokens import prompt_and_answer_ids, rendered, text_ids
 from course_utils.model.generation import inference
 from course_utils.places import DATA_FOLDER
+from course_utils.statistics.power import ALPHA
 
 WINDOW = 2048  # tokens; the course's texts fit, and each of its models reads so far
-UNSCORED = -1  # owner of a token that is not scored
-GENERAL_TEXT = DATA_FOLDER / "text" / "general.txt"
+_UNSCORED = -1  # owner of a token that is not scored
+_GENERAL_TEXT = DATA_FOLDER / "text" / "general.txt"
+
+# One sequence: its tokens, and for each the index of its passage, or _UNSCORED.
+_Row = tuple[list[int], list[int]]
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text to be scored, after a context that is not.
-
-    Attributes:
-        follows: It goes on where the passage before it ended, and is scored after it.
-        answers: Its context is a rendered prompt: both are tokenised as in training.
-    """
+    """A text to be scored, after a context that is not."""
 
     text: str
     context: str = ""
-    follows: bool = False
-    answers: bool = field(default=False, repr=False)
+    follows: bool = False  # it goes on where the passage before it ended
+    answers: bool = field(default=False, repr=False)  # the context is a chat's prompt
 
 
-def general_passages(path: Path = GENERAL_TEXT) -> list[Passage]:
+def general_passages(path: Path = _GENERAL_TEXT) -> list[Passage]:
     """The paragraphs of a text file, each read after those before it.
 
     Alone, a paragraph's first tokens would decide the score: a chat model is sure
@@ -79,10 +78,8 @@ def answer_passages(
 ) -> list[Passage]:
     """The answer of each conversation, after its request in the chat template."""
     asked = partial(rendered, tokenizer, add_generation_prompt=True)
-    return [
-        Passage(row.answer, asked(row.messages[:-1]), answers=True)
-        for row in conversations
-    ]
+    chats = ((asked(row.messages[:-1]), row.answer) for row in conversations)
+    return [Passage(answer, prompt, answers=True) for prompt, answer in chats]
 
 
 @dataclass(frozen=True)
@@ -124,15 +121,12 @@ def score_passages(
     max_length: int = WINDOW,
     batch_size: int = 4,
 ) -> Score:
-    """Score passages, in inference mode.
+    """Score passages, in inference mode; the model's own mode is restored afterwards.
 
     A text without context is preceded by the tokenizer's first token, which is not
     scored, so that its own first token is.
 
     Args:
-        model: With or without adapter; its mode is restored afterwards.
-        tokenizer: Of the model.
-        passages: At least one.
         max_length: Of a sequence, in tokens; a passage that would not fit behind the
             one that it follows starts a new one.
         batch_size: Sequences scored together.
@@ -154,10 +148,6 @@ def score_passages(
     return Score(tuple(nats.tolist()), tokens, sizes)
 
 
-# One sequence: its tokens, and for each the passage that it belongs to, or NOBODY.
-_Row = tuple[list[int], list[int]]
-
-
 def _rows(
     passages: Sequence[Passage], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> list[_Row]:
@@ -172,7 +162,7 @@ def _rows(
             )
         fits = rows and len(rows[-1][0]) + len(text) <= max_length
         if not (passage.follows and fits):
-            rows.append((before, [UNSCORED] * len(before)))
+            rows.append((before, [_UNSCORED] * len(before)))
         tokens, owners = rows[-1]
         tokens += text
         owners += [index] * len(text)
@@ -203,12 +193,12 @@ def _summed_nats(
 ) -> torch.Tensor:
     """Negative log-likelihood of each passage's tokens in these rows, (passages,)."""
     tokens = _padded([tokens for tokens, _ in rows], 0)  # (batch, seq)
-    owners = _padded([owners for _, owners in rows], UNSCORED)[:, 1:]
+    owners = _padded([owners for _, owners in rows], _UNSCORED)[:, 1:]
     mask = _padded([[1] * len(tokens) for tokens, _ in rows], 0)
     logits = model(
         input_ids=tokens.to(model.device), attention_mask=mask.to(model.device)
     ).logits[:, :-1]
-    scored = owners != UNSCORED  # the vocabulary is what costs: only where it counts
+    scored = owners != _UNSCORED  # the vocabulary is what costs: only where it counts
     losses = F.cross_entropy(
         logits[scored.to(logits.device)].float(),
         tokens[:, 1:][scored].to(logits.device),
@@ -223,19 +213,13 @@ def _padded(rows: Sequence[list[int]], value: int) -> torch.Tensor:
     return pad_sequence(tensors, batch_first=True, padding_value=value)
 
 
-CONFIDENCE = 0.95
-
-
 @dataclass(frozen=True)
 class Change:
-    """Bits per byte of the same passages before and after, in pairs.
-
-    `low` and `high` bound the 95 % interval of after - before.
-    """
+    """Bits per byte of the same passages before and after, in pairs."""
 
     before: float
     after: float
-    low: float
+    low: float  # of the 95 % interval of after - before
     high: float
     passages: int
 
@@ -252,14 +236,11 @@ class Change:
 
 
 def change(before: Score, after: Score) -> Change:
-    """Compare two models on the same passages.
+    """Compare two models on the same passages; a ValueError if these are not.
 
     The difference is a ratio of sums: bits over bytes. Its interval takes passages
     as the sample (Student's t, linearised ratio), so it speaks of further passages
     of the same kind.
-
-    Raises:
-        ValueError: If the passages are not the same.
     """
     if before.utf8_bytes != after.utf8_bytes:
         raise ValueError(
@@ -272,23 +253,20 @@ def change(before: Score, after: Score) -> Change:
     rise, number = bits.sum() / sizes.sum(), len(sizes)
     half = math.inf
     if number > 1:
-        residuals = bits - rise * sizes
-        error = math.sqrt((residuals**2).sum() / (number * (number - 1)))
-        t = float(stats.t.ppf((1 + CONFIDENCE) / 2, number - 1))
-        half = t * error / sizes.mean()
+        squares = ((bits - rise * sizes) ** 2).sum()
+        error = math.sqrt(squares / (number * (number - 1)))
+        half = float(stats.t.ppf(1 - ALPHA / 2, number - 1)) * error / sizes.mean()
     low, high = float(rise - half), float(rise + half)
     return Change(before.bits_per_byte, after.bits_per_byte, low, high, number)
 
 
+@dataclass(eq=False)
 class ForgettingMeter(TrainerCallback):
     """Scores texts by name, on demand and when a training that it is added to ends."""
 
-    def __init__(
-        self, texts: Mapping[str, Sequence[Passage]], max_length: int = WINDOW
-    ):
-        self.texts = texts
-        self.max_length = max_length
-        self.at_the_end: dict[str, Score] = {}
+    texts: Mapping[str, Sequence[Passage]]
+    max_length: int = WINDOW  # tokens
+    at_the_end: dict[str, Score] = field(default_factory=dict, init=False)
 
     def read(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
@@ -299,6 +277,6 @@ class ForgettingMeter(TrainerCallback):
             for name, passages in self.texts.items()
         }
 
-    def on_train_end(self, args, state, control, model=None, **kwargs):
+    def on_train_end(self, args, state, control, **kwargs):
         """Keep the reading of the trained model, before it is freed."""
-        self.at_the_end = self.read(model, kwargs["processing_class"])
+        self.at_the_end = self.read(kwargs["model"], kwargs["processing_class"])

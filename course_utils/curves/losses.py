@@ -33,15 +33,10 @@ def perplexity(nats_per_token: float) -> float:
 def bits_per_byte(nats_per_token: float, tokens: int, utf8_bytes: int) -> float:
     """The loss in bits for each byte of text, whatever the tokenizer.
 
-    Args:
-        nats_per_token: Mean loss over the tokens.
-        tokens: How many tokens the mean was taken over.
-        utf8_bytes: Length in UTF-8 of the text that these tokens spell.
+    The loss is a mean over the tokens, which spell so many bytes.
     """
     if utf8_bytes < 1:
-        raise ValueError(
-            f"{utf8_bytes} bytes found, at least one needed. Is the text empty?"
-        )
+        raise ValueError(f"{utf8_bytes} bytes, at least one needed. Is the text empty?")
     return nats_per_token * tokens / utf8_bytes / math.log(2)
 
 
@@ -50,17 +45,15 @@ def guess_level(vocabulary: int) -> float:
     return math.log(vocabulary)
 
 
-def smooth(values: Sequence[float], span: float | None = None) -> np.ndarray:
-    """Exponentially weighted mean of a jumping line.
+def smooth(
+    values: Sequence[float] | np.ndarray | pd.Series, span: float | None = None
+) -> np.ndarray:
+    """Exponentially weighted mean of a jumping line; NaN is passed over.
 
     Each point weighs 1 - 2 / (span + 1) times as much as the one after it, and the
     weights sum to one, so the line starts at the data and not at zero. It lags
-    behind a falling curve by about half the span.
-
-    Args:
-        values: One a logged step; NaN is passed over.
-        span: About how many points count; 1 leaves the line as it is. By default an
-            eighth of the run, nine updates at most.
+    behind a falling curve by about half the span, which is an eighth of the run, nine
+    updates at most, unless given; a span of 1 leaves the line as it is.
     """
     if span is None:
         span = min(_LONGEST_SPAN, max(1, len(values) // _UPDATES_PER_SPAN))
@@ -78,12 +71,9 @@ class LossCurves:
 
     @classmethod
     def from_history(cls, history: Iterable[Mapping[str, Any]]) -> LossCurves:
-        """Read a trainer's `log_history`, in any order, with gaps and repeats.
+        """Read a trainer's `log_history`, in any order; a ValueError without any loss.
 
         A step that was logged twice, as after a resume, counts as logged last.
-
-        Raises:
-            ValueError: If nothing in it is a loss.
         """
         rows = [row for row in history if "step" in row]
 
@@ -91,8 +81,7 @@ class LossCurves:
             found = {int(row["step"]): float(row[key]) for row in rows if key in row}
             return pd.Series(found, dtype=float).sort_index()
 
-        keys = ("loss", "eval_loss", "grad_norm", "learning_rate")
-        curves = cls(*map(logged, keys))
+        curves = cls(*map(logged, ("loss", "eval_loss", "grad_norm", "learning_rate")))
         if curves.training.empty and curves.validation.empty:
             raise ValueError(
                 f"No loss in a history of {len(rows)} rows with the keys "
@@ -130,18 +119,15 @@ def save_curves(
 ) -> list[Path]:
     """Keep a run's curves as picture, table and facts: `<name>.png/.csv/.json`.
 
-    The whole figure of the axes is saved. Facts are what JSON holds besides the
-    curves, such as the diagnosis.
+    The whole figure of the axes is saved. Facts, such as the diagnosis, join the JSON.
     """
     picture = io.BytesIO()
-    axes.figure.savefig(picture, format="png")
+    axes.figure.figure.savefig(picture, format="png")
     series = {name: values.to_dict() for name, values in vars(curves).items()}
     content = _spelled({**facts, "curves": series})
-    png, csv, facts_file = (folder / f"{name}.{end}" for end in ("png", "csv", "json"))
-    write_json(facts_file, content)  # first: facts are what may be refused
-    write_whole(png, picture.getvalue())
-    write_whole(csv, curves.table.to_csv())
-    return [png, csv, facts_file]
+    written = write_json(folder / f"{name}.json", content)  # first: it may be refused
+    png = write_whole(folder / f"{name}.png", picture.getvalue())
+    return [png, write_whole(folder / f"{name}.csv", curves.table.to_csv()), written]
 
 
 def _spelled(value: Any) -> Any:

@@ -89,8 +89,7 @@ def trade_off(
 ) -> Axes:
     """Gain on the task against forgetting elsewhere, one point a run.
 
-    Args:
-        points: Name of a run to its changes on the task and on the other text.
+    Points are the changes of a run on the task and on the other text.
     """
     axes = framed(x_label="gain on the task (bits per byte)", **frame)
     styles = zip(points.items(), cycle(_RUN_COLOURS), cycle(_MARKERS), strict=False)

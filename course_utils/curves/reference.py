@@ -14,7 +14,7 @@ from course_utils.curves.losses import LossCurves, smooth
 from course_utils.places import DATA_FOLDER, BrokenFile, read_json
 from course_utils.statistics.power import ALPHA
 
-MEASURED_ON = "cpu"  # the profile whose seeds the course ships
+_MEASURED_ON = "cpu"  # the profile whose seeds the course ships
 _FEWEST_SEEDS = 2  # a spread needs two
 _ROUNDING = 1e-3  # nats; the file is rounded, other chips add up in another order
 _WAY_OUT = "Measure the seeds: `python tools/course.py reference`."
@@ -27,14 +27,13 @@ class Band:
     steps: np.ndarray  # updates
     mean: np.ndarray  # of the seeds
     spread: np.ndarray  # their standard deviation (n - 1 in the denominator)
-    seeds: int  # how many; 0 where no runs are shipped, and then everything is empty
+    seeds: int  # how many; 0 where no runs are shipped, then everything is empty
 
     @property
     def half_width(self) -> np.ndarray:
         """Of the interval that holds one further seed in 95 % of cases.
 
-        Student's t with few seeds, and the mean itself is uncertain:
-        t · s · √(1 + 1/n).
+        The mean itself is uncertain: Student's t · s · √(1 + 1/n).
         """
         if not self.seeds:
             return self.spread
@@ -59,7 +58,7 @@ class Reference:
     """The measured runs of one recipe: a row a seed, a column an update."""
 
     recipe: str
-    profile: str = MEASURED_ON
+    profile: str = _MEASURED_ON
     loss: pd.DataFrame = field(default_factory=pd.DataFrame)  # nats per token with loss
     eval_loss: pd.DataFrame = field(default_factory=pd.DataFrame)  # on held-out rows
 
@@ -97,11 +96,10 @@ class Reference:
 def load_reference(recipe_name: str, path: Path | None = None) -> Reference:
     """Read the shipped runs of a recipe, or another file than the shipped one.
 
-    Raises:
-        FileNotFoundError: If nothing was measured for this recipe.
-        BrokenFile: If the file is cut off, or runs and steps differ in number.
+    A FileNotFoundError if nothing was measured for the recipe, a BrokenFile if the file
+    is cut off, or runs and steps differ in number.
     """
-    path = path or DATA_FOLDER / "reference" / f"{recipe_name}-{MEASURED_ON}.json"
+    path = path or DATA_FOLDER / "reference" / f"{recipe_name}-{_MEASURED_ON}.json"
     if not path.exists():
         there = sorted(p.stem for p in path.parent.glob("*.json"))
         raise FileNotFoundError(
@@ -114,12 +112,12 @@ def load_reference(recipe_name: str, path: Path | None = None) -> Reference:
             pd.DataFrame(np.array(found[loss], float), seeds, list(found[steps]))
             for loss, steps in (("loss", "steps"), ("eval_loss", "eval_steps"))
         ]
+        return Reference(recipe_name, profile, *tables)
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenFile(
             f"{path.name} is no table with a row of losses a seed and one a step: "
             f"{error!r}. Was it edited? Remove it. {_WAY_OUT}"
         ) from None
-    return Reference(recipe_name, profile, *tables)
 
 
 def other_seeds(recipe_name: str, seed: int, path: Path | None = None) -> Reference:

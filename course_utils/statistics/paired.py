@@ -1,9 +1,4 @@
-"""Two models compared: never a bare difference, always n, interval and p.
-
-Both models answered the same questions, so the comparison is paired: a question
-that both get right, or both wrong, says nothing about which is better. Only the
-discordant ones do.
-"""
+"""Two models compared: never a bare difference, always n, interval and p."""
 
 from __future__ import annotations
 
@@ -11,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Self
 
 import numpy as np
@@ -46,9 +40,9 @@ class PairedComparison:
         cls, names: tuple[str, str], metric: str, pairs: Verdicts, seed: int = 0
     ) -> Self:
         """Count the verdicts on each question."""
-        counts = Counter(pairs)
-        kinds = product((True, False), repeat=2)
-        return cls(names, metric, *(counts[kind] for kind in kinds), seed)
+        n = Counter(pairs)
+        counts = n[True, True], n[True, False], n[False, True], n[False, False]
+        return cls(names, metric, *counts, seed)
 
     @property
     def n(self) -> int:
@@ -63,14 +57,12 @@ class PairedComparison:
     @property
     def first(self) -> Share:
         """Of the first model alone."""
-        right = self.both_right + self.lost
-        return Share(right, self.n, self.names[0], self.metric)
+        return Share(self.both_right + self.lost, self.n, self.names[0], self.metric)
 
     @property
     def second(self) -> Share:
         """Of the second model alone."""
-        right = self.both_right + self.gained
-        return Share(right, self.n, self.names[1], self.metric)
+        return Share(self.both_right + self.gained, self.n, self.names[1], self.metric)
 
     @property
     def p(self) -> float:
@@ -81,16 +73,15 @@ class PairedComparison:
     def points(self) -> tuple[float, float, float]:
         """Second minus first in percentage points: low, estimate, high.
 
-        The ends are a 95 % percentile interval of the paired bootstrap: questions
-        are drawn with replacement, each with both of its answers. Where the two
-        models never differ there is nothing to draw from; then the ends are the
-        exact bound of the share on which they could.
+        The ends are a 95 % percentile interval of the paired bootstrap: questions are
+        drawn, each with both of its answers. Where the two models never differ, they
+        are the exact bound of the share on which they could.
         """
-        same = self.both_right + self.both_wrong
-        change = np.repeat([0.0, -100.0, 100.0], [same, self.lost, self.gained])
-        if self.discordant == 0:
+        if not self.discordant:
             _, most = proportion_confint(0, self.n, alpha=ALPHA, method="beta")
             return -100 * most, 0.0, 100 * most
+        same = self.n - self.discordant
+        change = np.repeat([0.0, -100.0, 100.0], [same, self.lost, self.gained])
         low, high = mean_interval(change, self.seed)
         return low, float(change.mean()), high
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,14 +26,11 @@ def interval_plot(
 ) -> Axes:
     """One line an estimate, first at the top; grey where the reference is inside.
 
-    Args:
-        labels: What was estimated, with n.
-        intervals: (low, estimate, high) of each.
-        spelled: How an interval is written.
+    Intervals are (low, estimate, high), and written as `spelled` formats these.
     """
     axes = framed(y_label="", **frame)
-    above = {"textcoords": "offset points"}
-    above["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 1}
+    white = {"facecolor": "white", "linewidth": 0, "pad": 1}
+    above: dict[str, Any] = {"textcoords": "offset points", "bbox": white}
     for row, (low, estimate, high) in enumerate(intervals):
         inside = reference is not None and low <= reference[1] <= high
         style = {"color": BASE if inside else TUNED, "linewidth": 3, "markersize": 8}
@@ -51,16 +48,11 @@ def interval_plot(
 
 
 def outcome_mosaic(
-    counts: Sequence[Sequence[int]],
-    *,
-    names: tuple[str, str],
-    **frame: Unpack[Frame],
+    counts: Sequence[Sequence[int]], *, names: tuple[str, str], **frame: Unpack[Frame]
 ) -> Axes:
     """Paired outcomes as tiles whose areas are shares of the questions.
 
-    Args:
-        counts: ((both right, first right only), (second right only, both wrong)).
-        names: Of the first and the second model.
+    Counts are ((both right, first right only), (second right only, both wrong)).
     """
     axes = framed(x_label="", y_label="share of the column", **frame)
     columns = {v: c for v, c in zip(_VERDICTS, counts, strict=True) if sum(c)}
@@ -69,7 +61,7 @@ def outcome_mosaic(
         for verdict, column in columns.items()  # statsmodels takes no empty one
         for other, count in zip(_VERDICTS, column, strict=True)
     }
-    tile_style = {"edgecolor": "white", "linewidth": 3}
+    edge = {"edgecolor": "white", "linewidth": 3}
     _, drawn = mosaic(
         tiles,
         ax=axes,
@@ -77,7 +69,7 @@ def outcome_mosaic(
         gap=0,
         axes_label=False,
         labelizer=lambda tile: str(tiles[tile] or ""),
-        properties=lambda tile: {"facecolor": _COLOURS.get(tile, PALE), **tile_style},
+        properties=lambda tile: {"facecolor": _COLOURS.get(tile, PALE), **edge},
     )
     for tile, text in zip(drawn, axes.texts, strict=True):
         ink = "white" if tile in _COLOURS else "black"
@@ -94,6 +86,6 @@ def outcome_mosaic(
     said = {"same for both": PALE, f"only {second} right": TUNED}
     said[f"only {first} right"] = ACCENT
     keys = [Patch(color=colour, label=name) for name, colour in said.items()]
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 3}
-    axes.legend(handles=keys, fontsize=9, **below)
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
+    axes.legend(handles=keys, ncols=3, fontsize=9, **place)
     return axes

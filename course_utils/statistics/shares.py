@@ -8,8 +8,9 @@ know. See `paired` for what the answers themselves allow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy.stats import bootstrap
@@ -65,7 +66,7 @@ class Share:
         )
 
 
-def mean_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
+def mean_interval(values: Collection[float], seed: int) -> tuple[float, float]:
     """95 % percentile bootstrap interval of a mean; NaN for fewer than two values."""
     if len(values) < 2:
         return math.nan, math.nan
@@ -76,7 +77,11 @@ def mean_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class UnpairedComparison:
-    """Two published accuracies on n questions each, nothing known of single answers."""
+    """Two published accuracies on n questions each, whose single answers are lost.
+
+    They are compared as if the questions were different ones, which wastes most of
+    what they know; see `PairedComparison` for what the answers themselves allow.
+    """
 
     metric: str
     first_right: int
@@ -86,23 +91,25 @@ class UnpairedComparison:
     @property
     def z(self) -> float:
         """Two-proportion z, pooled."""
-        return float(self._test[0])
+        return self._test[0]
 
     @property
     def p(self) -> float:
         """Two-sided."""
-        return float(self._test[1])
+        return self._test[1]
 
     @property
     def _test(self) -> tuple[float, float]:
-        return proportions_ztest([self.second_right, self.first_right], [self.n] * 2)
+        z, p = proportions_ztest([self.second_right, self.first_right], [self.n] * 2)
+        return float(z), float(p)
 
     @property
     def points(self) -> tuple[float, float, float]:
         """Second minus first in percentage points: low, estimate, high (95 %, Wald)."""
-        low, high = confint_proportions_2indep(
+        ends = confint_proportions_2indep(
             self.second_right, self.n, self.first_right, self.n, method="wald"
         )
+        low, high = cast(tuple[float, float], ends)
         estimate = (self.second_right - self.first_right) / self.n
         return 100 * float(low), 100 * estimate, 100 * float(high)
 
@@ -124,11 +131,9 @@ class UnpairedComparison:
     def __repr__(self) -> str:
         low, estimate, high = self.points
         needed = self.needed_questions
-        enough = (
-            ""
-            if needed is None
-            else f"; to find this difference unpaired: {needed:,} questions"
-        )
+        enough = ""
+        if needed is not None:
+            enough = f"; to find this difference unpaired: {needed:,} questions"
         return (
             f"{self.metric}, n = {self.n:,} questions each, answers not paired\n"
             f"{self.first_right:,} and {self.second_right:,} right: {estimate:+.2f} "
