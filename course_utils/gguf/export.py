@@ -165,6 +165,7 @@ def export_gguf(
             work = make_folder(folder / "work")
             try:
                 with contextlib.chdir(work):
+                    # pyrefly: ignore[not-callable]  # Unsloth puts it on the model
                     made = model.save_pretrained_gguf(
                         str(work / "model"), tokenizer, quantization_method=list(levels)
                     )

@@ -136,8 +136,8 @@ def _facts(reader: gguf.GGUFReader, size_bytes: int) -> GgufFacts:
         raise ValueError(f"it lacks {', '.join(lost) or 'tensors'}")
     kind, end = (fields[key].contents() for key in needed[:2])
 
-    def text(key: str, default: str | None = "") -> str | None:
-        return fields[key].contents() if key in fields else default
+    def text(key: str) -> str | None:
+        return fields[key].contents() if key in fields else None
 
     return GgufFacts(
         size_bytes=size_bytes,
@@ -149,10 +149,10 @@ def _facts(reader: gguf.GGUFReader, size_bytes: int) -> GgufFacts:
             for one in reader.tensors
             if one.name not in _TABLES
         },
-        tokenizer_model=text("tokenizer.ggml.model"),
-        tokenizer_pre=text("tokenizer.ggml.pre"),
+        tokenizer_model=text("tokenizer.ggml.model") or "",
+        tokenizer_pre=text("tokenizer.ggml.pre") or "",
         end_token=fields[_TOKENS].contents(end),
-        chat_template=text("tokenizer.chat_template", None),
+        chat_template=text("tokenizer.chat_template"),
     )
 
 

@@ -60,7 +60,7 @@ def build_if_missing() -> Path:
         text=True,
     )
     last = "it said nothing"
-    for line in process.stdout:  # a notebook does not show a child's own output
+    for line in process.stdout or ():  # a notebook shows no child's own output
         last = line.strip()
         print(last, flush=True)
     if process.wait():
@@ -134,8 +134,7 @@ def watched(command: Sequence[str], output: Path) -> Iterator[subprocess.Popen]:
     try:
         yield process
     finally:
-        process.stdin.close()
-        process.wait()
+        process.communicate()  # closes its standard input and waits
 
 
 def tokenize_and_score(
@@ -159,14 +158,14 @@ def tokenize_and_score(
     Raises:
         LlamaCppProblem: If llama.cpp is not built, refuses the file or aborts on it.
     """
-    paths = {
-        "bindings": prepared("bindings"),
-        "library": install_folder(),
-        "gguf": checked(gguf),
+    request = {
+        "bindings": str(prepared("bindings")),
+        "library": str(install_folder()),
+        "gguf": str(checked(gguf)),
+        "texts": list(texts),
+        "rows": [list(map(int, row)) for row in rows],
+        "starts": list(starts),
     }
-    request = {name: str(path) for name, path in paths.items()}
-    request |= {"texts": list(texts), "starts": list(starts)}
-    request["rows"] = [list(map(int, row)) for row in rows]
     with tempfile.TemporaryDirectory() as folder:
         asked, out, log = (Path(folder) / name for name in ("asked", "out.npz", "log"))
         asked.write_text(json.dumps(request), "utf-8")

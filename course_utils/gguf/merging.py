@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import psutil
 import torch
@@ -36,7 +37,7 @@ def packed_codes(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         layers: With or without adapter; their weights are bitsandbytes' NF4.
     """
     return {
-        name: getattr(layer, "base_layer", layer).weight.detach()
+        name: cast(nn.Linear, getattr(layer, "base_layer", layer)).weight.detach()
         for name, layer in layers.items()
     }
 
@@ -88,8 +89,10 @@ def relative_update(layer: nn.Module) -> float:
     """
     from bitsandbytes.functional import dequantize_4bit
 
+    # pyrefly: ignore[not-callable]  # of PEFT, behind torch's __getattr__
     weight = layer.get_base_layer().weight
     plain = dequantize_4bit(weight.data, weight.quant_state).float()
+    # pyrefly: ignore[not-callable]  # as above
     return (layer.get_delta_weight("default").float().std() / plain.std()).item()
 
 
@@ -102,6 +105,7 @@ def merge(model: nn.Module) -> PreTrainedModel:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Merge lora module to 4-bit")
+        # pyrefly: ignore[not-callable]  # as above
         return model.merge_and_unload()
 
 

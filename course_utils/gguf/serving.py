@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from course_utils.data.templates import adds_bos
 from course_utils.gguf.llama_cpp import LlamaCppProblem, checked, prepared, watched
 from course_utils.model.generation import Generated
 from course_utils.places import make_folder, runs_folder
@@ -86,7 +87,7 @@ class Server:
 
 
 def same_prompt(
-    server: Server, tokenizer: PreTrainedTokenizerBase, chat: Sequence[Mapping]
+    server: Server, tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, str]]
 ) -> bool:
     """Whether the served model sees the token ids that the tokenizer makes of a chat.
 
@@ -96,13 +97,16 @@ def same_prompt(
     that write a date; else the server fills in today's and the tokenizer its own.
     """
     day = {"date_string": SOME_DAY}
-    body = {"messages": list(chat), "chat_template_kwargs": day}
+    body = {"messages": chat, "chat_template_kwargs": day}
     text = server.post("/apply-template", body)["prompt"]
     body = {"content": text, "add_special": True, "parse_special": True}
     meant = tokenizer.apply_chat_template(
         chat, tokenize=True, add_generation_prompt=True, return_dict=True, **day
     )
-    return server.post("/tokenize", body)["tokens"] == meant["input_ids"]
+    return (
+        server.post("/tokenize", body)["tokens"]
+        == cast(BatchEncoding, meant)["input_ids"]
+    )
 
 
 @contextmanager
@@ -243,6 +247,5 @@ def _text(
     text = tokenizer.apply_chat_template(
         messages, tokenize=False, add_generation_prompt=add_generation_prompt
     )
-    first = tokenizer("a")["input_ids"][0]
-    marked = tokenizer.bos_token is not None and first == tokenizer.bos_token_id
-    return text.removeprefix(tokenizer.bos_token) if marked else text
+    bos = tokenizer.bos_token if adds_bos(tokenizer) else ""
+    return cast(str, text).removeprefix(cast(str, bos))
