@@ -140,7 +140,7 @@ KILLED = """
 import subprocess, sys, time
 from pathlib import Path
 from course_utils.gguf import export
-from course_utils.architectures import load_architectures
+from course_utils.model.architectures import load_architectures
 class Model:
     def save_pretrained_gguf(self, folder, tokenizer, quantization_method):
         Path("half.gguf").write_text("16 GB")

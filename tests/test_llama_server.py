@@ -93,9 +93,9 @@ def test_the_server_outlives_the_thread_that_started_it(served):
 def test_the_server_is_killed_with_the_process_that_started_it():
     code = (
         "import os, sys; sys.path.insert(0, '.')\n"
-        "from course_utils.llama_server import serve\n"
-        "from course_utils.embedded_model import embedded_gguf\n"
-        "with serve(embedded_gguf(), chats=1) as server:\n"
+        "from course_utils.gguf.serving import serve\n"
+        "from course_utils.model.bundled import bundled_gguf\n"
+        "with serve(bundled_gguf(), chats=1) as server:\n"
         "    print(server.url, flush=True); os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run(

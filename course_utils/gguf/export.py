@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,14 @@ from course_utils.model.architectures import Architecture
 from course_utils.places import locked, make_folder, whole_folder
 from course_utils.recipes.plan import Plan
 
-WANTED_LEVELS = ("f16", "q8_0", "q4_k_m")
+_WANTED_LEVELS = ("f16", "q8_0", "q4_k_m")
 # What lies on the disk beside the results while they are made, in bytes a parameter. On
 # a CPU the merged model in fp32; on a GPU the 16-bit base from the hub and the merged
 # model. A level that the converter does not write needs a first GGUF in 16 bits.
-STAGING_BYTES = 4
-FIRST_GGUF_BYTES = 2
-CONVERTED = ("f32", "f16", "bf16", "q8_0")
-TOKENIZER_BYTES = 20_000_000  # of a file; 2 MB for 49,000 tokens, 8 MB for 128,000
+_STAGING_BYTES = 4
+_FIRST_GGUF_BYTES = 2
+_CONVERTED = ("f32", "f16", "bf16", "q8_0")
+_TOKENIZER_BYTES = 20_000_000  # of a file; 2 MB for 49,000 tokens, 8 MB for 128,000
 
 
 class ExportProblem(CourseError, RuntimeError):
@@ -45,16 +45,16 @@ def _file_bytes(architecture: Architecture, level: str) -> int:
 
 def needed_bytes(architecture: Architecture, levels: Sequence[str]) -> int:
     """Disk that an export takes at its fullest moment, staging included."""
-    files = sum(_file_bytes(architecture, level) + TOKENIZER_BYTES for level in levels)
-    in_one_pass = len(levels) == 1 and levels[0] in CONVERTED
-    staging = STAGING_BYTES + (0 if in_one_pass else FIRST_GGUF_BYTES)
+    files = sum(_file_bytes(architecture, level) + _TOKENIZER_BYTES for level in levels)
+    in_one_pass = len(levels) == 1 and levels[0] in _CONVERTED
+    staging = _STAGING_BYTES + (0 if in_one_pass else _FIRST_GGUF_BYTES)
     return files + staging * architecture.parameters
 
 
 def levels_that_fit(
     architecture: Architecture, *, free_bytes: float, memory_bytes: float
 ) -> dict[str, str]:
-    """Which of WANTED_LEVELS to export here, and why the others are left out.
+    """Which levels to export here, each with the reason to leave it out, else "".
 
     Args:
         architecture: Of the model.
@@ -62,13 +62,10 @@ def levels_that_fit(
         memory_bytes: Free now. llama.cpp must hold a file to compare it, and gets
             SHARE_OF_MEMORY.
 
-    Returns:
-        Level to reason; an empty reason means that it fits.
-
     Raises:
         ExportProblem: If not even one level fits.
     """
-    sizes = {level: _file_bytes(architecture, level) for level in WANTED_LEVELS}
+    sizes = {level: _file_bytes(architecture, level) for level in _WANTED_LEVELS}
     held = [k for k, size in sizes.items() if size <= SHARE_OF_MEMORY * memory_bytes]
     sets = [
         levels
@@ -90,11 +87,11 @@ def levels_that_fit(
             return ""
         if level not in held:
             return f"{sizes[level] / 1e9:.1f} GB would not fit into memory"
-        together = needed_bytes(architecture, [*sets[0], level]) / 1e9
-        free = free_bytes / 1e9
-        return f"{together:.0f} GB of disk needed with the others, {free:.0f} free"
+        needed = needed_bytes(architecture, [*sets[0], level]) / 1e9
+        told = f"{needed:.0f} GB of disk needed with the others"
+        return f"{told}, {free_bytes / 1e9:.0f} free"
 
-    return {level: reason(level) for level in WANTED_LEVELS}
+    return {level: reason(level) for level in _WANTED_LEVELS}
 
 
 def load_for_export(
@@ -104,16 +101,11 @@ def load_for_export(
 
     On a CPU it merges into a plain base only. On a GPU it takes the model as it was
     trained, in 4 bits where the plan says so, and fetches the 16-bit base itself.
-
-    Args:
-        plan: Names the base.
-        profile: The machine.
-        adapter: Folder of the adapter.
     """
-    from course_utils.model import loading as models
+    from course_utils.model import loading  # imports unsloth: 15 seconds
 
     four_bit = plan.load_in_4bit and profile.is_gpu
-    return models.load_adapter(adapter, plan, profile, load_in_4bit=four_bit)
+    return loading.load_adapter(adapter, plan, profile, load_in_4bit=four_bit)
 
 
 def export_gguf(
@@ -129,84 +121,67 @@ def export_gguf(
 ) -> dict[str, Path]:
     """Merge, convert and quantize by Unsloth into a folder that is new and whole.
 
-    All work happens in a folder beside the target, which is renamed at the end, digests
-    included: a reader sees the old files or the new ones. A failure leaves nothing
-    behind, and what a killed export left is removed first. The process's working
-    directory is another one meanwhile, since on a GPU Unsloth writes into that.
+    A reader sees the old files or the new ones, and what a killed export left is
+    removed first. The process's working directory is another one meanwhile, since on a
+    GPU Unsloth writes into that.
 
     Args:
         model: With its adapter; on a CPU its base must not be in 4 bits.
         tokenizer: Goes into the files, chat template included.
-        target: Folder to make.
+        target: Folder to make; the files are `<target>/<level>.gguf`.
         levels: Keys of LEVELS.
         architecture: Of the model, to reckon with.
         replace: Whether the target may exist; it is kept until the new one is whole.
         free_bytes: Of the disk; measured when None.
         toolchain: llama.cpp's folder; where it is prepared when None.
 
-    Returns:
-        Level to file, `<target>/<level>.gguf`.
-
     Raises:
         ExportProblem: If it is refused or fails; the target is as it was before.
     """
     target = target.resolve()
-    _refuse_unknown_levels(levels)
-    if not replace:
-        _refuse_existing(target)
-    _refuse_missing_converter(toolchain or install_folder())
-    needed = needed_bytes(architecture, levels)
+    _refuse_wrong_call(levels, target, toolchain or install_folder(), replace=replace)
     with locked(target):
         _end_killed_export(target)
         with whole_folder(target) as folder:
-            _refuse_full_disk(
-                needed, _free(folder) if free_bytes is None else free_bytes
-            )
+            free = shutil.disk_usage(folder).free if free_bytes is None else free_bytes
+            _refuse_full_disk(needed_bytes(architecture, levels), free)
             work = make_folder(folder / "work")
             try:
                 with contextlib.chdir(work):
+                    # pyrefly: ignore[not-callable]  # Unsloth puts it on the model
                     made = model.save_pretrained_gguf(
                         str(work / "model"), tokenizer, quantization_method=list(levels)
                     )
-                    _collect(_by_level(made, levels), folder)
+                    _collect(made, levels, folder)
             except Exception as error:  # Unsloth raises many kinds, all mean the same
+                reason = _reason(error, shutil.disk_usage(folder).free)
                 raise ExportProblem(
-                    "The export stopped and left nothing behind: "
-                    f"{_reason(error, _free(folder))}"
+                    f"The export stopped and left nothing behind: {reason}"
                 ) from error
             shutil.rmtree(work)
     return {level: target / f"{level}.gguf" for level in levels}
 
 
-def _free(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
-
-
-def _refuse_unknown_levels(levels: Sequence[str]) -> None:
+def _refuse_wrong_call(
+    levels: Sequence[str], target: Path, toolchain: Path, *, replace: bool
+) -> None:
     unknown = [level for level in levels if level not in LEVELS]
     if unknown or not levels:
         raise ExportProblem(
             f"Quantization {', '.join(map(repr, unknown)) or 'missing'}; expected some "
             f"of {', '.join(LEVELS)}. Names are llama.cpp's, in lower case."
         )
-
-
-def _refuse_existing(target: Path) -> None:
-    if target.exists():
+    if target.exists() and not replace:
         held = sorted(path.name for path in target.iterdir()) if target.is_dir() else []
         raise ExportProblem(
             f"{target.name}/ exists already and holds {', '.join(held) or 'nothing'}; "
             "nothing is overwritten. Move it away, or choose another folder."
         )
-
-
-def _refuse_missing_converter(folder: Path) -> None:
     needed = ("convert_hf_to_gguf.py", "llama-quantize")
-    missing = [name for name in needed if not (folder / name).exists()]
-    if missing:
+    if missing := [name for name in needed if not (toolchain / name).exists()]:
         raise ExportProblem(
-            f"{' and '.join(missing)} not found where llama.cpp should be "
-            f"({folder.name}/). Run `python tools/build_llama_cpp.py`, or `make setup`."
+            f"{' and '.join(missing)} not found in {toolchain.name}/, where llama.cpp "
+            "should be. Run `python tools/build_llama_cpp.py`, or `make setup`."
         )
 
 
@@ -233,35 +208,22 @@ def _reason(error: Exception, free: int) -> str:
     errors = [line for line in lines if "Error" in line]
     told = (errors or lines or [type(error).__name__])[-1]
     # numpy says only how many numbers it could write
-    full = "No space left" in str(error) or "requested and" in told
-    return (
-        f"no space left on the disk ({free / 1e6:.0f} MB free). {told}"
-        if full
-        else told
-    )
+    if "No space left" in str(error) or "requested and" in told:
+        return f"no space left on the disk ({free / 1e6:.0f} MB free). {told}"
+    return told
 
 
-def _by_level(made: Any, levels: Sequence[str]) -> dict[str, Path]:
-    """Files that Unsloth made, by level: a list on a CPU, a dict on a GPU."""
-    listed: Iterable[str] = made["gguf_files"] if isinstance(made, Mapping) else made
-    paths = [Path(path) for path in listed]
-    found = {
-        level: path
-        for level in levels
-        for path in paths
-        if path.name.lower().endswith(f".{level}.gguf")
-    }
-    if lost := [level for level in levels if level not in found]:
-        raise FileNotFoundError(
-            f"no file of {', '.join(lost)} among {[path.name for path in paths]}"
-        )
-    return found
+def _collect(made: Any, levels: Sequence[str], folder: Path) -> None:
+    """Move Unsloth's files together, each read once: it must be whole and of its level.
 
-
-def _collect(files: Mapping[str, Path], folder: Path) -> None:
-    """Move the files together, each read once: it must be whole and of its level."""
-    for level, path in files.items():
-        found = read_gguf(path).file_type
-        if found != LEVELS[level].file_type:
-            raise ValueError(f"{path.name} says that it is {found}, not {level}")
-        shutil.move(path, folder / f"{level}.gguf")
+    `made` is a list of paths on a CPU; on a GPU a dict holds that list.
+    """
+    paths = [*map(Path, made["gguf_files"] if isinstance(made, Mapping) else made)]
+    for level in levels:
+        found = [p for p in paths if p.name.lower().endswith(f".{level}.gguf")]
+        if not found:
+            names = [path.name for path in paths]
+            raise FileNotFoundError(f"no file of {level} among {names}")
+        if (kind := read_gguf(found[-1]).file_type) != LEVELS[level].file_type:
+            raise ValueError(f"{found[-1].name} says that it is {kind}, not {level}")
+        shutil.move(found[-1], folder / f"{level}.gguf")

@@ -22,9 +22,9 @@ from course_utils.data.tokens import IGNORE_INDEX
 from course_utils.gguf import llama_cpp
 from course_utils.model.architectures import Architecture
 
-RESAMPLES = 2000
-SMALL_MODEL = 2e9  # parameters; above it llama.cpp takes about a second a token
-REAL_MODEL = 1e7  # below it a model is a random one of the tests
+_RESAMPLES = 2000
+_SMALL_MODEL = 2e9  # parameters; above it llama.cpp takes about a second a token
+_REAL_MODEL = 1e7  # below it a model is a random one of the tests
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,13 @@ def row_budget(architecture: Architecture, most: int) -> int:
     All of them for a small model; a quarter for a large one, where each costs much,
     and for a random one, where each is worth nothing.
     """
-    if REAL_MODEL <= architecture.parameters < SMALL_MODEL:
+    if _REAL_MODEL <= architecture.parameters < _SMALL_MODEL:
         return most
     return max(1, most // 4)
 
 
 def scored_rows(tokenised: Sequence[dict[str, list[int]]]) -> ScoredRows:
-    """What to score in rows of `to_dataset`: the positions that carry loss.
-
-    Raises:
-        ValueError: If there is no row.
-    """
+    """The positions that carry loss in rows of `to_dataset`; ValueError without one."""
     if not len(tokenised):
         raise ValueError("No row to compare on; at least one is needed.")
     rows, starts, targets = [], [], []
@@ -79,8 +75,8 @@ def model_log_probabilities(
     """
     found = []
     for row, start in zip(scored.rows, scored.starts, strict=True):
-        tokens = torch.tensor([row], device=model.device)  # (1, seq)
         with torch.inference_mode():
+            tokens = torch.tensor([row], device=model.device)  # (1, seq)
             logits = model(tokens).logits[0, start:].float()
         found.append(torch.log_softmax(logits, -1).cpu().numpy())
     return found
@@ -88,21 +84,16 @@ def model_log_probabilities(
 
 def gguf_log_probabilities(gguf: Path, scored: ScoredRows) -> list[np.ndarray]:
     """The same by llama.cpp, from a file; see `llama_cpp.tokenize_and_score`."""
-    _, logits = llama_cpp.tokenize_and_score(
-        gguf, rows=scored.rows, starts=scored.starts
-    )
+    rows, starts = scored.rows, scored.starts
+    _, logits = llama_cpp.tokenize_and_score(gguf, rows=rows, starts=starts)
     return [log_softmax(row, axis=-1) for row in logits]
 
 
 def divergence(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
     """KL(p ‖ q) at each position, in nats: what it costs to take q for p.
 
-    Args:
-        log_p: (positions, vocab), of the model that is right by definition.
-        log_q: (positions, vocab), of its other form.
-
-    Raises:
-        ValueError: If the shapes differ.
+    Both are (positions, vocab), p of the model that is right by definition; ValueError
+    where the shapes differ.
     """
     if log_p.shape != log_q.shape:
         raise ValueError(
@@ -137,16 +128,10 @@ def compare_distributions(
     *,
     seed: int = 0,
 ) -> Fidelity:
-    """Hold the scores of one form against those of the reference.
+    """Hold the log-probabilities of one form, row by row, against the reference's.
 
-    Args:
-        reference: Log-probabilities a row, from the model as it should be.
-        other: The same of its other form.
-        scored: The rows, for the tokens that really followed.
-        seed: Of the resampling.
-
-    Raises:
-        ValueError: If the two differ in rows, positions or vocabulary.
+    `scored` has the tokens that really followed; `seed` is of the resampling. Raises
+    ValueError if the two differ in rows, positions or vocabulary.
     """
     pairs = list(zip(reference, other, strict=True))
     per_row = [divergence(p, q) for p, q in pairs]
@@ -167,10 +152,8 @@ def compare_distributions(
 
 def _mean_nll(log_q: Sequence[np.ndarray], scored: ScoredRows) -> float:
     """Mean of -ln q(next token), in nats a token."""
-    taken = [
-        rows[np.arange(len(targets)), targets]
-        for rows, targets in zip(log_q, scored.targets, strict=True)
-    ]
+    rows = zip(log_q, scored.targets, strict=True)
+    taken = [row[np.arange(len(targets)), targets] for row, targets in rows]
     return -float(np.concatenate(taken).astype(np.float64).mean())
 
 
@@ -180,14 +163,12 @@ def _interval_over_rows(
     """95 % bootstrap interval of the mean; NaN for one row, where no spread is seen."""
     if len(per_row) < 2:
         return float("nan"), float("nan")
-    sums = np.array([values.sum() for values in per_row])
-    counts = np.array([len(values) for values in per_row])
     return stats.bootstrap(
-        (sums, counts),
+        ([values.sum() for values in per_row], [len(values) for values in per_row]),
         lambda s, n, axis: s.sum(axis) / n.sum(axis),
         paired=True,
         vectorized=True,
-        n_resamples=RESAMPLES,
+        n_resamples=_RESAMPLES,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval

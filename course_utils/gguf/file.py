@@ -63,6 +63,17 @@ class Tensor(NamedTuple):
     bytes: int
 
 
+def bytes_and_bits(tensors: dict[str, Tensor]) -> tuple[int, float]:
+    """Bytes of all tensors together, and their mean bits a weight."""
+    total = sum(tensor.bytes for tensor in tensors.values())
+    return total, 8 * total / sum(tensor.elements for tensor in tensors.values())
+
+
+def count_types(tensors: dict[str, Tensor]) -> dict[str, int]:
+    """How many tensors are of each type, most first."""
+    return dict(Counter(tensor.type for tensor in tensors.values()).most_common())
+
+
 @dataclass(frozen=True)
 class GgufFacts:
     """What a file says of itself."""
@@ -91,11 +102,6 @@ class GgufFacts:
         return count_types(self.tensors)
 
 
-def count_types(tensors: dict[str, Tensor]) -> dict[str, int]:
-    """How many tensors are of each type, most first."""
-    return dict(Counter(tensor.type for tensor in tensors.values()).most_common())
-
-
 _known: dict[tuple[int, ...], GgufFacts] = {}
 
 
@@ -103,10 +109,7 @@ def read_gguf(path: Path) -> GgufFacts:
     """Read tensors and metadata of a file, not its weights.
 
     A vocabulary takes seconds: a file is read once, also when it is moved meanwhile.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        BrokenGguf: If it is no GGUF, was cut off, or holds no language model.
+    BrokenGguf if it is no GGUF, was cut off, or holds no language model.
     """
     if not path.exists():
         raise FileNotFoundError(f"No {path.name} in {path.parent.name}/.")
@@ -136,23 +139,21 @@ def _facts(reader: gguf.GGUFReader, size_bytes: int) -> GgufFacts:
         raise ValueError(f"it lacks {', '.join(lost) or 'tensors'}")
     kind, end = (fields[key].contents() for key in needed[:2])
 
-    def text(key: str, default: str | None = "") -> str | None:
-        return fields[key].contents() if key in fields else default
+    def text(key: str) -> str | None:
+        return fields[key].contents() if key in fields else None
 
     return GgufFacts(
         size_bytes=size_bytes,
         file_type=gguf.LlamaFileType(kind).name,
         tensors={
-            one.name: Tensor(
-                one.tensor_type.name, int(one.n_elements), int(one.n_bytes)
-            )
-            for one in reader.tensors
-            if one.name not in _TABLES
+            t.name: Tensor(t.tensor_type.name, int(t.n_elements), int(t.n_bytes))
+            for t in reader.tensors
+            if t.name not in _TABLES
         },
-        tokenizer_model=text("tokenizer.ggml.model"),
-        tokenizer_pre=text("tokenizer.ggml.pre"),
+        tokenizer_model=text("tokenizer.ggml.model") or "",
+        tokenizer_pre=text("tokenizer.ggml.pre") or "",
         end_token=fields[_TOKENS].contents(end),
-        chat_template=text("tokenizer.chat_template", None),
+        chat_template=text("tokenizer.chat_template"),
     )
 
 
@@ -163,20 +164,15 @@ def bits_per_weight(type_name: str) -> float:
 
 
 def predicted_tensors(model: Architecture, level: str) -> dict[str, Tensor]:
-    """Every tensor that a file of this model at this level must have.
+    """Every tensor that a file of this model at a level, a key of LEVELS, must have.
 
-    Args:
-        model: Shapes; a tied output head is not stored a second time.
-        level: Key of LEVELS.
-
-    Raises:
-        ValueError: If rows fit no type of the level, nor its fallback.
+    A tied output head is not stored a second time. ValueError if rows fit no type of
+    the level, nor its fallback.
     """
     found = {}
     for name, inputs, outputs, wanted in _matrices(model, LEVELS[level]):
-        kind, elements = _fitting_type(wanted, inputs), inputs * outputs
-        size = round(elements * bits_per_weight(kind) / 8)
-        found[name] = Tensor(kind, elements, size)
+        kind, count = _fitting_type(wanted, inputs), inputs * outputs
+        found[name] = Tensor(kind, count, round(count * bits_per_weight(kind) / 8))
     for name, width in _vectors(model):
         found[name] = Tensor("F32", width, 4 * width)
     return found
@@ -221,8 +217,7 @@ def _wanted_type(model: Architecture, rule: Level, block: int, module: str) -> s
 def _gets_more_bits(block: int, blocks: int) -> bool:
     """Whether `_m` levels favour a block: both end eighths, each third between."""
     eighth = blocks // 8
-    at_the_ends = block < eighth or block >= 7 * blocks // 8
-    return at_the_ends or (block - eighth) % 3 == 2
+    return not eighth <= block < 7 * blocks // 8 or (block - eighth) % 3 == 2
 
 
 def _vectors(model: Architecture) -> Iterator[tuple[str, int]]:
@@ -235,9 +230,3 @@ def _vectors(model: Architecture) -> Iterator[tuple[str, int]]:
             yield f"blk.{block}.{name}.weight", model.hidden_size
         for name, width in widths.items() if model.qkv_bias else ():
             yield f"blk.{block}.{name}.bias", width
-
-
-def bytes_and_bits(tensors: dict[str, Tensor]) -> tuple[int, float]:
-    """Bytes of all tensors together, and their mean bits a weight."""
-    total = sum(tensor.bytes for tensor in tensors.values())
-    return total, 8 * total / sum(tensor.elements for tensor in tensors.values())

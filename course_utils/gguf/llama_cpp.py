@@ -22,9 +22,6 @@ import numpy as np
 from course_utils import CourseError, places
 from course_utils.machine.toolchain import install_folder
 
-# Threads of llama.cpp that wait for each other sleep. By default they spin, and where
-# anything else runs they take the cores from it and from themselves.
-PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE"}
 # Up to this size a GGUF's digest is taken anew before it is read, which costs a second.
 # The 16 GB of an 8B would cost half a minute each time.
 CHECKED_BYTES = 2**29
@@ -44,23 +41,18 @@ class LlamaCppProblem(CourseError, RuntimeError):
 
 
 def build_if_missing() -> Path:
-    """The prepared folder; built now unless it is whole (3 to 6 minutes, once).
-
-    Raises:
-        LlamaCppProblem: With the line that says what the machine lacks.
-    """
+    """The prepared folder; built now unless it is whole (3 to 6 minutes, once)."""
     if places.is_whole(install_folder()):
         return install_folder()
     print("llama.cpp is not in the cache yet: building it, once (minutes)", flush=True)
-    builder = str(places.PROJECT_ROOT / "tools" / "build_llama_cpp.py")
     process = subprocess.Popen(
-        [sys.executable, builder],
+        [sys.executable, places.PROJECT_ROOT / "tools" / "build_llama_cpp.py"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     last = "it said nothing"
-    for line in process.stdout:  # a notebook does not show a child's own output
+    for line in process.stdout or ():  # a notebook shows no child's own output
         last = line.strip()
         print(last, flush=True)
     if process.wait():
@@ -69,11 +61,7 @@ def build_if_missing() -> Path:
 
 
 def prepared(name: str) -> Path:
-    """A part of the folder, such as `llama-server`.
-
-    Raises:
-        LlamaCppProblem: If it is not there.
-    """
+    """A part of the folder, such as `llama-server`; LlamaCppProblem without it."""
     path = install_folder() / name
     if not path.exists():
         raise LlamaCppProblem(
@@ -86,10 +74,8 @@ def prepared(name: str) -> Path:
 def checked(gguf: Path) -> Path:
     """The absolute path of a file that is there and, up to CHECKED_BYTES, unaltered.
 
-    llama.cpp itself notices a file that was cut off, never a weight that changed.
-
-    Raises:
-        LlamaCppProblem: If it is missing or not what its export wrote.
+    llama.cpp itself notices a file that was cut off, never a weight that changed; a
+    LlamaCppProblem names both.
     """
     if not gguf.exists():
         raise LlamaCppProblem(
@@ -115,12 +101,7 @@ def _digest(path: Path, *_state: int) -> str:
 
 @contextmanager
 def watched(command: Sequence[str], output: Path) -> Iterator[subprocess.Popen]:
-    """Run a command until the block ends; it never outlives this process either.
-
-    Args:
-        command: Program and arguments.
-        output: File for what it writes.
-    """
+    """Run a command until the block ends; it never outlives this process either."""
     with output.open("w") as stream:
         process = subprocess.Popen(
             [sys.executable, "-ISc", _WATCHDOG, *command],
@@ -128,14 +109,21 @@ def watched(command: Sequence[str], output: Path) -> Iterator[subprocess.Popen]:
             stdout=stream,
             stderr=subprocess.STDOUT,
             cwd=places.PROJECT_ROOT,
-            env=os.environ | PASSIVE_WAIT,
+            # By default threads that wait for each other spin, and take the cores from
+            # whatever else runs and from themselves.
+            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
             start_new_session=True,  # Ctrl-C is for this process; the block's end, both
         )
     try:
         yield process
     finally:
-        process.stdin.close()
-        process.wait()
+        process.communicate()  # closes its standard input and waits
+
+
+def last_words(log: Path) -> str:
+    """The last lines of a log that are not blank, as one."""
+    lines = log.read_text(errors="replace").splitlines()
+    return " / ".join([line for line in lines if line.strip()][-3:]) or "no message"
 
 
 def tokenize_and_score(
@@ -147,26 +135,20 @@ def tokenize_and_score(
 ) -> tuple[list[list[int]], list[np.ndarray]]:
     """What llama.cpp makes of texts and of token rows, in a process of its own.
 
-    Args:
-        gguf: The model file.
-        texts: To be tokenized by the file's own tokenizer.
-        rows: Token ids to be scored.
-        starts: For each row, the first position whose scores are wanted.
-
-    Returns:
-        Token ids a text; logits a row, (len(row) - start, vocab), fp32.
+    Each text becomes token ids, by the file's own tokenizer; each row of token ids
+    becomes logits from its entry in `starts` on, (len(row) - start, vocab), fp32.
 
     Raises:
         LlamaCppProblem: If llama.cpp is not built, refuses the file or aborts on it.
     """
-    paths = {
-        "bindings": prepared("bindings"),
-        "library": install_folder(),
-        "gguf": checked(gguf),
+    request = {
+        "bindings": str(prepared("bindings")),
+        "library": str(install_folder()),
+        "gguf": str(checked(gguf)),
+        "texts": list(texts),
+        "rows": [list(map(int, row)) for row in rows],
+        "starts": list(starts),
     }
-    request = {name: str(path) for name, path in paths.items()}
-    request |= {"texts": list(texts), "starts": list(starts)}
-    request["rows"] = [list(map(int, row)) for row in rows]
     with tempfile.TemporaryDirectory() as folder:
         asked, out, log = (Path(folder) / name for name in ("asked", "out.npz", "log"))
         asked.write_text(json.dumps(request), "utf-8")
@@ -174,12 +156,10 @@ def tokenize_and_score(
         with watched([*worker, str(asked), str(out)], log) as process:
             status = process.wait()
         if status or not out.exists():
-            lines = log.read_text(errors="replace").splitlines()
-            said = [line for line in lines if line.strip()][-2:]
             raise LlamaCppProblem(
                 f"llama.cpp gave up on {gguf.name} (status {status}): "
-                f"{' / '.join(said) or 'no message'}. A file that was cut off, or made "
-                "by a converter of another version?"
+                f"{last_words(log)}. Was the file cut off, or made by a converter of "
+                "another version?"
             )
         with np.load(out) as found:
             tokens = [found[f"tokens_{i}"].tolist() for i in range(len(texts))]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import psutil
 import torch
@@ -30,13 +31,9 @@ def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def packed_codes(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Each layer's 4-bit codes, two a byte, as they are: not copied.
-
-    Args:
-        layers: With or without adapter; their weights are bitsandbytes' NF4.
-    """
+    """The 4-bit codes of layers in bitsandbytes' NF4, two a byte, not copied."""
     return {
-        name: getattr(layer, "base_layer", layer).weight.detach()
+        name: cast(nn.Linear, getattr(layer, "base_layer", layer)).weight.detach()
         for name, layer in layers.items()
     }
 
@@ -62,11 +59,7 @@ class ChangedCodes:
 def count_changed_codes(
     before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> ChangedCodes:
-    """Compare codes one by one, layer by layer: no second copy of a model is made.
-
-    Raises:
-        ValueError: If the tensors are not packed codes.
-    """
+    """Compare codes one by one, layer by layer: no second copy of a model is made."""
     changed = total = 0
     for name, old in before.items():
         if old.dtype != torch.uint8:
@@ -81,15 +74,13 @@ def count_changed_codes(
 
 
 def relative_update(layer: nn.Module) -> float:
-    """Standard deviation of (α/r)·B·A over that of the weight it is added to.
-
-    Args:
-        layer: A 4-bit layer with an adapter beside it.
-    """
+    """Standard deviation of (α/r)·B·A over that of the 4-bit weight it is added to."""
     from bitsandbytes.functional import dequantize_4bit
 
+    # pyrefly: ignore[not-callable]  # of PEFT, behind torch's __getattr__
     weight = layer.get_base_layer().weight
     plain = dequantize_4bit(weight.data, weight.quant_state).float()
+    # pyrefly: ignore[not-callable]  # as above
     return (layer.get_delta_weight("default").float().std() / plain.std()).item()
 
 
@@ -102,51 +93,36 @@ def merge(model: nn.Module) -> PreTrainedModel:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Merge lora module to 4-bit")
+        # pyrefly: ignore[not-callable]  # as above
         return model.merge_and_unload()
 
 
 def load_unmerged(
     plan: Plan, profile: Profile, adapter: Path, *, four_bit: bool
 ) -> PreTrainedModel:
-    """The adapter beside its base, as it runs in training.
+    """The adapter beside its base, in NF4 or plain, as it runs in training."""
+    from course_utils.model import loading  # imports unsloth: 15 seconds
 
-    Args:
-        plan: Names the base.
-        profile: The machine.
-        adapter: Folder of the adapter.
-        four_bit: Whether the base is in NF4; plain otherwise.
-    """
-    from course_utils.model import loading as models
-
-    return models.load_adapter(adapter, plan, profile, load_in_4bit=four_bit)[0]
+    return loading.load_adapter(adapter, plan, profile, load_in_4bit=four_bit)[0]
 
 
-def _dequantize_and_merge(
-    plan: Plan, profile: Profile, adapter: Path
-) -> PreTrainedModel:
+def _merge_dequantized(plan: Plan, profile: Profile, adapter: Path) -> PreTrainedModel:
     """A plain model of the function that runs live on the 4-bit base."""
     from peft import PeftModel
 
-    from course_utils.model import loading as models
+    from course_utils.model import loading
 
-    base, _ = models.load_base(plan, profile, load_in_4bit=True)
-    return PeftModel.from_pretrained(base.dequantize(), adapter).merge_and_unload()
+    base, _ = loading.load_base(plan, profile, load_in_4bit=True)
+    return merge(PeftModel.from_pretrained(base.dequantize(), adapter))
 
 
 def ways_to_run(
     plan: Plan, profile: Profile, adapter: Path, architecture: Architecture
 ) -> dict[str, Callable[[], PreTrainedModel]]:
-    """Live and merged forms of one adapter; those that this machine can hold now.
+    """Live and merged forms of one adapter: name to a function that loads the form.
 
-    Args:
-        plan: Names the base.
-        profile: Forms with a plain base (16 bits on a GPU, fp32 on a CPU) are left out
-            where they would take more than SHARE_OF_MEMORY.
-        adapter: Folder of the adapter.
-        architecture: Of the base.
-
-    Returns:
-        Name to a function that loads that form.
+    Those with a plain base (16 bits on a GPU, fp32 on a CPU) are left out where they
+    would take more than SHARE_OF_MEMORY of what this machine has free now.
     """
     load = partial(load_unmerged, plan, profile, adapter)
     quantized = {
@@ -154,9 +130,7 @@ def ways_to_run(
         "merged into the 4-bit base": lambda: merge(load(four_bit=True)),
     }
     plain = {
-        "dequantized, then merged": lambda: _dequantize_and_merge(
-            plan, profile, adapter
-        ),
+        "dequantized, then merged": lambda: _merge_dequantized(plan, profile, adapter),
         "live on the plain base": lambda: load(four_bit=False),
         "plain base, merged": lambda: merge(load(four_bit=False)),
     }

@@ -12,11 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from course_utils.gguf.llama_cpp import LlamaCppProblem, checked, prepared, watched
+from course_utils.data.templates import adds_bos
+from course_utils.gguf.llama_cpp import (
+    LlamaCppProblem,
+    checked,
+    last_words,
+    prepared,
+    watched,
+)
 from course_utils.model.generation import Generated
 from course_utils.places import make_folder, runs_folder
 
@@ -24,8 +31,8 @@ if TYPE_CHECKING:
     import openai
 
 CONTEXT_TOKENS = 1024  # of each chat
-SECONDS_TO_START = 300.0  # an 8B file is read from the disk first
-SOME_DAY = "26 Jul 2024"  # for templates that tell the date
+_SECONDS_TO_START = 300.0  # an 8B file is read from the disk first
+_SOME_DAY = "26 Jul 2024"  # for templates that tell the date
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,7 @@ class Server:
     def answers(
         self, requests: Sequence[str], *, max_new_tokens: int = 96, chats: int = 4
     ) -> list[Generated]:
-        """Answer each request greedily in a chat of its own, several at a time.
-
-        Args:
-            requests: What the user says.
-            max_new_tokens: Answers are cut there when the model does not stop.
-            chats: Requests under way together.
-        """
+        """Answer each request greedily in a chat of its own, `chats` at a time."""
 
         def answer(request: str) -> Generated:
             given = client.chat.completions.create(
@@ -70,10 +71,7 @@ class Server:
             return list(pool.map(answer, requests))
 
     def tokens_per_second(self, *, tokens: int = 48, repeats: int = 3) -> float:
-        """Tokens generated a second for one chat: the best of some tries.
-
-        The best, since whatever else runs on the machine can only slow it down.
-        """
+        """Tokens a second in one chat: the best try, as all else can only slow it."""
         body = {"prompt": "Once", "n_predict": tokens, "ignore_eos": True}
         body |= {"temperature": 0, "cache_prompt": False}
         tries = [self.post("/completion", body)["timings"] for _ in range(repeats)]
@@ -86,40 +84,45 @@ class Server:
 
 
 def same_prompt(
-    server: Server, tokenizer: PreTrainedTokenizerBase, chat: Sequence[Mapping]
+    server: Server, tokenizer: PreTrainedTokenizerBase, chat: list[dict[str, str]]
 ) -> bool:
     """Whether the served model sees the token ids that the tokenizer makes of a chat.
 
     Texts may differ where ids do not: when the vocabulary adds a first token,
     llama-server takes the template's out of the text, and Unsloth's export on a GPU
-    takes it out of the file's template. Both sides are told SOME_DAY, for templates
+    takes it out of the file's template. Both sides are told _SOME_DAY, for templates
     that write a date; else the server fills in today's and the tokenizer its own.
     """
-    day = {"date_string": SOME_DAY}
-    body = {"messages": list(chat), "chat_template_kwargs": day}
+    day = {"date_string": _SOME_DAY}
+    body = {"messages": chat, "chat_template_kwargs": day}
     text = server.post("/apply-template", body)["prompt"]
     body = {"content": text, "add_special": True, "parse_special": True}
     meant = tokenizer.apply_chat_template(
         chat, tokenize=True, add_generation_prompt=True, return_dict=True, **day
     )
-    return server.post("/tokenize", body)["tokens"] == meant["input_ids"]
+    return (
+        server.post("/tokenize", body)["tokens"]
+        == cast(BatchEncoding, meant)["input_ids"]
+    )
 
 
 @contextmanager
 def serve(gguf: Path, *, chats: int = 4) -> Iterator[Server]:
-    """Run llama-server on a free port of localhost; it never outlives the block.
+    """Run llama-server on a free port of localhost, for `chats` at a time.
 
-    Nor this process, should that be killed. The thread that started it may end.
-
-    Args:
-        gguf: The model file.
-        chats: Requests answered at a time.
+    It never outlives the block, nor this process, should that be killed. The thread
+    that started it may end.
 
     Raises:
         LlamaCppProblem: If llama.cpp is not built, the file is missing or altered, or
             the server does not come up; its log stays below `runs/`.
     """
-    command = _command(checked(gguf), chats)
+    model = checked(gguf)
+    command = [
+        *(str(prepared("llama-server")), "--model", str(model)),
+        *("--host", "127.0.0.1", "--port", "0"),  # 0: one that is free at that moment
+        *("--parallel", str(chats), "--ctx-size", str(chats * CONTEXT_TOKENS)),
+    ]
     name = "-".join(["llama-server", *gguf.resolve().with_suffix("").parts[-3:], ""])
     handle, log = tempfile.mkstemp(".log", name, make_folder(runs_folder() / "logs"))
     os.close(handle)
@@ -127,28 +130,17 @@ def serve(gguf: Path, *, chats: int = 4) -> Iterator[Server]:
         yield Server(_url_when_ready(process, Path(log)), Path(log))
 
 
-def _command(gguf: Path, chats: int) -> list[str]:
-    return [
-        str(prepared("llama-server")),
-        *("--model", str(gguf)),
-        *("--host", "127.0.0.1", "--port", "0"),  # 0: one that is free at that moment
-        *("--parallel", str(chats)),
-        *("--ctx-size", str(chats * CONTEXT_TOKENS)),
-    ]
-
-
 def _url_when_ready(process: subprocess.Popen, log: Path) -> str:
     """Where it listens, in its own words: no other program can answer in its place."""
-    limit = time.monotonic() + SECONDS_TO_START
+    limit = time.monotonic() + _SECONDS_TO_START
     while (status := process.poll()) is None and time.monotonic() < limit:
         text = log.read_text(errors="replace")
         if ready := re.search(r"listening on (http://\S+)\s", text):
             return ready[1]
         time.sleep(0.05)
     state = "still loading" if status is None else f"ended ({status})"
-    last = [line for line in log.read_text(errors="replace").splitlines() if line][-3:]
     raise LlamaCppProblem(
-        f"llama-server is not ready: {state}. Its last words: {' / '.join(last)}. "
+        f"llama-server is not ready: {state}. Its last words: {last_words(log)}. "
         f"The whole log: {log.parent.name}/{log.name}."
     )
 
@@ -172,20 +164,16 @@ def modelfile(
     stops: Sequence[str] = (),
     temperature: float = 0.0,
 ) -> str:
-    """A Modelfile: the file, the template, the system text, where to stop.
+    """A Modelfile: the file beside it, the template, the system text, where to stop.
 
-    Args:
-        gguf_name: File beside the Modelfile.
-        tokenizer: Brings the chat template and the end token.
-        stops: More tokens that end an answer.
-        temperature: 0 takes the likeliest token each time.
+    An answer ends at the tokenizer's end token and at each of `stops`.
     """
     pieces = chat_pieces(tokenizer)
     lines = [f"FROM ./{gguf_name}", f'TEMPLATE """{ollama_template(pieces)}"""']
     if pieces.default:
         lines.append(f'SYSTEM """{pieces.default}"""')
-    for stop in dict.fromkeys([tokenizer.eos_token, *stops]):
-        lines.append(f'PARAMETER stop "{stop}"')
+    ends = dict.fromkeys([tokenizer.eos_token, *stops])
+    lines += [f'PARAMETER stop "{end}"' for end in ends]
     return "\n".join([*lines, f"PARAMETER temperature {temperature:g}", ""])
 
 
@@ -204,9 +192,7 @@ def ollama_template(pieces: ChatPieces) -> str:
 def chat_pieces(tokenizer: PreTrainedTokenizerBase) -> ChatPieces:
     """Take a chat template apart, by what it writes for chats of known texts.
 
-    Raises:
-        ValueError: If a longer chat does not begin with the shorter one, so that
-            the template has no such pieces.
+    ValueError if a longer chat does not begin with the shorter one: no such pieces.
     """
     system = {"role": "system", "content": SYSTEM}
     user = {"role": "user", "content": PROMPT}
@@ -243,6 +229,5 @@ def _text(
     text = tokenizer.apply_chat_template(
         messages, tokenize=False, add_generation_prompt=add_generation_prompt
     )
-    first = tokenizer("a")["input_ids"][0]
-    marked = tokenizer.bos_token is not None and first == tokenizer.bos_token_id
-    return text.removeprefix(tokenizer.bos_token) if marked else text
+    bos = tokenizer.bos_token if adds_bos(tokenizer) else ""
+    return cast(str, text).removeprefix(cast(str, bos))

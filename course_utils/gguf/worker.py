@@ -92,6 +92,7 @@ def main(asked: str, out: str) -> None:
     request = json.loads(Path(asked).read_text("utf-8"))
     sys.path.insert(0, request["bindings"])
     os.environ["LLAMA_CPP_LIB_PATH"] = request["library"]
+    # pyrefly: ignore[missing-import]  # it lies beside llama.cpp's library
     from llama_cpp import llama_cpp as api
 
     @api.llama_log_callback
@@ -100,6 +101,7 @@ def main(asked: str, out: str) -> None:
             sys.stderr.write(text.decode(errors="replace"))
 
     api.llama_log_set(keep_errors, ctypes.c_void_p(0))
+    # pyrefly: ignore[bad-argument-type]  # no array is called allow_pickle
     np.savez(out, **_answer(api, request))
 
 
