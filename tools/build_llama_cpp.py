@@ -15,8 +15,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+import install
 from install import ROOT, SetupProblem, check_compiler
 
 sys.path.insert(0, str(ROOT))
@@ -26,24 +28,18 @@ from course_utils.places import is_whole, made_once
 SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 BUILD_TOOLS = {"cmake": "cmake==4.4.4", "ninja": "ninja==1.13.2"}  # when not on PATH
 TARGETS = ("llama", "llama-quantize", "llama-server")
-NEEDED_DISK_GIB = 2.0
 SECONDS_BETWEEN_LINES = 20.0
 OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
     "CMAKE_BUILD_WITH_INSTALL_RPATH": "ON",  # the folder moves when it is whole
     "CMAKE_INSTALL_RPATH": "@loader_path" if sys.platform == "darwin" else "$ORIGIN",
     "BUILD_SHARED_LIBS": "ON",  # the bindings load libllama
-    "LLAMA_CURL": "OFF",
-    "LLAMA_OPENSSL": "OFF",
-    "LLAMA_BUILD_TESTS": "OFF",
-    "LLAMA_BUILD_EXAMPLES": "OFF",
     "LLAMA_BUILD_TOOLS": "ON",
     "LLAMA_BUILD_SERVER": "ON",
-    "LLAMA_BUILD_APP": "OFF",
-    "LLAMA_BUILD_UI": "OFF",
     "LLAMA_USE_PREBUILT_UI": "OFF",  # it would be fetched from the network
-    "LLAMA_ALL_WARNINGS": "OFF",
 }
+LEFT_OUT = "CURL OPENSSL BUILD_TESTS BUILD_EXAMPLES BUILD_APP BUILD_UI ALL_WARNINGS"
+OPTIONS |= {f"LLAMA_{name}": "OFF" for name in LEFT_OUT.split()}
 # Most of the build is argument parsing, chat templates and HTTP. Optimising them less
 # takes a quarter off the time; ggml, which computes, keeps the compiler's best.
 LESS_OPTIMISED = """
@@ -62,6 +58,11 @@ cmake_language(DEFER CALL optimise_less)
 KEPT_FOLDERS = ("src", "ggml/include", "common", "conversion", "gguf-py")
 KEPT_FILES = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py", "LICENSE")
 KEPT_BINDINGS = ("llama_cpp.py", "_ctypes_extensions.py")
+check_disk = partial(
+    install.check_disk,
+    needed_gib=2,
+    purpose="to build llama.cpp: free some, or set COURSE_CACHE elsewhere",
+)
 
 
 def find_build_tools(folder: Path) -> dict[str, str]:
@@ -95,15 +96,12 @@ def fetch_sources(folder: Path) -> Path:
 
     pip holds it against its checksum first: even to read its metadata means to run code
     of the package.
-
-    Raises:
-        SetupProblem: If the index cannot be reached or the file is another one.
     """
     print(f"1/3  llama.cpp's sources (llama-cpp-python {VERSION}, 77 MB)", flush=True)
     name, wanted = "llama-cpp-python", folder / "llama_cpp.txt"
     wanted.write_text(f"{name}=={VERSION} --hash=sha256:{SDIST_SHA256}\n")
-    options = ("--require-hashes", "--no-deps", "--no-binary", name)
-    pip("download", *options, "-d", str(folder), "-r", str(wanted))
+    options = ("--require-hashes", "--no-deps", "--no-binary", name, "-d", str(folder))
+    pip("download", *options, "-r", str(wanted))
     [archive] = folder.glob("*.tar.gz")
     shutil.unpack_archive(archive, folder, filter="data")
     archive.unlink()
@@ -120,18 +118,13 @@ def build(sources: Path, folder: Path, tools: dict[str, str], log: Path) -> Path
     settings = [f"-D{name}={value}" for name, value in options.items()]
     configure = [tools["cmake"], "-S", str(sources), "-B", str(folder), "-G", "Ninja"]
     configure += [f"-DCMAKE_MAKE_PROGRAM={tools['ninja']}", *settings]
-    compile_all = [tools["ninja"], "-C", str(folder), *TARGETS]
-    for command in (configure, compile_all):
-        watch(command, log)
+    watch(configure, log)
+    watch([tools["ninja"], "-C", str(folder), *TARGETS], log)
     return folder / "bin"
 
 
 def watch(command: Sequence[str], log: Path) -> None:
-    """Run a command into a log, with a line of progress every so often.
-
-    Raises:
-        SetupProblem: With the first error of the log, when the command fails.
-    """
+    """Run a command into a log, with a line of progress every so often."""
     start = last = time.monotonic()
     with log.open("a") as stream:
         process = subprocess.Popen(
@@ -142,23 +135,19 @@ def watch(command: Sequence[str], log: Path) -> None:
             step = re.match(r"\[(\d+)/(\d+)\]", line)
             if step and time.monotonic() - last >= SECONDS_BETWEEN_LINES:
                 last = time.monotonic()
-                spent = f"{last - start:.0f} s"
-                print(f"     {step[1]} of {step[2]} steps, {spent}", flush=True)
+                done = f"{step[1]} of {step[2]} steps"
+                print(f"     {done}, {last - start:.0f} s", flush=True)
     if process.wait():
-        raise SetupProblem(
-            f"llama.cpp was not built: {first_error(log.read_text())} "
-            f"The whole log is {log}."
-        )
+        told = f"llama.cpp was not built: {first_error(log.read_text())}"
+        raise SetupProblem(f"{told} The whole log is {log}.")
 
 
 def first_error(log: str) -> str:
     """The line of a build log that says what went wrong."""
     lines = log.splitlines()
-    for mark in ("Killed", "No space left", "error", "Error", "FAILED"):
-        for line in lines:
-            if mark in line:
-                return line.strip()
-    return lines[-1].strip() if lines else "its log is empty."
+    marks = ("Killed", "No space left", "error", "Error", "FAILED")
+    told = [line for mark in marks for line in lines if mark in line] or lines[-1:]
+    return told[0].strip() if told else "its log is empty."
 
 
 def assemble(package: Path, programs: Path, folder: Path) -> None:
@@ -194,16 +183,6 @@ def make(folder: Path, log: Path) -> None:
     shutil.rmtree(work)
 
 
-def check_disk(folder: Path, free_bytes: int | None = None) -> None:
-    """Refuse a disk on which the build would stop halfway."""
-    free = shutil.disk_usage(folder).free if free_bytes is None else free_bytes
-    if free < NEEDED_DISK_GIB * 2**30:
-        raise SetupProblem(
-            f"{free / 2**30:.1f} GiB free where the cache lies, {NEEDED_DISK_GIB:.0f} "
-            "GiB needed to build llama.cpp: free some, or set COURSE_CACHE elsewhere."
-        )
-
-
 def main() -> int:
     """Prepare the folder unless it is whole; a problem is one line, status 1.
 
@@ -212,10 +191,9 @@ def main() -> int:
     target, start = install_folder(), time.monotonic()
     if is_whole(target):
         return 0
+    log = target.with_name(f"{target.name}.log")
     try:
-        made_once(
-            target, lambda folder: make(folder, target.with_name(f"{target.name}.log"))
-        )
+        made_once(target, lambda folder: make(folder, log))
     except SetupProblem as problem:
         print(f"llama.cpp is not ready: {problem}", file=sys.stderr)
         return 1

@@ -26,7 +26,7 @@ FOLLOW_THE_RECIPE = ["03", "04", "05", "06", "07"]
 # A random model whose tokenizer adds a token of its own in front of each text, as
 # Llama's and Mistral's do: what training and export make of that, nothing else shows.
 WITH_BOS = "nano-bos"
-NEEDED_WITH_BOS = ["03", "06"]
+NEEDED_WITH_BOS = ["03", "07"]
 
 
 def run_one(source: Path, profile: Profile, folder: Path) -> tuple[str, ...]:
@@ -38,12 +38,12 @@ def run_one(source: Path, profile: Profile, folder: Path) -> tuple[str, ...]:
     finally:
         write_notebook(folder / f"{source.stem}.ipynb", notebook)
     print(outcome, flush=True)
-    status, told = "failed", outcome.error
-    if not outcome.error:  # then the run record says what to remember
-        record = runs_folder() / f"records-{profile.name}" / f"{source.name[:2]}.json"
-        told = read_json(record, "")["headline"] if record.exists() else "—"
-        status = "ok"
-    return source.stem, f"{outcome.seconds / 60:.1f} min", status, told
+    minutes = f"{outcome.seconds / 60:.1f} min"
+    if outcome.error:
+        return source.stem, minutes, "failed", outcome.error
+    record = runs_folder() / f"records-{profile.name}" / f"{source.name[:2]}.json"
+    told = read_json(record, "")["headline"] if record.exists() else "—"
+    return source.stem, minutes, "ok", told
 
 
 def run(numbers: list[str]) -> int:
@@ -74,13 +74,10 @@ def nbval(numbers: list[str]) -> int:
     notebooks = [str(notebook_of(source)) for source in sources(numbers)]
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-x"]
     command += ["-p", "no:cacheprovider", "--nbval-current-env", *notebooks]
+    environment = {**inherited(), **settings("nano", PUBLISHED_RECIPE)}
+    environment["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     with tempfile.TemporaryDirectory() as folder:
-        environment = {
-            **inherited(),
-            **settings("nano", PUBLISHED_RECIPE),
-            "COURSE_RUNS": folder,
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        }
+        environment["COURSE_RUNS"] = folder
         status = subprocess.run(command, cwd=PROJECT_ROOT, env=environment).returncode
     if status or numbers:
         return status
@@ -96,8 +93,7 @@ def chains(recipes: list[str]) -> int:
     chosen = recipes or [name for name in RECIPES if name != PUBLISHED_RECIPE]
 
     async def side_by_side() -> list[int]:
-        runs = (run_chain(name, FOLLOW_THE_RECIPE) for name in chosen)
-        return await asyncio.gather(*runs)
+        return await asyncio.gather(*(run_chain(n, FOLLOW_THE_RECIPE) for n in chosen))
 
     return max(asyncio.run(side_by_side()))
 
@@ -147,11 +143,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(metavar="command", required=True)
     for command, word in COMMANDS.items():
-        told = command.__doc__.partition("\n")[0]
+        told, kind = command.__doc__.partition("\n")[0], int if word == "seed" else str
         added = commands.add_parser(command.__name__, help=told, description=told)
-        kind = int if word == "seed" else str
-        added.add_argument("words", metavar=word, nargs="*", type=kind)
         added.set_defaults(command=command)
+        added.add_argument("words", metavar=word, nargs="*", type=kind)
     chosen = parser.parse_args(arguments)
     try:
         return chosen.command(chosen.words)

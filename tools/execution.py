@@ -115,9 +115,8 @@ def execute(notebook: NotebookNode, variables: Mapping[str, str]) -> Outcome:
 async def executed(notebook: NotebookNode, variables: Mapping[str, str]) -> Outcome:
     """Run all cells in a fresh kernel; stop at the first error.
 
-    Args:
-        notebook: It is filled in place, so that its outputs survive any end.
-        variables: Of the kernel's environment, over those of this process.
+    The notebook is filled in place, so that its outputs survive any end. `variables` go
+    into the kernel's environment, over those of this process.
     """
     entered: list[NotebookNode] = []
     client = _Client(
@@ -170,11 +169,10 @@ def write_notebook(path: Path, notebook: NotebookNode) -> None:
 
 
 def _is_noise(output: NotebookNode) -> bool:
-    if WIDGET_VIEW in output.get("data", {}):
-        return True
     lines = [s for s in re.split(r"[\r\n]+", output.get("text", "")) if s.strip()]
     bars = all("%|" in line or "it/s" in line for line in lines)
-    return output.get("name") == "stderr" and bars
+    noise = output.get("name") == "stderr" and bars
+    return noise or WIDGET_VIEW in output.get("data", {})
 
 
 def without_paths(output: NotebookNode) -> NotebookNode:

@@ -24,7 +24,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 STAMP = ROOT / ".installed"  # written last by --here; a notebook's first cell looks
 MINIMUM_PYTHON = (3, 11)
-NEEDED_DISK_GIB = 6.0  # 2.4 for the environment with a CPU torch, the rest for runs
 TORCH = "import torch; print(torch.__version__, torch.version.cuda or '')"
 SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 # An xformers wheel fits one minor version of torch; the newest fits the newest torch.
@@ -55,14 +54,18 @@ def check_compiler(which=shutil.which) -> None:
         )
 
 
-def check_disk(folder: Path, free_bytes: int | None = None) -> None:
+def check_disk(
+    folder: Path,
+    free_bytes: int | None = None,
+    *,
+    needed_gib: int = 6,  # 2.4 for the environment with a CPU torch, the rest for runs
+    purpose: str = "for packages, model and runs: free some, or clone elsewhere",
+) -> None:
     """Refuse a disk that would fill up halfway."""
     free = shutil.disk_usage(folder).free if free_bytes is None else free_bytes
-    if free < NEEDED_DISK_GIB * 2**30:
-        raise SetupProblem(
-            f"{free / 2**30:.1f} GiB free on the disk, {NEEDED_DISK_GIB:.0f} GiB "
-            "needed for packages, model and runs: free some, or clone elsewhere."
-        )
+    if free < needed_gib * 2**30:
+        told = f"{free / 2**30:.1f} GiB free on the disk, {needed_gib} GiB needed"
+        raise SetupProblem(f"{told} {purpose}.")
 
 
 def read_sections(text: str) -> dict[str, list[str]]:
@@ -105,12 +108,11 @@ def gpu_requirements(lines: list[str], torch: str) -> list[str]:
 def run_pip(python: Path, *arguments: str) -> None:
     """Run pip with its messages in view."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-    done = subprocess.run([*command, "--quiet", "--progress-bar", "off", *arguments])
-    if done.returncode:
+    command += ["--quiet", "--progress-bar", "off", *arguments]
+    if status := subprocess.run(command).returncode:
         raise SetupProblem(
-            f"pip ended with status {done.returncode} (its message stands above). "
-            "Is a package index reachable? Then run the same command again: "
-            "what is installed stays."
+            f"pip ended with status {status} (its message stands above). Is a package "
+            "index reachable? Then run the same command again: what is installed stays."
         )
 
 
@@ -143,8 +145,8 @@ def ask(python: Path, code: str) -> str:
     """What a line of code prints in an environment."""
     done = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise SetupProblem(f"`{python} -c {code!r}` failed: {reason}")
+        _, _, reason = done.stderr.strip().rpartition("\n")
+        raise SetupProblem(f"`{python} -c {code!r}` failed: {reason or 'no message'}")
     return done.stdout.strip()
 
 
@@ -172,8 +174,8 @@ def set_up(here: bool) -> None:
     check_disk(ROOT)
     check_compiler()
     if here:
-        on_colab = any(name.startswith("COLAB_") for name in os.environ)
-        install(Path(sys.executable), colab=on_colab)
+        colab = any(name.startswith("COLAB_") for name in os.environ)
+        install(Path(sys.executable), colab=colab)
         STAMP.touch()
     else:
         install(make_venv(ROOT / ".venv"), colab=False)

@@ -36,9 +36,8 @@ def measure_seeds(recipe: Recipe, seeds: list[int]) -> None:
     """
     profile = Profile.detect({"COURSE_PROFILE": PROFILE})
     path = DATA_FOLDER / "reference" / f"{recipe.name}-{PROFILE}.json"
-    reference = {"recipe": recipe.name, "profile": PROFILE, "seeds": []}
-    if path.exists():
-        reference = read_json(path, "Restore it from git.")
+    new = {"recipe": recipe.name, "profile": PROFILE, "seeds": []}
+    reference = read_json(path, "Restore it from git.") if path.exists() else new
     for seed in [seed for seed in seeds if seed not in reference["seeds"]]:
         plan = dataclasses.replace(recipe.plan_for(PROFILE), seed=seed)
         with tempfile.TemporaryDirectory() as folder:

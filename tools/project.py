@@ -12,11 +12,7 @@ from course_utils.places import PROJECT_ROOT
 
 
 def sources(numbers: list[str] | None = None) -> list[Path]:
-    """Notebook sources in order; all, or those with the given numbers.
-
-    Raises:
-        SystemExit: If a number has no notebook.
-    """
+    """Notebook sources in order; all, or those with the given numbers."""
     every = sorted((PROJECT_ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py"))
     wanted = {number.zfill(2) for number in numbers or []}
     known = [path.name[:2] for path in every]
@@ -40,13 +36,11 @@ def course_settings() -> dict[str, Any]:
 
 def colab_badge(source: Path) -> str:
     """Markdown of the Open-in-Colab badge of a notebook."""
-    settings = course_settings()
+    settings, colab = course_settings(), "https://colab.research.google.com"
     repository = settings["repository"].removeprefix("https://github.com/")
-    return (
-        "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-        f"(https://colab.research.google.com/github/{repository}/blob/"
-        f"{settings['revision']}/notebooks/{source.with_suffix('.ipynb').name})"
-    )
+    path = f"blob/{settings['revision']}/notebooks/{notebook_of(source).name}"
+    picture = f"![Open in Colab]({colab}/assets/colab-badge.svg)"
+    return f"[{picture}]({colab}/github/{repository}/{path})"
 
 
 def is_first_cell(cell: NotebookNode) -> bool:

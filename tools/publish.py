@@ -28,11 +28,7 @@ class NotPublished(CourseError, RuntimeError):
 
 
 def made(part: str, name: str, started: float) -> Path:
-    """A file in `runs/<part>-<profile>/`, where a published notebook has just written.
-
-    Raises:
-        NotPublished: If it is older than the run (seconds of time.time).
-    """
+    """A file in `runs/<part>-<profile>/`; NotPublished if it is older than the run."""
     path = runs_folder() / f"{part}-{PUBLISHED_PROFILE}" / name
     if path.exists() and path.stat().st_mtime < started:
         raise NotPublished(
@@ -53,11 +49,7 @@ def run_as_published(source: Path, recipe: str) -> NotebookNode | None:
 
 
 def publish_one(source: Path) -> bool:
-    """Execute a notebook and keep all that it made, or nothing; False when it failed.
-
-    Raises:
-        NotPublished: If what it should have recorded was not recorded now.
-    """
+    """Execute a notebook; keep all that it made, or nothing: then False."""
     number, started = source.name[:2], time.time()
     notebook = run_as_published(source, PUBLISHED_RECIPE)
     if notebook is None:
@@ -126,8 +118,7 @@ def prose(numbers: list[str]) -> int:
 def renew_text(source: Path) -> None:
     """Renew the text, the generated first cell and the cards of a notebook.
 
-    Raises:
-        NotPublished: If a code cell was edited too: its output would be stale.
+    NotPublished if a code cell was edited too: its output would be stale.
     """
     made, committed = convert(source), nbformat.read(notebook_of(source), as_version=4)
     new, old = (

@@ -77,17 +77,14 @@ def table_of_recipes() -> str:
     tables = results_of(RECIPES_SHOWN_BY).get("tables", {})
     rows = []
     for name, project in PROJECTS.items():
-        parts = {
-            check: part.replace("_", " ")
-            for part, check in vars(project.suite().roles).items()
-        }
+        parts = {check: part for part, check in vars(project.suite().roles).items()}
         for number, row in enumerate(tables.get(name, [])):
             check = row["measure"].partition(":")[0]
             rows.append(
                 {
-                    "recipe": f"`{name}`" if number == 0 else "",
+                    "recipe": "" if number else f"`{name}`",
                     "check": check,
-                    "part": parts.get(check, ""),
+                    "part": parts.get(check, "").replace("_", " "),
                     "base": row["base"],
                     "tuned": row["tuned"],
                     "paired": row["note"].partition("; ")[2],

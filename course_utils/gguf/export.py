@@ -54,16 +54,10 @@ def needed_bytes(architecture: Architecture, levels: Sequence[str]) -> int:
 def levels_that_fit(
     architecture: Architecture, *, free_bytes: float, memory_bytes: float
 ) -> dict[str, str]:
-    """Which levels to export here, each with the reason to leave it out, else "".
+    """Each level with the reason not to export it here, "" where it fits.
 
-    Args:
-        architecture: Of the model.
-        free_bytes: On the disk.
-        memory_bytes: Free now. llama.cpp must hold a file to compare it, and gets
-            SHARE_OF_MEMORY.
-
-    Raises:
-        ExportProblem: If not even one level fits.
+    Both are what is free, on the disk and in memory: llama.cpp must hold a file to
+    compare it, and gets SHARE_OF_MEMORY. ExportProblem if not even one level fits.
     """
     sizes = {level: _file_bytes(architecture, level) for level in _WANTED_LEVELS}
     held = [k for k, size in sizes.items() if size <= SHARE_OF_MEMORY * memory_bytes]
@@ -125,18 +119,12 @@ def export_gguf(
     removed first. The process's working directory is another one meanwhile, since on a
     GPU Unsloth writes into that.
 
-    Args:
-        model: With its adapter; on a CPU its base must not be in 4 bits.
-        tokenizer: Goes into the files, chat template included.
-        target: Folder to make; the files are `<target>/<level>.gguf`.
-        levels: Keys of LEVELS.
-        architecture: Of the model, to reckon with.
-        replace: Whether the target may exist; it is kept until the new one is whole.
-        free_bytes: Of the disk; measured when None.
-        toolchain: llama.cpp's folder; where it is prepared when None.
+    On a CPU the model's base must not be in 4 bits. `levels` are keys of LEVELS. With
+    `replace` an older target is kept until the new one is whole. Free disk is measured,
+    and llama.cpp's folder is the prepared one, where they are None.
 
-    Raises:
-        ExportProblem: If it is refused or fails; the target is as it was before.
+    Returns level to file, `<target>/<level>.gguf`. ExportProblem if it is refused or
+    fails: the target is as it was before.
     """
     target = target.resolve()
     _refuse_wrong_call(levels, target, toolchain or install_folder(), replace=replace)
