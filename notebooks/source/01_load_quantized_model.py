@@ -22,7 +22,7 @@
 pass
 
 # %%
-from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.model import loading as models  # first: unsloth patches the rest
 from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 

@@ -24,7 +24,7 @@
 pass
 
 # %%
-from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.model import loading as models  # first: unsloth patches the rest
 from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
@@ -951,7 +951,8 @@ attempts = {
 # %%
 # NBVAL_CHECK_OUTPUT
 wanted = {"language": "terraform", "resources": ["aws_s3_bucket"], "values": []}
-rewards = {name: reward_of(text, wanted, load_schema()) for name, text in attempts.items()}
+schema = load_schema()
+rewards = {name: reward_of(text, wanted, schema) for name, text in attempts.items()}
 for name, reward in rewards.items():
     print(f"{name:21} invented: {', '.join(reward.invented) or 'nothing'}")
 table = pd.DataFrame({name: reward.parts for name, reward in rewards.items()}).T

@@ -24,7 +24,7 @@
 pass
 
 # %%
-from course_utils.model import loading as models  # first: it imports unsloth, which patches the rest
+from course_utils.model import loading as models  # first: unsloth patches the rest
 from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
@@ -200,7 +200,8 @@ by_hand = (np.exp(log_p) * (log_p - log_q)).sum()
 print(f"{by_hand:.3f} here, {divergence(log_p, log_q)[0]:.3f} by the package")
 
 # %%
-in_codes = compare_distributions(on_4bit, model_log_probabilities(merged, scored), scored)
+found = model_log_probabilities(merged, scored)
+in_codes = compare_distributions(on_4bit, found, scored)
 no_adapter = compare_distributions(on_4bit, without, scored)
 lost = in_codes.kl / no_adapter.kl
 print(
@@ -250,7 +251,9 @@ import pandas as pd
 
 references = [name for name in scores if name.startswith("live")]
 distance = {
-    f"to {live}": [compare_distributions(scores[live], s, scored).kl for s in scores.values()]
+    f"to {live}": [
+        compare_distributions(scores[live], s, scored).kl for s in scores.values()
+    ]
     for live in references
 }
 pd.DataFrame(distance, index=list(scores)).map("{:.2g}".format)
@@ -660,7 +663,9 @@ fact.end_token, fact.tokenizer_model, fact.tokenizer_pre
 from course_utils.gguf.fidelity import gguf_log_probabilities
 
 fidelity = {
-    level: compare_distributions(reference, gguf_log_probabilities(path, scored), scored)
+    level: compare_distributions(
+        reference, gguf_log_probabilities(path, scored), scored
+    )
     for level, path in files.items()
 }
 {level: f"{found.kl:.2g} nats a token" for level, found in fidelity.items()}

@@ -298,11 +298,11 @@ def imported(capability, **environment):
     code = f"""
 import os, sys
 sys.modules["unsloth"] = None  # its import fails
-from course_utils import profile
+from course_utils.machine import profile
 card = {capability} and profile.Gpu("a card", {capability}, 15.9)
 profile.find_gpu = lambda: card
 try:
-    import course_utils.models
+    import course_utils.model.loading
 except ModuleNotFoundError:
     print(os.environ.get("UNSLOTH_FORCE_CPU"))
 """
