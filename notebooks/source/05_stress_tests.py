@@ -109,7 +109,8 @@ for check in suite.checks:
 # NBVAL_CHECK_OUTPUT
 roles = suite.roles
 for part, name in vars(roles).items():
-    print(f"{part:10} {name:25} {suite.check(name).question}")
+    said = part.replace("_", " ")
+    print(f"{said:16} {name:25} {suite.check(name).question}")
 
 # %% [markdown]
 # ### A toy: one good answer, and what can be wrong with it
