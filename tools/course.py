@@ -66,7 +66,7 @@ def run(numbers: list[str]) -> int:
 
 
 def nbval(numbers: list[str]) -> int:
-    """Run committed notebooks cell by cell on nano; then train and export with a BOS.
+    """Run committed notebooks cell by cell on nano; then two of them with a BOS.
 
     `--nbval-lax` compares only the cells marked NBVAL_CHECK_OUTPUT: facts that depend
     neither on machine nor on profile. Results go to a folder that is thrown away.
