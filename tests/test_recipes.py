@@ -88,20 +88,6 @@ def test_inframind_scales_its_update_by_two():
     assert plan.model.name == "Qwen/Qwen2.5-0.5B-Instruct"
 
 
-def test_max_steps_overrides_epochs_and_half_epochs_round_up():
-    plan = dataclasses.replace(
-        MOVIE_RECOMMENDER.plan, epochs=1.3, max_steps=None, batch_size=2
-    )
-    assert updates_per_epoch(9, plan) == 2  # 5 batches, of which 4 make an update
-    assert total_updates(9, plan) == 3  # 2.6
-    assert total_updates(9, dataclasses.replace(plan, max_steps=7)) == 7
-
-
-def test_no_rows_is_an_error_and_not_zero_updates():
-    with pytest.raises(ValueError, match="0 rows found"):
-        updates_per_epoch(0, MOVIE_RECOMMENDER.plan)
-
-
 def test_a_profile_without_a_plan_is_named():
     bare = dataclasses.replace(ALPACA_MISTRAL, scales={})
     with pytest.raises(KeyError, match="no plan for profile 'cpu'"):

@@ -187,7 +187,9 @@ def test_each_other_recipe_is_run_on_nano_where_nothing_leaks_in(
         assert not variables["COURSE_MODEL"] + variables["ARC_EASY_JSONL"]
 
 
-def test_nbval_runs_all_and_then_trains_and_evaluates_with_a_bos(executions, monkeypatch):
+def test_nbval_runs_all_and_then_trains_and_evaluates_with_a_bos(
+    executions, monkeypatch
+):
     calls = []
 
     def run(command, **options):

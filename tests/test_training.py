@@ -18,7 +18,9 @@ from course_utils.training.trainer import (
     _revision,
     differences,
     digests,
+    total_updates,
     trainer_config,
+    updates_per_epoch,
 )
 
 PLAN = MOVIE_RECOMMENDER.plan_for("nano")
@@ -42,6 +44,20 @@ RUN = TrainingRun(
 @pytest.fixture(autouse=True)
 def no_tracker(monkeypatch):
     monkeypatch.delenv("COURSE_TRACKER", raising=False)
+
+
+def test_max_steps_overrides_epochs_and_half_epochs_round_up():
+    plan = dataclasses.replace(
+        MOVIE_RECOMMENDER.plan, epochs=1.3, max_steps=None, batch_size=2
+    )
+    assert updates_per_epoch(9, plan) == 2  # 5 batches, of which 4 make an update
+    assert total_updates(9, plan) == 3  # 2.6
+    assert total_updates(9, dataclasses.replace(plan, max_steps=7)) == 7
+
+
+def test_no_rows_is_an_error_and_not_zero_updates():
+    with pytest.raises(ValueError, match="0 rows found"):
+        updates_per_epoch(0, MOVIE_RECOMMENDER.plan)
 
 
 def test_the_plan_reaches_the_trainer_number_by_number(tmp_path):
