@@ -47,8 +47,8 @@ from course_utils import CourseError
 from course_utils.data.templates import use_template
 from course_utils.data.tokens import text_ids
 from course_utils.model.bundled import bundled_model_path
-from course_utils.model.generation import answer as answer  # asked of a module
-from course_utils.model.generation import generate as generate  # that loads
+from course_utils.model.generation import answer as answer  # for `models.answer`
+from course_utils.model.generation import generate as generate
 from course_utils.model.generation import inference
 from course_utils.model.nano import NANO_BOS_MODEL, cached_nano_path
 from course_utils.places import PROJECT_ROOT, STAMP, BrokenFile, is_whole, read_json
