@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # llama.cpp is compiled once, into the cache (minutes). `setup` and the tests ask for it
 # here; the first notebooks do without, and notebook 07 makes it when it is missing.
 LLAMA := $(VENV)/.llama-cpp
-N ?= 01
+N ?= 00
 ONLY := $(if $(filter command line,$(origin N)),$(N))
 
 # An environment that has lost a package since it was filled is filled again.

@@ -14,7 +14,8 @@
     arc/        science questions through lm-eval               (06)
     projects/   the three projects, each in its folder          (03 to 07)
     gguf/       merge, export, compare, serve                   (07)
-    evidence/   claims, computed values, interview cards, exercises
+    exercises/  what the lessons ask, and the mistakes that are likely
+    evidence/   claims, computed values, interview cards
     pipeline    all of it on one page
 
 Imports point upwards in this list, never down (`make lint` holds that), and only

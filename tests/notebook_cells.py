@@ -15,7 +15,14 @@ import project
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = project.sources()
-NAMES = [path.stem for path in SOURCES]
+NAMES = [project.name_of(path) for path in SOURCES]
+LESSONS = [path for path in SOURCES if not project.is_proof(path)]
+PROOFS = [path for path in SOURCES if project.is_proof(path)]
+# A lesson that ends in a cell for the reader's own project has the form of the second
+# edition; the others wait for it.
+NEW_LESSONS = [
+    path for path in LESSONS if "## The same on your project" in path.read_text()
+]
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,11 @@ def without_magics(code: str) -> str:
     return re.sub(r"(?m)^(\s*)[!%]", r"\1# ", code)
 
 
+def is_compared(cell: nbformat.NotebookNode) -> bool:
+    """Whether nbval compares what a cell shows."""
+    return "nbval-check-output" in tags(cell) or "# NBVAL_CHECK_OUTPUT" in cell.source
+
+
 def exercises(path: Path) -> list[Exercise]:
     """The exercises of a source, in order."""
     cells = source_notebook(path).cells
@@ -99,5 +111,6 @@ def exercises(path: Path) -> list[Exercise]:
         check = next(cell.source for cell in later if "check" in tags(cell))
         folded = next(c.source for c in later if "<summary>Solution" in c.source)
         solution = re.search(r"Solution</summary>\s*```python\n(.*?)```", folded, re.S)
+        assert solution, f"{path.name}: no solution is folded below its check"
         found.append(Exercise(cells[index].source, check, solution.group(1)))
     return found

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils.evidence.exercises import TODO, Case, WrongAnswer, check
+from course_utils.exercises.checking import TODO, Case, WrongAnswer, check
 
 HALF = Case((4,), 2.0, {8.0: "you doubled it", 4.0: "nothing happened"})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import publish
 from execution import convert, execute, executed, inherited, settings, write_notebook
-from project import notebook_of, sources
+from project import key_of, name_of, notebook_of, sources
 
 from course_utils import CourseError
 from course_utils.evidence.ledger import PUBLISHED_RECIPE
@@ -21,7 +21,7 @@ from course_utils.machine.profile import Profile
 from course_utils.places import PROJECT_ROOT, make_folder, read_json, runs_folder
 from course_utils.recipes.book import RECIPES, chosen_recipe
 
-LINE = "{:34}  {:>7}  {:11}  {}"
+LINE = "{:36}  {:>7}  {:11}  {}"
 FOLLOW_THE_RECIPE = ["03", "04", "05", "06", "07"]
 # A random model whose tokenizer adds a token of its own in front of each text, as
 # Llama's and Mistral's do: what training and export make of that, nothing else shows.
@@ -31,19 +31,19 @@ NEEDED_WITH_BOS = ["03", "06"]
 
 def run_one(source: Path, profile: Profile, folder: Path) -> tuple[str, ...]:
     """Execute one notebook, keep a copy in a folder, return its row of the table."""
-    print(f"{source.stem} … ", end="", flush=True)
+    print(f"{name_of(source)} … ", end="", flush=True)
     notebook = convert(source)
     try:
         outcome = execute(notebook, {"COURSE_PROFILE": profile.name})
     finally:
-        write_notebook(folder / f"{source.stem}.ipynb", notebook)
+        write_notebook(folder / f"{name_of(source)}.ipynb", notebook)
     print(outcome, flush=True)
     minutes = f"{outcome.seconds / 60:.1f} min"
     if outcome.error:
-        return source.stem, minutes, "failed", outcome.error
-    record = runs_folder() / f"records-{profile.name}" / f"{source.name[:2]}.json"
+        return name_of(source), minutes, "failed", outcome.error
+    record = runs_folder() / f"records-{profile.name}" / f"{key_of(source)}.json"
     told = read_json(record, "")["headline"] if record.exists() else "—"
-    return source.stem, minutes, "ok", told
+    return name_of(source), minutes, "ok", told
 
 
 def run(numbers: list[str]) -> int:

@@ -55,6 +55,8 @@ def convert(source: Path) -> NotebookNode:
         cell.source = cell.source.replace("<!-- colab badge -->", colab_badge(source))
         if is_first_cell(cell):
             cell.source = first_cell()
+        if "hide-input" in cell.metadata.get("tags", []):  # folded, there and in Colab
+            cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
         cell.id = f"{source.stem[:2]}-{number:03d}"  # stable, so that diffs stay small
     notebook.metadata = nbformat.from_dict(METADATA)
     return notebook

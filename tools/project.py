@@ -10,22 +10,44 @@ from nbformat import NotebookNode
 
 from course_utils.places import PROJECT_ROOT
 
+PROOFS = "proofs"  # the folder of what settles claims
 
-def sources(numbers: list[str] | None = None) -> list[Path]:
-    """Notebook sources in order; all, or those with the given numbers."""
-    every = sorted((PROJECT_ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py"))
-    wanted = {number.zfill(2) for number in numbers or []}
-    known = [path.name[:2] for path in every]
+
+def sources(names: list[str] | None = None) -> list[Path]:
+    """Notebook sources, lessons first, then proofs: all, or those with the given keys.
+
+    A key is a lesson's number, `03`, or a proof's, `proofs/03`.
+    """
+    folder = PROJECT_ROOT / "notebooks" / "source"
+    proofs = sorted((folder / PROOFS).glob("[0-9][0-9]_*.py"))
+    every = [*sorted(folder.glob("[0-9][0-9]_*.py")), *proofs]
+    wanted = {name if "/" in name else name.zfill(2) for name in names or []}
+    known = [key_of(path) for path in every]
     if unknown := wanted - set(known):
         raise SystemExit(
             f"No notebook {' '.join(sorted(unknown))}; there are {', '.join(known)}."
         )
-    return [path for path in every if not wanted or path.name[:2] in wanted]
+    return [path for path in every if not wanted or key_of(path) in wanted]
+
+
+def is_proof(source: Path) -> bool:
+    """Whether a source settles claims, and is no lesson."""
+    return source.parent.name == PROOFS
+
+
+def name_of(source: Path) -> str:
+    """A notebook's place below notebooks/, without its ending."""
+    return f"{PROOFS}/{source.stem}" if is_proof(source) else source.stem
+
+
+def key_of(source: Path) -> str:
+    """What the claim bank, the records and the commands call a notebook."""
+    return name_of(source).partition("_")[0]
 
 
 def notebook_of(source: Path) -> Path:
     """The committed notebook that belongs to a source."""
-    return PROJECT_ROOT / "notebooks" / source.with_suffix(".ipynb").name
+    return PROJECT_ROOT / "notebooks" / f"{name_of(source)}.ipynb"
 
 
 def course_settings() -> dict[str, Any]:
@@ -38,7 +60,7 @@ def colab_badge(source: Path) -> str:
     """Markdown of the Open-in-Colab badge of a notebook."""
     settings, colab = course_settings(), "https://colab.research.google.com"
     repository = settings["repository"].removeprefix("https://github.com/")
-    path = f"blob/{settings['revision']}/notebooks/{notebook_of(source).name}"
+    path = f"blob/{settings['revision']}/notebooks/{name_of(source)}.ipynb"
     picture = f"![Open in Colab]({colab}/assets/colab-badge.svg)"
     return f"[{picture}]({colab}/github/{repository}/{path})"
 

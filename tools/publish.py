@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from execution import convert, execute, settings, write_notebook
 from nbformat import NotebookNode
-from project import is_first_cell, notebook_of, sources
+from project import is_first_cell, key_of, name_of, notebook_of, sources
 from readme import RECIPES_SHOWN_BY, RESULTS, refresh_readme, results_of
 from readme_figure import draw_before_after
 
 from course_utils import CourseError
 from course_utils.evidence.cards import show_cards
-from course_utils.evidence.ledger import PUBLISHED_PROFILE, PUBLISHED_RECIPE
+from course_utils.evidence.ledger import (
+    PUBLISHED_PROFILE,
+    PUBLISHED_RECIPE,
+    load_claims,
+)
 from course_utils.places import DATA_FOLDER, read_json, runs_folder, write_json
 from course_utils.recipes.book import RECIPES
 
@@ -41,7 +46,7 @@ def made(part: str, name: str, started: float) -> Path:
 
 def run_as_published(source: Path, recipe: str) -> NotebookNode | None:
     """The executed notebook; None when a cell failed."""
-    print(f"{recipe} {source.stem} … ", end="", flush=True)
+    print(f"{recipe} {name_of(source)} … ", end="", flush=True)
     notebook = convert(source)
     outcome = execute(notebook, settings(PUBLISHED_PROFILE, recipe))
     print(outcome, flush=True)
@@ -50,11 +55,13 @@ def run_as_published(source: Path, recipe: str) -> NotebookNode | None:
 
 def publish_one(source: Path) -> bool:
     """Execute a notebook; keep all that it made, or nothing: then False."""
-    number, started = source.name[:2], time.time()
+    number, started = key_of(source), time.time()
     notebook = run_as_published(source, PUBLISHED_RECIPE)
     if notebook is None:
         return False
-    evidence = read_json(made("evidence", f"{number}.json", started), AGAIN)
+    evidence = []
+    if any(claim.notebook == number for claim in load_claims().values()):
+        evidence = read_json(made("evidence", f"{number}.json", started), AGAIN)
     record = read_json(made("records", f"{number}.json", started), AGAIN)
     table = made(PUBLISHED_RECIPE, f"results_{number}.json", started)
     tables = {PUBLISHED_RECIPE: read_json(table, AGAIN)} if table.exists() else {}
@@ -85,6 +92,9 @@ def publish(numbers: list[str]) -> int:
     try:
         return int(not all(map(publish_one, sources(numbers))))
     finally:
+        for source in sources():  # an answer may rest on another notebook's number
+            with suppress(NotPublished, FileNotFoundError):
+                renew_text(source)
         refresh_readme()
 
 
@@ -127,12 +137,12 @@ def renew_text(source: Path) -> None:
     if _held(old) != _held(new):
         raise NotPublished(
             f"{source.name}: code cells were edited as well, so their outputs must be "
-            f"made anew. Run `make publish N={source.name[:2]}`."
+            f"made anew. Run `make publish N={key_of(source)}`."
         )
     for cell, before in zip(new, old, strict=True):
         cell.outputs, cell.execution_count = before.outputs, before.execution_count
         if "show_cards(" in cell.source:
-            cards = show_cards(source.name[:2])
+            cards = show_cards(key_of(source))
             data = {"text/html": cards._repr_html_(), "text/plain": repr(cards)}
             cell.outputs[-1]["data"] = data
     write_notebook(notebook_of(source), made)

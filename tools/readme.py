@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from project import colab_badge, course_settings, notebook_of, sources
+from project import colab_badge, course_settings, is_proof, key_of, name_of, sources
 
 from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.places import PROJECT_ROOT, read_json, write_whole
@@ -37,25 +37,39 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
 
 def link(source: Path) -> str:
     """A notebook's number, linked to the committed notebook."""
-    return f"[{source.name[:2]}](notebooks/{notebook_of(source).name})"
+    return f"[{key_of(source)}](notebooks/{name_of(source)}.ipynb)"
 
 
 def table_of_notebooks() -> str:
-    """A row for each notebook: question, minutes, badge."""
-    rows = []
+    """A row for each lesson, question, minutes, badge; then the proofs in a line."""
+    rows, proofs = [], []
     for source in sources():
-        minutes = results_of(source.name[:2]).get("minutes")
-        estimate = course_settings()["t4_minutes"][source.name[:2]]
+        minutes = results_of(key_of(source)).get("minutes")
+        if is_proof(source):
+            proofs.append(link(source))
+            continue
+        estimate = course_settings()["t4_minutes"][key_of(source)]
         rows.append(
             {
                 "notebook": link(source),
                 "question": question(source),
+                "minutes to read": reading_minutes(source),
                 "minutes, two cores": "?" if minutes is None else f"{minutes:.0f}",
                 "minutes, T4": f"{estimate} (estimate)",
                 "open": colab_badge(source),
             }
         )
-    return markdown_table(rows)
+    table = markdown_table(rows)
+    if proofs:
+        table += f"\n\nClaims of the interview sources, settled: {', '.join(proofs)}."
+    return table
+
+
+def reading_minutes(source: Path) -> str:
+    """What a lesson says of the time that it takes to read."""
+    text = source.read_text(encoding="utf-8")
+    stated = re.search(r"(\d+) minutes to read", text)
+    return stated[1] if stated else "?"
 
 
 def tables_of_results() -> str:
@@ -65,8 +79,8 @@ def tables_of_results() -> str:
     """
     parts = []
     for source in sources():
-        rows = results_of(source.name[:2]).get("tables", {}).get(PUBLISHED_RECIPE)
-        if rows and source.name[:2] != RECIPES_SHOWN_BY:
+        rows = results_of(key_of(source)).get("tables", {}).get(PUBLISHED_RECIPE)
+        if rows and key_of(source) != RECIPES_SHOWN_BY:
             title = f"**{link(source)} · {question(source)}**"
             parts.append(f"{title}\n\n{markdown_table(rows)}")
     return "\n\n".join(parts)

@@ -1,0 +1,141 @@
+"""Checks of a learner's function, whose messages name the mistake."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from numbers import Real
+from typing import Any
+
+from course_utils import CourseError
+
+_SHOWN = 300  # characters of a value in a message
+
+
+class _NotAttempted:
+    """What an untouched stub returns; a check then reports and lets the run go on."""
+
+    def __repr__(self) -> str:
+        return "not attempted yet"
+
+
+TODO = _NotAttempted()
+
+
+class WrongAnswer(CourseError, AssertionError):
+    """An attempt that is not right yet; the message says what to look at."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of the learner's function and what it must return."""
+
+    arguments: tuple
+    expected: object
+    # Wrong results with the mistake that gives them. Pairs where a mapping would not
+    # do: in one, 1, True and 1.0 are one key, and a list is none.
+    mistakes: Mapping[Any, str] | Sequence[tuple[object, str]] = ()
+    tolerance: float = 1e-6  # of numbers, relative above 1 and absolute below
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exercise:
+    """What a learner is to write, and the mistakes that are likely, all of them code.
+
+    The function's name, `solution.__name__`, is what the learner's goes by.
+    """
+
+    solution: Callable[..., Any]
+    cases: Sequence[Case]
+    mistakes: Mapping[str, Callable[..., Any]]  # what to say, and code that does it
+    seen_as: Callable[[Any], Any] = lambda result: result  # what of it is compared
+
+
+def verdict(attempt: Callable[..., Any], exercise: Exercise) -> str:
+    """Try a function on an exercise's cases; a line for the notebook.
+
+    A result that one of the mistakes gives as well is called by that mistake's name.
+    Each function gets arguments of its own, so that none can spoil another's.
+
+    Raises:
+        WrongAnswer: At the first case that fails.
+    """
+    for case in exercise.cases:
+        found = attempt(*copy.deepcopy(case.arguments))
+        if found is TODO:
+            return f"{attempt.__name__}: not attempted yet. The run goes on."
+        seen = exercise.seen_as(found)
+        if not _same(seen, case.expected, case.tolerance):
+            told = _message(attempt.__name__, case, seen)
+            raise WrongAnswer(_known_mistake(exercise, case, seen) or told)
+    number = len(exercise.cases)
+    return f"{attempt.__name__}: right, in {number} of {number} cases."
+
+
+def _known_mistake(exercise: Exercise, case: Case, seen: object) -> str | None:
+    told = f"{_call(exercise.solution.__name__, case)} gave {_short(seen)}"
+    for message, wrong in exercise.mistakes.items():
+        made = exercise.seen_as(wrong(*copy.deepcopy(case.arguments)))
+        if _same(seen, made, case.tolerance):
+            return f"{told}: {message}"
+    return None
+
+
+def check(attempt: Callable, *cases: Case) -> str:
+    """Try the learner's function on each case; a line for the notebook.
+
+    Numbers, arrays and tensors of any type count by their values, lists and tuples
+    by what they hold; True is not 1.
+
+    Raises:
+        WrongAnswer: At the first case that fails, naming the likely mistake.
+    """
+    for case in cases:
+        found = attempt(*case.arguments)
+        if found is TODO:
+            return f"{attempt.__name__}: not attempted yet. The run goes on."
+        if not _same(found, case.expected, case.tolerance):
+            raise WrongAnswer(_message(attempt.__name__, case, found))
+    return f"{attempt.__name__}: right, in {len(cases)} of {len(cases)} cases."
+
+
+def _message(name: str, case: Case, found: object) -> str:
+    told = f"{_call(name, case)} gave {_short(found)}"
+    known = case.mistakes
+    for wrong, mistake in known.items() if isinstance(known, Mapping) else known:
+        if _same(found, wrong, case.tolerance):
+            return f"{told}: {mistake}"
+    return f"{told}, expected {_short(case.expected)}."
+
+
+def _call(name: str, case: Case) -> str:
+    return f"{name}({', '.join(map(_short, case.arguments))})"
+
+
+def _short(value: object) -> str:
+    told = repr(value)
+    return told if len(told) <= _SHOWN else f"{told[:_SHOWN]} …"
+
+
+def _same(found: Any, expected: Any, tolerance: float) -> bool:
+    found, expected = _as_plain(found), _as_plain(expected)
+    if isinstance(expected, list | tuple):
+        if not isinstance(found, list | tuple) or len(found) != len(expected):
+            return False
+        return all(map(_same, found, expected, repeat(tolerance)))
+    if _is_number(found) and _is_number(expected):
+        both_nan = found != found and expected != expected
+        close = math.isclose(found, expected, rel_tol=tolerance, abs_tol=tolerance)
+        return close or both_nan
+    return type(found) is type(expected) and bool(found == expected)
+
+
+def _as_plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value  # numpy, torch, pandas
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
