@@ -571,7 +571,7 @@ ledger.record("C121", nf4_dq_gb=nf4_65b / 1e9, nf4_dq_gib=nf4_65b / GIB,
 # ## 4. What does training need?
 #
 # "Full fine-tuning of an 8B model needs about 100 GB of GPU memory or more." The usual
-# reason is 16 bytes a parameter: ZeRO and Megatron keep 16-bit weights and gradients, an
+# reason is 16 bytes a parameter, as ZeRO counts them: 16-bit weights and gradients, an
 # fp32 copy and two fp32 moments, 2 + 2 + 4 + 4 + 4. Does a run with transformers'
 # Trainer keep the same? `fp16=True` and `bf16=True` wrap the forward pass in autocast.
 # One layer and one step of AdamW, counted tensor by tensor:
@@ -599,8 +599,9 @@ f"fp32 weights, autocast: {autocast_bytes:.0f}; bf16 weights: {bf16_bytes:.0f}"
 # %% [markdown]
 # The same 16, from other parts: under autocast weights and gradients stay in fp32,
 # 4 + 4 + 4 + 4, and a 16-bit copy comes and goes (transformers' page on GPU memory counts
-# it: 18). Weights that are *loaded* in bf16, which transformers 5 does by default, are
-# trained in bf16 with all that belongs to them: 8 bytes.
+# it: 18). Weights that are *loaded* in bf16 are trained in bf16 with all that belongs to
+# them: 8 bytes. transformers 5 loads most checkpoints so by default; TRL, given a model's
+# name, loads fp32.
 
 # %%
 bytes_each = {
