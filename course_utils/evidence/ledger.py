@@ -82,7 +82,7 @@ class Claim:
     verdict: Literal["right", "imprecise", "depends", "wrong"]
     right: str  # the right statement; its numbers are references `{C009.key}`
     kind: Literal["arithmetic", "measured", "read"]
-    notebook: str  # number of the one that settles it
+    notebook: str  # key of the one that settles it, `01` or `proofs/01`
     source: str  # paper, documentation, or `arithmetic`
     values: Mapping[str, Expectation] = field(default_factory=dict)
 
@@ -102,8 +102,8 @@ class Ledger:
 
     Arithmetic holds on every machine, a measured bound on its profile, and for the
     published recipe with its own model: others record in folders of their own.
-    The notebook goes by its number, such as `01`; the profile says whether another
-    model was chosen, the recipe is the one that was trained.
+    The notebook goes by its key, such as `01` for a lesson or `proofs/01`; the profile
+    says whether another model was chosen, the recipe is the one that was trained.
     """
 
     def __init__(self, notebook: str, profile: Profile, recipe: str = PUBLISHED_RECIPE):
