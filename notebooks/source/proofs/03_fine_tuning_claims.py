@@ -8,7 +8,7 @@
 # arithmetic, by the library's own objects, or by a source that was opened. It is for
 # whoever prepares an interview, or doubts an answer of the cards. No lesson needs it.
 #
-# **Time and memory.** About 7 minutes to read; under a minute and 1 GiB on two CPU cores
+# **Time and memory.** About 16 minutes to read; under a minute and 1 GiB on two CPU cores
 # (measured). No model is loaded, so a T4 makes no difference.
 
 # %% tags=["first-cell"]
@@ -65,9 +65,7 @@ def updates_in_an_epoch(rows, plan):
 examples = s0.max_steps * s0.batch_size * s0.accumulation_steps
 alpaca_cleaned = 51_760
 ledger.record(
-    "C014",
-    examples=examples,
-    share_of_alpaca=examples / alpaca_cleaned,
+    "C014", examples=examples, share_of_alpaca=examples / alpaca_cleaned,
     alpaca_epoch_updates=updates_in_an_epoch(alpaca_cleaned, s0),
 )
 
@@ -81,10 +79,8 @@ ledger.record(
 # %% tags=["nbval-check-output"]
 epoch = updates_in_an_epoch(s1.rows, s1)
 ledger.record(
-    "C035",
-    effective_batch=s1.batch_size * s1.accumulation_steps,
-    micro_batches=ceil(s1.rows / s1.batch_size),
-    updates_per_epoch=epoch,
+    "C035", effective_batch=s1.batch_size * s1.accumulation_steps,
+    micro_batches=ceil(s1.rows / s1.batch_size), updates_per_epoch=epoch,
     updates=int(s1.epochs) * epoch,
 )
 
@@ -100,9 +96,7 @@ ledger.record(
 # %% tags=["nbval-check-output"]
 alpaca_full_tuning = 2e-5
 ledger.record(
-    "C015",
-    lora_rate=s0.learning_rate,
-    full_rate=alpaca_full_tuning,
+    "C015", lora_rate=s0.learning_rate, full_rate=alpaca_full_tuning,
     factor=s0.learning_rate / alpaca_full_tuning,
 )
 
@@ -121,8 +115,7 @@ from trl import SFTConfig
 
 fields = SFTConfig.__dataclass_fields__
 ledger.record(
-    "C171",
-    default_rate=fields["learning_rate"].default,
+    "C171", default_rate=fields["learning_rate"].default,
     default_max_length=fields["max_length"].default,
     default_packing=fields["packing"].default,
 )
@@ -162,6 +155,8 @@ from course_utils.model.architectures import load_architectures
 
 architectures = load_architectures()
 small_adapter = architectures["smollm2-135m"].lora_tensor_sizes(s0.rank)
+
+# %%
 tensors = [torch.nn.Parameter(torch.zeros(size)) for size in small_adapter]
 optimizer = bitsandbytes.optim.AdamW8bit(tensors)
 for number, tensor in enumerate(tensors):
@@ -186,7 +181,6 @@ print(f"{counted:,} bytes; {in_fp32} of {len(small_adapter)} tensors stay in fp3
 # (`Trainer.create_optimizer`).
 
 # %%
-import pandas as pd
 from course_utils.memory.formulas import trainable_tensor_sizes
 
 llama = architectures["llama-3.1-8b"]
@@ -196,12 +190,15 @@ no_embedding.remove(llama.vocab_size * llama.hidden_size)
 mistral_adapter = architectures["mistral-7b"].lora_tensor_sizes(s1.rank)
 
 
+# %%
 def saved(sizes):
     """Bytes that 8-bit states save against fp32, given numbers in each tensor."""
     return optimizer_bytes(sizes, "adamw") - optimizer_bytes(sizes, "adamw_8bit")
 
 
 # %% tags=["nbval-check-output"]
+import pandas as pd
+
 cases = {
     "SmolLM2-135M, adapter": small_adapter,
     "Mistral-7B, adapter": mistral_adapter,
@@ -214,8 +211,7 @@ print(pd.DataFrame(rows, columns=head).round(3).to_string(index=False))
 
 # %% tags=["nbval-check-output"]
 ledger.record(
-    "C065",
-    adam8bit_bytes=counted / sum(small_adapter),
+    "C065", adam8bit_bytes=counted / sum(small_adapter),
     smollm2_saving_mb=saved(small_adapter) / 1e6,
     mistral_saving_gb=saved(mistral_adapter) / 1e9,
     full_saving_gb=saved(every_tensor) / 1e9,
@@ -235,8 +231,8 @@ ledger.record(
 # %% tags=["nbval-check-output"]
 from course_utils.data.templates import alpaca_prompt
 
-print(alpaca_prompt("{instruction}", "{input}"), "\n-----")
-print(alpaca_prompt("{instruction}"))
+forms = alpaca_prompt("{instruction}", "{input}"), alpaca_prompt("{instruction}")
+print(*forms, sep="\n-----\n")
 
 # %% [markdown]
 # A project that fills the first form for every row trains on an empty heading in most of
