@@ -29,8 +29,8 @@ profile = check_machine()
 # project of their author: S0 a movie recommender on Llama-3.1-8B, S1 Mistral-7B on
 # Alpaca, S2 *InfraMind*, Terraform code with Qwen2.5-0.5B; S3 and S4 are general lists
 # of questions. S1 and S2 are public, with code and logs (addresses at the end). They
-# are learners' projects that were put online for others, which deserves thanks; most of
-# their numbers are right, and the wrong ones are those that everybody repeats.
+# are learners' projects that were put online for others, which deserves thanks, and
+# most of their numbers are right.
 #
 # A cell ends in `ledger.record(…)`. It refuses a number outside the bounds of the claim
 # bank, and shows the claim, the verdict and the numbers.
@@ -224,7 +224,7 @@ ledger.record(
 ledger.record("C102", share_of_base=trained / qwen.parameters)
 
 # %% [markdown]
-# It is 3.6 % of the base; how much of the benefit is kept, nobody measured there.
+# It is 3.6 % of the base. How much of the benefit is kept, the document does not show.
 #
 # ### The hunt for 2,359,296
 #
@@ -243,8 +243,8 @@ for chosen in sets:
         print(*chosen, "at rank", 2_359_296 // for_each_rank)
 
 # %% [markdown]
-# None at rank 32. Key and value at rank 48 would do, or one of the two at rank 96, and
-# nothing in the project says so. At its own rank, a smaller model with *square* layers
+# None at rank 32. Key and value at rank 48 would do, or one of the two at rank 96, but
+# the project adapts all seven. At its own rank, a smaller model with *square* layers
 # does it, for instance two of width 768 in each of 24 blocks:
 
 # %% tags=["nbval-check-output"]
@@ -252,10 +252,11 @@ f"24 × 2 × 32 × (768 + 768) = {24 * 2 * 32 * (768 + 768):,}"
 
 # %% [markdown]
 # That looks like the formula for d × d layers with the width of another model, but the
-# source does not say, so it stays a guess. In the project the number stands in a block headed *Expected
-# Output* (docs/Training/step3_lora_adapters.md, with 0.4753 % of 496,392,064), and an
-# older page of the same project (docs/training/…) expects "~5M (1% of total)". Both were
-# written down before the run. Call `print_trainable_parameters()` and copy what it says.
+# source does not say, so it stays a guess. In the project the number stands in a block
+# headed *Expected Output* (docs/Training/step3_lora_adapters.md, with 0.4753 % of
+# 496,392,064), and another page of it (docs/training/step3_lora_adapters.md) expects
+# "~5M (1% of total)". PEFT prints neither for this configuration. The lesson is cheap:
+# call `print_trainable_parameters()` and copy what it says.
 #
 # ### The same rank on other models
 #
