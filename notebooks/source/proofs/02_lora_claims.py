@@ -17,7 +17,7 @@
 pass
 
 # %%
-from course_utils.model import loading as models  # first: unsloth patches the rest
+from course_utils.model import loading as models  # first: it patches the rest
 from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
@@ -38,9 +38,10 @@ profile = check_machine()
 # %%
 from course_utils.evidence.ledger import Ledger
 from course_utils.model.architectures import MLP, load_architectures
-from course_utils.recipes.book import ALPACA_MISTRAL, INFRAMIND, MOVIE_RECOMMENDER
+from course_utils.recipes import book
 
-recipe = MOVIE_RECOMMENDER
+recipe = book.MOVIE_RECOMMENDER
+s0, s1, s2 = recipe.plan, book.ALPACA_MISTRAL.plan, book.INFRAMIND.plan
 plan = recipe.plan_for(profile.name, profile.model_override)
 ledger = Ledger("proofs/02", profile, recipe.name)
 architectures = load_architectures()
@@ -49,10 +50,13 @@ architectures = load_architectures()
 # ## 1. The formula
 #
 # *"The forward pass is h = Wx + BAx."* What does PEFT's layer add to Wx? Rank and alpha
-# alone decide, so a layer of 6 inputs and 4 outputs will do, with S2's rank 32 and alpha
-# 64. B gets random numbers, as if it had been trained.
+# alone decide, so a layer of 6 inputs and 4 outputs will do, with S2's rank 32 and
+# alpha 64. B gets random numbers, as if it had been trained.
 
 # %%
+from importlib.util import find_spec
+from pathlib import Path
+
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
@@ -69,7 +73,7 @@ def adapted_layer(rank, alpha):
 
 
 # %% tags=["nbval-check-output"]
-layer = adapted_layer(INFRAMIND.plan.rank, INFRAMIND.plan.alpha)
+layer = adapted_layer(s2.rank, s2.alpha)
 A = layer.lora_A["default"].weight  # (r, inputs)
 B = layer.lora_B["default"].weight  # (outputs, r)
 x = torch.randn(3, 6)  # (batch, inputs)
@@ -83,14 +87,11 @@ ledger.record("C160", missing_factor=factor.item())
 # from?
 
 # %%
-from importlib.util import find_spec
-from pathlib import Path
-
-
 def source_lines(package, file, words):
     """Different lines of an installed package's file that contain the words."""
     text = (Path(find_spec(package).origin).parent / file).read_text("utf-8")
-    return list(dict.fromkeys(s.strip() for s in text.splitlines() if words in s))
+    found = [line.strip() for line in text.splitlines() if words in line]
+    return list(dict.fromkeys(found))
 
 
 # %% tags=["nbval-check-output"]
@@ -102,19 +103,20 @@ ledger.record("C094", scaling=layer.scaling["default"])
 # used 16"*, says S1, whose rank is 16, too:
 
 # %% tags=["nbval-check-output"]
-s1_layer = adapted_layer(ALPACA_MISTRAL.plan.rank, ALPACA_MISTRAL.plan.alpha)
+s1_layer = adapted_layer(s1.rank, s1.alpha)
 ledger.record("C041", scale=s1_layer.scaling["default"])
 
 # %% [markdown]
 # So alpha alone says nothing; the scale of S1 is 1.
 #
-# *"A has dimensions d × r and B has r × k, and the update is ΔW = B·A."* Do these shapes
-# fit? First a square layer of SmolLM2-135M, then the key projection of Qwen2.5-0.5B.
+# *"A has dimensions d × r and B has r × k, and the update is ΔW = B·A."* Do these
+# shapes fit? First a square layer of SmolLM2-135M, then the key projection of
+# Qwen2.5-0.5B.
 
 # %% tags=["nbval-check-output"]
 side, _ = architectures["smollm2-135m"].linear_shapes()["q_proj"]
-swapped_A = torch.empty(side, MOVIE_RECOMMENDER.plan.rank)  # (d, r)
-swapped_B = torch.empty(MOVIE_RECOMMENDER.plan.rank, side)  # (r, k)
+swapped_A = torch.empty(side, s0.rank)  # (d, r)
+swapped_B = torch.empty(s0.rank, side)  # (r, k)
 product = swapped_B @ swapped_A
 ledger.record("C159", result_side=product.shape[0], layer_side=side)
 
@@ -127,16 +129,16 @@ except RuntimeError as error:
     print(error)
 
 # %% [markdown]
-# On the square layer a product exists, of 16 × 16 numbers where 576 × 576 are needed; on
-# the other there is none. *"ΔW = A·B with A of d × r and B of r × d"* can be multiplied,
-# but only describes a square layer. Is the key projection square?
+# On the square layer a product exists, of 16 × 16 numbers where 576 × 576 are needed;
+# on the other there is none. *"ΔW = A·B with A of d × r and B of r × d"* can be
+# multiplied, but only describes a square layer. Is the key projection square?
 
 # %% tags=["nbval-check-output"]
 ledger.record("C117", key_inputs=inputs, key_outputs=outputs)
 
 # %% [markdown]
-# No: 14 query heads share 2 key heads, so 896 inputs become 128 outputs. And the letters
-# matter: PEFT, like the paper, starts **B** at zero, which is the left factor.
+# No: 14 query heads share 2 key heads, so 896 inputs become 128 outputs. And the
+# letters matter: PEFT, like the paper, starts **B** at zero, which is the left factor.
 #
 # *"A 4096 × 4096 matrix has 16.7 M parameters, LoRA with r = 32 has 262 K: 64 times
 # fewer."* Predict: 4096² against 32 × (4096 + 4096).
@@ -178,8 +180,8 @@ ledger.record("C100", parameters=empty.num_parameters())
 # adapter of S2: rank 32 on all seven linear layers.
 
 # %% tags=["nbval-check-output"]
-rank, alpha = INFRAMIND.plan.rank, INFRAMIND.plan.alpha
-modules = list(INFRAMIND.plan.target_modules)
+rank, alpha = s2.rank, s2.alpha
+modules = list(s2.target_modules)
 all_seven = LoraConfig(r=rank, lora_alpha=alpha, target_modules=modules)
 with torch.device("meta"):
     wrapped = get_peft_model(empty, all_seven)
@@ -229,8 +231,8 @@ ledger.record("C102", share_of_base=trained / qwen.parameters)
 # ### The hunt for 2,359,296
 #
 # Where does the number come from? There are 127 ways to choose among seven modules, and
-# perhaps the rank was another one. Each adds a fixed number of parameters for each rank:
-# does it divide 2,359,296?
+# perhaps the rank was another one. Each adds a fixed number of parameters for each
+# rank: does it divide 2,359,296?
 
 # %% tags=["nbval-check-output"]
 from itertools import combinations
@@ -264,7 +266,7 @@ f"24 × 2 × 32 × (768 + 768) = {24 * 2 * 32 * (768 + 768):,}"
 
 # %% tags=["nbval-check-output"]
 smollm2, llama = architectures["smollm2-135m"], architectures["llama-3.1-8b"]
-s0_rank = MOVIE_RECOMMENDER.plan.rank
+s0_rank = s0.rank
 smollm2_lora = smollm2.lora_parameters(s0_rank)
 llama_lora = llama.lora_parameters(s0_rank)
 ledger.record(
@@ -281,7 +283,7 @@ ledger.record(
 
 # %% tags=["nbval-check-output"]
 mistral = architectures["mistral-7b"]
-mistral_lora = mistral.lora_parameters(ALPACA_MISTRAL.plan.rank)
+mistral_lora = mistral.lora_parameters(s1.rank)
 assert mistral.parameters + mistral_lora == 7_283_675_136  # as S1's log says
 ledger.record(
     "C034", lora_parameters=mistral_lora,
@@ -307,7 +309,8 @@ ledger.record(
 
 # %% [markdown]
 # 9,272 there, 173 on Mistral-7B, 28 on the small models: name model, rank and modules,
-# or the number means nothing. *"Adapters are megabytes, full models are gigabytes"* (S1):
+# or the number means nothing. *"Adapters are megabytes, full models are gigabytes"*
+# (S1):
 
 # %% tags=["nbval-check-output"]
 ledger.record(
@@ -355,11 +358,11 @@ for m in shapes:
 # ## 4. Rank and alpha
 #
 # *"Rank 32 instead of 16 increases parameters and training time"* (S1). Count the work.
-# A weight costs 2 operations a token in the forward pass, 2 more for the gradient of its
-# input, and 2 more for its own gradient if it is trained. Frozen: 4. In A or B: 6.
+# A weight costs 2 operations a token in the forward pass, 2 more for the gradient of
+# its input, and 2 more for its own gradient if it is trained. Frozen: 4. In A or B: 6.
 
 # %% tags=["nbval-check-output"]
-work = {r: 4 + 6 * mistral.lora_flops_share(r) for r in (16, 32)}  # a base weight
+work = {r: 4 + 6 * mistral.lora_flops_share(r) for r in (16, 32)}
 ledger.record(
     "C058", rank_16_parameters=mistral.lora_parameters(16),
     rank_32_parameters=mistral.lora_parameters(32),
@@ -386,14 +389,14 @@ ledger.record(
 )
 
 # %% [markdown]
-# On S2's own model rank 256 adds 39 % of work, and on the key projection it is far above
-# 112, where training the matrix itself would take fewer parameters. Quality is not
-# settled by this: TRL's guide says that the rank must be large enough for what the data
-# teach, and that more brings nothing. Lesson 02 measures three ranks.
+# On S2's own model rank 256 adds 39 % of work, and on the key projection it is far
+# above 112, where training the matrix itself would take fewer parameters. Quality is
+# not settled by this: TRL's guide says that the rank must be large enough for what the
+# data teach, and that more brings nothing. Lesson 02 measures three ranks.
 #
-# *"alpha = 2r was found to work well across many tasks"* (S2). Which scales do published
-# recipes use? Unsloth's defaults, QLoRA's script for Guanaco (r = 64, α = 16), TRL's
-# guide (SFT: r = 256, α = 16; RL: r = 1, α = 32):
+# *"alpha = 2r was found to work well across many tasks"* (S2). Which scales do
+# published recipes use? Unsloth's defaults, QLoRA's script for Guanaco (r = 64, α =
+# 16), TRL's guide (SFT: r = 256, α = 16; RL: r = 1, α = 32):
 
 # %% tags=["nbval-check-output"]
 from inspect import signature
@@ -401,7 +404,7 @@ from inspect import signature
 defaults = signature(models.FastLanguageModel.get_peft_model).parameters
 unsloth_scale = defaults["lora_alpha"].default / defaults["r"].default
 ledger.record(
-    "C095", double_rule_scale=INFRAMIND.plan.alpha / INFRAMIND.plan.rank,
+    "C095", double_rule_scale=s2.alpha / s2.rank,
     unsloth_scale=unsloth_scale,
     qlora_scale=16 / 64, trl_sft_scale=16 / 256, trl_rl_scale=32 / 1,
 )
@@ -420,7 +423,7 @@ ledger.record(
 
 # %%
 def after_a_step(module):
-    """The state of AdamW after one update of the parameters that are trained."""
+    """The state of AdamW after one update of what is trained."""
     trainable = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable)
     module(torch.randn(3, 6)).square().sum().backward()
@@ -466,7 +469,8 @@ ledger.record(
 # memory page of transformers counts, it is even more. What shrinks are the activations,
 # and the arithmetic is faster.
 #
-# *"Model weights are the smallest part of fine-tuning memory"* (S3). Under which method?
+# *"Model weights are the smallest part of fine-tuning memory"* (S3). Under which
+# method?
 
 # %% tags=["nbval-check-output"]
 from course_utils.memory.formulas import weight_bytes
@@ -480,14 +484,14 @@ ledger.record(
 )
 
 # %% [markdown]
-# One eighth under full tuning, as much as the gradients: there the sentence holds. Under
-# LoRA they are 96 % and under QLoRA 90 %. Ask "under which method?".
+# One eighth under full tuning, as much as the gradients: there the sentence holds.
+# Under LoRA they are 96 % and under QLoRA 90 %. Ask "under which method?".
 #
 # ## 6. What prepares a 4-bit model, and what makes Unsloth fast?
 #
-# *"prepare_model_for_kbit_training casts norms and embeddings to FP32, turns on gradient
-# checkpointing and input gradients"* (S2). What does the cast cost? Everything outside
-# the packed layers grows from 2 to 4 bytes.
+# *"prepare_model_for_kbit_training casts norms and embeddings to FP32, turns on
+# gradient checkpointing and input gradients"* (S2). What does the cast cost? Everything
+# outside the packed layers grows from 2 to 4 bytes.
 
 # %%
 def upcast_bytes(architecture):
@@ -496,7 +500,7 @@ def upcast_bytes(architecture):
 
 
 # %% tags=["nbval-check-output"]
-body = qwen.linear_parameters * (4 + 32 / 64) / 8  # 4 bits, an fp32 scale for 64
+body = qwen.linear_parameters * (4 + 32 / 64) / 8  # a scale for 64 codes
 ledger.record(
     "C098", smollm2_mb=upcast_bytes(smollm2) / 1e6,
     llama_8b_gb=upcast_bytes(llama) / 1e9, qwen_05b_gb=upcast_bytes(qwen) / 1e9,
@@ -504,9 +508,9 @@ ledger.record(
 )
 
 # %% [markdown]
-# On Qwen2.5-0.5B the cast adds more than the whole 4-bit body. Does the real function do
-# it? Load the small model with NF4 layers and a 16-bit rest, and hold the bytes before
-# and after against the same formula.
+# On Qwen2.5-0.5B the cast adds more than the whole 4-bit body. Does the real function
+# do it? Load the small model with NF4 layers and a 16-bit rest, and hold the bytes
+# before and after against the same formula.
 
 # %%
 from peft import prepare_model_for_kbit_training
@@ -536,16 +540,18 @@ assert added_bytes == predicted
 f"PEFT added {added_bytes:,} bytes, predicted {predicted:,}"
 
 # %% [markdown]
-# To the byte, and the other two parts of the sentence are right, too. *"Unsloth optimises the PyTorch backward pass by hand"* (S0). Its source
-# can be read without importing it: which classes derive their own backward pass, and
-# which files hold Triton kernels?
+# To the byte, and the other two parts of the sentence are right, too. *"Unsloth
+# optimises the PyTorch backward pass by hand"* (S0). Its source can be read without
+# importing it: which classes derive their own backward pass, and which files hold
+# Triton kernels?
 
 # %%
 import ast
 
 kernels = Path(find_spec("unsloth").origin).parent / "kernels"
-trees = {path: ast.parse(path.read_text("utf-8")) for path in kernels.rglob("*.py")}
-nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+nodes = []
+for path in kernels.rglob("*.py"):
+    nodes += [(path, n) for n in ast.walk(ast.parse(path.read_text("utf-8")))]
 
 # %% tags=["nbval-check-output"]
 triton = {
@@ -569,9 +575,9 @@ ledger.record(
 )
 
 # %% [markdown]
-# Right: by hand for LoRA's MLP, query-key-value group and single matrix, and eight of 17
-# kernel files for norms, rotary positions, activations and cross-entropy. None of them
-# runs on a CPU.
+# Right: by hand for LoRA's MLP, query-key-value group and single matrix, and eight of
+# 17 kernel files for norms, rotary positions, activations and cross-entropy. None of
+# them runs on a CPU.
 #
 # *"2x faster training: by reducing GPU memory fragmentation"* (S0). Does Unsloth do
 # anything about fragmentation?
@@ -604,9 +610,9 @@ assert not ledger.missing(), ledger.missing()
 #
 # - Time, quality and forgetting. Counts say what is computed, not how long it takes:
 #   lessons 02 to 04 measure.
-# - The papers themselves. LoRA (arXiv:2106.09685) was opened as far as its abstract; QLoRA
-#   (2305.14314) and ZeRO (1910.02054) were not opened. Where a verdict rests on more than
-#   arithmetic, the table above names what was read.
+# - The papers themselves. LoRA (arXiv:2106.09685) was opened as far as its abstract;
+#   QLoRA (2305.14314) and ZeRO (1910.02054) were not opened. Where a verdict rests on
+#   more than arithmetic, the table above names what was read.
 # - Unsloth's kernels at work: they need a GPU, here their source was read.
 #
 # ## Sources

@@ -3,13 +3,14 @@
 #
 # <!-- colab badge -->
 #
-# "One epoch (60 steps)", "a low learning rate of 2e-4", "8-bit AdamW saves memory": eight
-# sentences of interview answers about supervised fine-tuning, each quoted, and settled by
-# arithmetic, by the library's own objects, or by a source that was opened. It is for
-# whoever prepares an interview, or doubts an answer of the cards. No lesson needs it.
+# "One epoch (60 steps)", "a low learning rate of 2e-4", "8-bit AdamW saves memory":
+# eight sentences of interview answers about supervised fine-tuning, each quoted, and
+# settled by arithmetic, by the library's own objects, or by a source that was opened.
+# It is for whoever prepares an interview, or doubts an answer of the cards. No lesson
+# needs it.
 #
-# **Time and memory.** About 16 minutes to read; under a minute and 1 GiB on two CPU cores
-# (measured). No model is loaded, so a T4 makes no difference.
+# **Time and memory.** About 16 minutes to read; under a minute and 1 GiB on two CPU
+# cores (measured). No model is loaded, so a T4 makes no difference.
 
 # %% tags=["first-cell"]
 pass
@@ -25,8 +26,8 @@ profile = check_machine()
 # **The sources** are five interview-preparation documents, S0 to S4. Three describe a
 # project of their author: S0 a movie recommender on Llama-3.1-8B, S1 Mistral-7B on
 # Alpaca, S2 *InfraMind*, Terraform code with Qwen2.5-0.5B; S3 and S4 are general lists
-# of questions. S1 and S2 are public, with code and logs (addresses at the end), and most
-# of their numbers are right.
+# of questions. S1 and S2 are public, with code and logs (addresses at the end), and
+# most of their numbers are right.
 #
 # A cell ends in `ledger.record(…)`. It refuses a number outside the bounds of the claim
 # bank, and shows the claim, the verdict and the numbers. Unsloth is not imported here,
@@ -38,14 +39,14 @@ from course_utils.recipes.book import ALPACA_MISTRAL, MOVIE_RECOMMENDER
 
 s0, s1 = MOVIE_RECOMMENDER.plan, ALPACA_MISTRAL.plan
 ledger = Ledger("proofs/03", profile, MOVIE_RECOMMENDER.name)
-print(f"S0: {s0.batch_size} × {s0.accumulation_steps} rows, {s0.max_steps} steps")
-print(f"S1: {s1.batch_size} × {s1.accumulation_steps} rows, {s1.epochs:.0f} epochs")
+for name, plan in {"S0": s0, "S1": s1}.items():
+    print(name, plan.batch_size, "×", plan.accumulation_steps, "rows an update")
 
 # %% [markdown]
 # ## 1. Updates and epochs
 #
-# An epoch is one pass over the rows. With batch b and accumulation a it has
-# ⌈⌈rows / b⌉ / a⌉ updates: the last batch and the last update may be smaller.
+# An epoch is one pass over the rows. With batch b and accumulation a it has ⌈⌈rows / b⌉
+# / a⌉ updates: the last batch and the last update may be smaller.
 
 # %%
 from math import ceil
@@ -57,9 +58,9 @@ def updates_in_an_epoch(rows, plan):
 
 
 # %% [markdown]
-# *"I trained for only 1 epoch (60 steps)"* (S0). How many rows are 60 steps? And how many
-# steps would an epoch of Alpaca-cleaned take, the set of the public notebook that has
-# these settings, with its 51,760 rows?
+# *"I trained for only 1 epoch (60 steps)"* (S0). How many rows are 60 steps? And how
+# many steps would an epoch of Alpaca-cleaned take, the set of the public notebook that
+# has these settings, with its 51,760 rows?
 
 # %% tags=["nbval-check-output"]
 examples = s0.max_steps * s0.batch_size * s0.accumulation_steps
@@ -102,13 +103,13 @@ ledger.record(
 
 # %% [markdown]
 # Ten times as high, and no outlier: QLoRA's script for Guanaco-7B has 2e-4, Unsloth's
-# guide starts there. Ten is also the factor that *LoRA Without Regret* found between the
-# best rates of LoRA and of full tuning. Two summaries of it add about fifteen for runs
-# of under a hundred steps, and S0's run has 60: by that rule it could even take 3e-4.
-# "Low" means something only within one method.
+# guide starts there. Ten is also the factor that *LoRA Without Regret* found between
+# the best rates of LoRA and of full tuning. Two summaries of it add about fifteen for
+# runs of under a hundred steps, and S0's run has 60: by that rule it could even take
+# 3e-4. "Low" means something only within one method.
 #
-# *"TRL's SFTTrainer makes supervised fine-tuning easy and can pack sequences"* (S4). What
-# does it do if you set nothing?
+# *"TRL's SFTTrainer makes supervised fine-tuning easy and can pack sequences"* (S4).
+# What does it do if you set nothing?
 
 # %% tags=["nbval-check-output"]
 from trl import SFTConfig
@@ -121,8 +122,8 @@ ledger.record(
 )
 
 # %% [markdown]
-# It can pack, and does not by default. Longer rows than 1,024 tokens lose their end, and
-# the rate is one for full tuning. Worse, the defaults depend on an import: on a GPU
+# It can pack, and does not by default. Longer rows than 1,024 tokens lose their end,
+# and the rate is one for full tuning. Worse, the defaults depend on an import: on a GPU
 # Unsloth replaces `SFTConfig` by a class of its own. Its source says with which values:
 
 # %% tags=["nbval-check-output"]
@@ -143,9 +144,9 @@ for name in ("learning_rate", "weight_decay", "optim", "logging_steps"):
 #
 # *"8-bit AdamW saves memory"* (S1). AdamW keeps two numbers for each trained parameter,
 # 8 bytes in fp32. In 8 bits each takes one byte, and every block of 256 shares a 4-byte
-# scale: 2 × (1 + 4/256) = 2.03. Tensors of under 4,096 numbers stay in fp32, and a small
-# adapter has many. Let bitsandbytes make its states for the adapter of SmolLM2-135M, and
-# count the bytes.
+# scale: 2 × (1 + 4/256) = 2.03. Tensors of under 4,096 numbers stay in fp32, and a
+# small adapter has many. Let bitsandbytes make its states for the adapter of
+# SmolLM2-135M, and count the bytes.
 
 # %%
 import bitsandbytes
@@ -167,16 +168,16 @@ states = [
     value
     for state in optimizer.state.values()
     for name, value in state.items()
-    if torch.is_tensor(value) and not name.startswith("qmap")  # one table for all
+    if torch.is_tensor(value) and "qmap" not in name  # a table for all
 ]
 counted = sum(value.numel() * value.element_size() for value in states)
 assert counted == optimizer_bytes(small_adapter, "adamw_8bit")  # the formula
 in_fp32 = sum(size < 4096 for size in small_adapter)
-print(f"{counted:,} bytes; {in_fp32} of {len(small_adapter)} tensors stay in fp32")
+print(f"{counted:,} bytes; {in_fp32} of {len(tensors)} tensors stay in fp32")
 
 # %% [markdown]
-# 2.26 bytes a number, not 2.03, and the course's formula agrees to the byte. What does it
-# save on larger models, with an adapter and in full? Under full tuning there are two
+# 2.26 bytes a number, not 2.03, and the course's formula agrees to the byte. What does
+# it save on larger models, with an adapter and in full? Under full tuning there are two
 # answers: transformers' Trainer keeps the embedding's states in 32 bits
 # (`Trainer.create_optimizer`).
 
@@ -192,8 +193,9 @@ mistral_adapter = architectures["mistral-7b"].lora_tensor_sizes(s1.rank)
 
 # %%
 def saved(sizes):
-    """Bytes that 8-bit states save against fp32, given numbers in each tensor."""
-    return optimizer_bytes(sizes, "adamw") - optimizer_bytes(sizes, "adamw_8bit")
+    """Bytes that 8-bit states save against fp32; sizes are numbers a tensor."""
+    in_fp32 = optimizer_bytes(sizes, "adamw")
+    return in_fp32 - optimizer_bytes(sizes, "adamw_8bit")
 
 
 # %% tags=["nbval-check-output"]
@@ -231,14 +233,14 @@ ledger.record(
 # %% tags=["nbval-check-output"]
 from course_utils.data.templates import alpaca_prompt
 
-forms = alpaca_prompt("{instruction}", "{input}"), alpaca_prompt("{instruction}")
-print(*forms, sep="\n-----\n")
+with_input = alpaca_prompt("{instruction}", "{input}")
+print(with_input, alpaca_prompt("{instruction}"), sep="\n-----\n")
 
 # %% [markdown]
-# A project that fills the first form for every row trains on an empty heading in most of
-# them; S1's log shows such a row. *"Many models are pre-trained on this format"* (S2).
-# Pretraining reads raw text. Tuned models have chat templates; TRL ships those that it
-# knows. In how many does an Alpaca heading occur?
+# A project that fills the first form for every row trains on an empty heading in most
+# of them; S1's log shows such a row. *"Many models are pre-trained on this format"*
+# (S2). Pretraining reads raw text. Tuned models have chat templates; TRL ships those
+# that it knows. In how many does an Alpaca heading occur?
 
 # %% tags=["nbval-check-output"]
 folder = Path(find_spec("trl").origin).parent / "chat_templates"
@@ -247,8 +249,8 @@ marked = sum("### Instruction" in template for template in templates)
 f"{marked} of {len(templates)} chat templates have an Alpaca heading"
 
 # %% [markdown]
-# None. (Models that others tuned on Alpaca exist; a tokenizer that you load today brings
-# another form.)
+# None. (Models that others tuned on Alpaca exist; a tokenizer that you load today
+# brings another form.)
 #
 # ### A broken file
 #
@@ -288,8 +290,8 @@ assert not ledger.missing(), ledger.missing()
 #
 # - Which learning rate is best: that takes runs (lesson 04).
 # - What Unsloth's configuration does on a GPU: its source was read, it did not run.
-# - *LoRA Without Regret* itself was not opened: ten times stands in the documentation of
-#   its authors' own library, fifteen in two summaries.
+# - *LoRA Without Regret* itself was not opened: ten times stands in the documentation
+#   of its authors' own library, fifteen in two summaries.
 #
 # ## Sources
 #
@@ -311,6 +313,7 @@ from course_utils.machine.run_record import write_run_record
 write_run_record(
     "proofs/03",
     profile,
-    headline=f"8-bit AdamW saves {saved(mistral_adapter) / 1e9:.2f} GB under LoRA, "
+    headline="8-bit AdamW saves "
+    f"{saved(mistral_adapter) / 1e9:.2f} GB under LoRA, "
     f"{saved(every_tensor) / 1e9:.0f} GB under full tuning",
 )
