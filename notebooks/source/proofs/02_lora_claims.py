@@ -266,11 +266,10 @@ f"24 × 2 × 32 × (768 + 768) = {24 * 2 * 32 * (768 + 768):,}"
 
 # %% tags=["nbval-check-output"]
 smollm2, llama = architectures["smollm2-135m"], architectures["llama-3.1-8b"]
-s0_rank = s0.rank
-smollm2_lora = smollm2.lora_parameters(s0_rank)
-llama_lora = llama.lora_parameters(s0_rank)
+smollm2_lora = smollm2.lora_parameters(s0.rank)
+llama_lora = llama.lora_parameters(s0.rank)
 ledger.record(
-    "C003", rank=s0_rank, llama_8b_parameters=llama_lora,
+    "C003", rank=s0.rank, llama_8b_parameters=llama_lora,
     llama_8b_reduction=1 - llama_lora / llama.parameters,
     smollm2_reduction=1 - smollm2_lora / smollm2.parameters,
 )
