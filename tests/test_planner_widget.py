@@ -42,7 +42,7 @@ def test_reported_peaks_are_marked_on_the_bar_of_their_plan():
     axes = Figure().add_subplot()
     plot_memory_plans(axes, PLANS, reported_gib={"qlora": [7.5, 9.5]})
     [marks] = axes.collections
-    assert marks.get_offsets().tolist() == [[7.5, 2], [9.5, 2]]
+    assert marks.get_offsets().tolist() == [[7.5, 2.42], [9.5, 2.42]]
     assert marks.get_label() == "peak of 2 public runs"
 
 

@@ -63,10 +63,10 @@ def plot_memory_plans(
         axes=axes,
     )
     for label, peaks in (reported_gib or {}).items():
-        heights = [list(plans).index(label)] * len(peaks)
+        below = [list(plans).index(label) + 0.42] * len(peaks)  # of the bar
         told = f"peak of {len(peaks)} public runs"
-        style = {"marker": "D", "color": "#222222", "s": 34, "zorder": 4}
-        axes.scatter(peaks, heights, label=told, **style)
+        style = {"marker": "^", "color": "#222222", "s": 44, "clip_on": False}
+        axes.scatter(peaks, below, label=told, **style)
     axes.set_xlim(0, max(axes.get_xlim()[1], 1.12 * limit_bytes / GIB))
     down = ScaledTranslation(0, -40 / 72, axes.figure.dpi_scale_trans)  # 40 points
     axes.legend(

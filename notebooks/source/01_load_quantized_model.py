@@ -87,9 +87,9 @@ draw_block(llama);
 # %% tags=["nbval-check-output"]
 import torch
 
-for name in ["float32", "bfloat16", "float16", "float8_e4m3fn"]:
-    info = torch.finfo(getattr(torch, name))
-    print(f"{name:13} largest {info.max:8.3g}, step {info.eps:7.2g},", end=" ")
+for dtype in [torch.float32, torch.bfloat16, torch.float16]:
+    info = torch.finfo(dtype)
+    print(f"{dtype}: largest {info.max:.3g}, step {info.eps:.2g},", end=" ")
     print(f"smallest of full precision {info.smallest_normal:.2g}")
 
 # %% [markdown]
@@ -114,17 +114,18 @@ import numpy as np
 from course_utils.plots import REFERENCE, framed
 
 sizes = 2.0 ** np.arange(-24, 16)  # powers of two
+spacing = np.spacing(sizes.astype(np.float16)).astype(float)
 axes = framed(
     title="fp16 is finer between 0.00006 and 65,504, and fails outside",
     x_label="size of the number",
     y_label="step to the next number, relative",
 )
-spacing = np.spacing(sizes.astype(np.float16)).astype(float)
 axes.loglog(sizes, spacing / sizes, label="fp16", color="#8a5fb0")
 axes.axhline(2**-7, label="bf16, from 1e-38 to 3e38", color="#3a8f5c")
-for edge in (2**-14, 65_504):
+for edge, told in ((2**-14, " precision falls to the left"), (65_504, "")):
     axes.axvline(edge, **REFERENCE)
-axes.legend();
+    axes.text(edge, 0.02, told, color="#4d4d4d")
+axes.legend(loc="upper right");
 
 # %% [markdown]
 # Below 0.00006 fp16 loses precision step by step, and below 0.00000003 it rounds to
@@ -186,16 +187,12 @@ from bitsandbytes.functional import get_4bit_type
 
 outermost = 1 - (1 / 30 + 1 / 32) / 2
 upper = torch.special.ndtri(torch.linspace(0.5, outermost, 9))  # quantiles
-lower = -torch.special.ndtri(torch.linspace(outermost, 0.5, 8))
+lower = torch.special.ndtri(torch.linspace(1 - outermost, 0.5, 8))
 levels = torch.cat([lower, upper[1:]]) / upper.max()
-print([round(level, 4) for level in levels.tolist()])
 
 nf4 = get_4bit_type("nf4", device="cpu")
 torch.testing.assert_close(levels, nf4, rtol=0, atol=1e-6)
-
-# %% [markdown]
-# The last two lines compare them with the code book of bitsandbytes, the library behind
-# 4-bit loading: all 16 are equal to six digits.
+print([round(level, 4) for level in nf4.tolist()])
 
 # %%
 bell = torch.distributions.Normal(0, 1 / upper.max())
@@ -215,6 +212,9 @@ axes.plot(evenly, [-0.06] * 15, "|", label="symmetric INT4", **style)
 axes.legend(loc="upper left", fontsize=9);
 
 # %% [markdown]
+# The assertion holds ours against the code book of bitsandbytes, the library behind
+# 4-bit loading: the 16 levels are equal to six digits.
+#
 # "NF4 spends fewer bits on extreme values" is a common way to say it, and it is wrong:
 # each code has four bits. What differs is the *gap* between two levels, 0.30 at the left
 # end and 0.08 beside zero.
@@ -228,10 +228,9 @@ axes.legend(loc="upper left", fontsize=9);
 # %% tags=["nbval-check-output"]
 w = torch.tensor([0.03, -0.11, 0.20, 0.00, -0.40, 0.07, -0.02, 0.31])
 absmax = w.abs().max()
-scaled = w / absmax
-codes = (scaled[:, None] - nf4).abs().argmin(dim=1)  # (weights,)
+codes = (w[:, None] / absmax - nf4).abs().argmin(dim=1)  # (weights,)
 back = absmax * nf4[codes]
-for row in (w, scaled, codes, back):
+for row in (w, w / absmax, codes, back):
     print([round(number, 3) for number in row.tolist()])
 
 # %% [markdown]
@@ -256,10 +255,9 @@ def quantize(blocks, levels):
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
 normal = torch.randn(2**14, 64, generator=generator)  # (blocks, 64)
-by_hand = quantize(normal, nf4)
 packed, state = quantize_4bit(normal, blocksize=64, quant_type="nf4")
 library = dequantize_4bit(packed, state)
-print("weights that differ:", (library != by_hand).sum().item())
+print("that differ:", (library != quantize(normal, nf4)).sum().item())
 print("bytes:", packed.numel(), "for codes,", state.absmax.nbytes, "for scales")
 
 # %% [markdown]
@@ -312,9 +310,10 @@ check(bits_per_weight)
 #
 # Only a comparison at *equal bits* is fair. Symmetric INT4 has levels from −7 to 7.
 # *Affine* INT4 puts 16 even steps between the smallest and the largest weight of a
-# block, and so stores two numbers a block. Smaller blocks cost more bits and follow the
-# weights better. All scales are fp32 here. The error is the root of the mean squared
-# difference.
+# block, and so stores two numbers a block. Smaller blocks follow the weights better and
+# cost more bits. All scales count 16 bits here, as GGUF stores them. The error is the
+# root of the mean squared difference, on normal numbers, which NF4 was made for, and on
+# evenly spread ones. Predict which method wins where.
 
 # %%
 def affine(blocks):
@@ -324,41 +323,47 @@ def affine(blocks):
     return low + step * ((blocks - low) / step).round()
 
 
-int4 = torch.arange(-7, 8) / 7
-methods = {  # name: scales a block, and what the weights become
+methods = {  # name: scales a block, and what becomes of the blocks
     "NF4": (1, lambda blocks: quantize(blocks, nf4)),
-    "symmetric INT4": (1, lambda blocks: quantize(blocks, int4)),
+    "symmetric INT4": (1, lambda blocks: quantize(blocks, evenly)),
     "affine INT4": (2, affine),
 }
 
-# %% [markdown]
-# On which numbers? NF4 was made for normal ones, so test it on those and on evenly
-# spread ones. Predict which method wins where.
+# %%
+def error(method, numbers, size):
+    """Root mean squared error, in the units of the numbers."""
+    blocks = numbers.view(-1, size)
+    return (methods[method][1](blocks) - blocks).square().mean().sqrt().item()
+
 
 # %% tags=["nbval-check-output"]
 import pandas as pd
 
-
-def error(method, numbers, block_size):
-    """Bits a weight, and error in the units of the numbers."""
-    scales, restore = methods[method]
-    blocks = numbers.view(-1, block_size)
-    rmse = (restore(blocks) - blocks).square().mean().sqrt().item()
-    return 4 + scales * 32 / block_size, rmse
-
-
 even = 2 * torch.rand(2**14, 64, generator=generator) - 1
-cases = [(m, 64) for m in methods] + [("NF4", 32)]
-rows = {f"{m}, blocks of {n}": error(m, normal, n) for m, n in cases}
-table = pd.DataFrame(rows, index=["bits", "error, normal"]).T
-table["error, even"] = [error(m, even, n)[1] for m, n in cases]
-table.round(3)
+cases = [(m, size) for m in methods for size in (128, 64, 32, 16)]
+errors = pd.DataFrame(cases, columns=["method", "block"])
+errors["bits"] = [4 + 16 * methods[m][0] / size for m, size in cases]
+errors["on normal"] = [error(m, normal, size) for m, size in cases]
+errors["on even"] = [error(m, even, size) for m, size in cases]
+errors.query("bits in (4.5, 5)").sort_values("bits").round(3)
+
+# %%
+axes = framed(
+    title="On normal weights NF4 leads with few bits, affine INT4 with many",
+    x_label="bits a weight, scales included (blocks of 128 to 16)",
+    y_label="error (standard deviations)",
+)
+colours = iter(["#3a8f5c", "#8a5fb0", "#d9822b"])
+for method, points in errors.groupby("method", sort=False):
+    style = {"marker": "o", "color": next(colours), "label": method}
+    axes.plot(points["bits"], points["on normal"], **style)
+axes.legend();
 
 # %% [markdown]
-# At 5 bits NF4 (blocks of 32) has an error of 0.087 and affine INT4 of 0.090: a small
-# lead. At 4.5 bits it leaves symmetric INT4 clearly behind. On evenly spread numbers
-# each INT4 wins. So "NF4 is more accurate than INT4" holds for weights like a bell
-# curve, at equal bits and with scales of equal precision.
+# On normal numbers at 4.5 bits NF4 has an error of 0.087 and affine INT4 of 0.090; at 5
+# bits the order is reversed, 0.081 against 0.076. On evenly spread numbers INT4 always
+# wins. So "NF4 is more accurate than INT4 with the same 4 bits" depends on the numbers
+# and on the bits that are spent on scales.
 #
 # ### Double quantization
 #
@@ -372,12 +377,10 @@ table.round(3)
 # everything that is needed to get them back, and the error that it adds.
 
 # %% tags=["nbval-check-output"]
-packed, state = quantize_4bit(
-    normal, quant_type="nf4", compress_statistics=True
-)
+codes, state = quantize_4bit(normal, quant_type="nf4", compress_statistics=True)
 scales = [state.absmax, state.offset, state.state2.absmax]
-stored_bits = 8 * (packed.nbytes + sum(tensor.nbytes for tensor in scales))
-error_now = (dequantize_4bit(packed, state) - normal).square().mean().sqrt()
+stored_bits = 8 * (codes.nbytes + sum(tensor.nbytes for tensor in scales))
+error_now = (dequantize_4bit(codes, state) - normal).square().mean().sqrt()
 print(f"{stored_bits / normal.numel():.3f} bits, error {error_now:.3f}")
 
 # %% [markdown]
@@ -422,21 +425,16 @@ table.round(2)
 # No model shrinks to a quarter. What takes the space?
 
 # %%
-from course_utils.plots import stacked_bars
-
-
-def shares(part):
-    """Percentage of a part's bytes in the NF4 size of each chosen model."""
-    return [100 * part(model) / predicted_bytes(model, 4.5) for model in chosen]
-
-
+codes = [m.linear_parameters / 2 / predicted_bytes(m, 4.5) for m in chosen]
 parts = {
-    "4-bit codes": shares(lambda model: model.linear_parameters / 2),
-    "scales": shares(lambda model: model.linear_parameters * 4 / 64),
-    "embedding, head, norms": shares(lambda model: predicted_bytes(model, 0)),
+    "4-bit codes": [100 * code for code in codes],
+    "scales": [100 * code / 8 for code in codes],  # 4 bytes for 32 of codes
+    "embedding, head, norms": [100 - 112.5 * code for code in codes],
 }
 
 # %%
+from course_utils.plots import stacked_bars
+
 axes = stacked_bars(
     [model.title for model in chosen],
     parts,
@@ -502,7 +500,8 @@ check(nf4_bytes)
 #
 # Now a real model, small enough to be held in every format on every machine:
 # SmolLM2-135M. It is loaded with plain transformers here, because there each format can
-# be chosen. `BitsAndBytesConfig` says how to pack:
+# be chosen. `BitsAndBytesConfig` says how to pack. How large is the model then? Three
+# numbers: your prediction, every tensor counted, and what `get_memory_footprint()` says.
 
 # %%
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -522,10 +521,6 @@ packed_model = AutoModelForCausalLM.from_pretrained(
     dtype=profile.compute_dtype,  # of all that is not packed
     device_map={"": profile.device},  # the whole model on one device
 )
-
-# %% [markdown]
-# How large is it? Three numbers: your prediction, every tensor counted, and what
-# `get_memory_footprint()` reports.
 
 # %%
 from course_utils.memory.measured import tensor_bytes
@@ -548,13 +543,12 @@ print("reported: ", packed_model.get_memory_footprint())
 
 # %%
 del packed_model
-models.free_memory()  # on a GPU `del` alone does not give the memory back
+models.free_memory()  # `del` alone does not give a GPU's memory back
 full = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32)
 kurtosis = []
-for name, matrix in full.named_parameters():
-    if "_proj" in name:
-        z = (matrix.detach() - matrix.mean()) / matrix.std()
-        kurtosis.append(z.pow(4).mean().item() - 3)
+for matrix in (p.detach() for n, p in full.named_parameters() if "_proj" in n):
+    z = (matrix - matrix.mean()) / matrix.std()
+    kurtosis.append(z.pow(4).mean().item() - 3)
 median_kurtosis = torch.tensor(kurtosis).median().item()
 del full
 f"median {median_kurtosis:.1f}, largest {max(kurtosis):.1f}"
@@ -579,9 +573,8 @@ from transformers import AutoTokenizer
 from course_utils.places import DATA_FOLDER
 
 prose = (DATA_FOLDER / "text" / "general.txt").read_text(encoding="utf-8")
-small_tokenizer = AutoTokenizer.from_pretrained(location)
-tokens = small_tokenizer(prose, return_tensors="pt").input_ids  # (1, seq)
-tokens = tokens.to(profile.device)
+encoded = AutoTokenizer.from_pretrained(location)(prose, return_tensors="pt")
+tokens = encoded.input_ids.to(profile.device)  # (1, seq)
 tuple(tokens.shape)
 
 # %% [markdown]
@@ -589,12 +582,10 @@ tuple(tokens.shape)
 # machine, and which of them worse?
 
 # %%
-nf4_double = BitsAndBytesConfig(
-    load_in_4bit=True,
-    bnb_4bit_quant_type="nf4",
-    bnb_4bit_use_double_quant=True,
-    bnb_4bit_compute_dtype=profile.compute_dtype,
-)
+from copy import copy
+
+nf4_double = copy(nf4_settings)
+nf4_double.bnb_4bit_use_double_quant = True
 ways = {  # how the matrices are packed, and the dtype of the rest
     "fp32": (None, torch.float32),
     "bf16": (None, torch.bfloat16),
@@ -619,9 +610,9 @@ def cost_of(way):
         dtype=dtype,
         device_map={"": profile.device},
     )
-    true, reported = tensor_bytes(model), model.get_memory_footprint()
+    sizes = tensor_bytes(model).total_bytes, model.get_memory_footprint()
     loss = model(input_ids=tokens, labels=tokens).loss.item()
-    return [true.total_bytes / 1e6, reported / 1e6, loss]
+    return [size / 1e6 for size in sizes] + [loss]
 
 
 # %%
@@ -662,7 +653,8 @@ axes.margins(0.2);
 # ## 6. The course's model, in four bits
 #
 # Fine-tuning goes through Unsloth, whose loader packs, patches and brings the tokenizer
-# in one call. On a T4 this is the 8B model:
+# in one call. On a T4 this is the 8B model. Is it really packed, and how? And does the
+# rule of section 4 hold for it, at 4.127 bits a packed weight?
 
 # %%
 from unsloth import FastLanguageModel
@@ -676,16 +668,14 @@ model, tokenizer = FastLanguageModel.from_pretrained(
 )
 FastLanguageModel.for_inference(model);
 
-# %% [markdown]
-# Is it really packed, and how? And does the rule of section 4 hold for it, at 4.127 bits?
-
 # %%
-from course_utils.model.architectures import Architecture
-
 state = model.model.layers[0].mlp.up_proj.weight.quant_state
 print(f"{state.quant_type}, blocks of {state.blocksize}, double {state.nested}")
 packed_layers = [m for m in model.modules() if type(m).__name__ == "Linear4bit"]
 print(len(packed_layers), "of", 7 * model.config.num_hidden_layers, "packed")
+
+# %%
+from course_utils.model.architectures import Architecture
 
 shapes = Architecture.from_config(model.config, plan.model.name)
 rest_bytes = model.get_input_embeddings().weight.element_size()
@@ -808,13 +798,15 @@ run = dict(
     optimizer=author.optimizer,
     gradient_checkpointing=author.gradient_checkpointing,
 )
-own_loss = plan_memory(llama, "qlora", logit_copies=TRANSFORMERS_LOGITS, **run)
+run
+
+# %%
+own_loss = plan_memory(llama, logit_copies=TRANSFORMERS_LOGITS, **run)
 plans = {
     "LoRA on bf16, with Unsloth": plan_memory(llama, "lora", **run),
     "QLoRA, transformers' own loss": own_loss,
-    "QLoRA, with Unsloth": plan_memory(llama, "qlora", **run),
+    "QLoRA, with Unsloth": plan_memory(llama, **run),
 }
-run
 
 # %% [markdown]
 # Is the plan right? Others have published what such runs took: the stored outputs of
@@ -903,8 +895,8 @@ print(load_and_ask(location, "What is a byte? Answer in one sentence."))
 # %%
 print(
     f"… choose a format: this machine computes in {profile.compute_dtype}.\n"
-    f"… quantize by hand: an error of {error('NF4', normal, 32)[1]:.3f} for NF4",
-    f"at 5 bits and of {error('affine INT4', normal, 64)[1]:.3f} for affine INT4.\n"
+    f"… quantize by hand: NF4 has an error of {error('NF4', normal, 32):.3f}",
+    f"at 4.5 bits, affine INT4 {error('affine INT4', normal, 64):.3f}.\n"
     f"… predict: {predicted / 1e6:,.0f} MB for {plan.model.name},",
     f"{abs(deviation):.1%} from the true size.\n"
     f"… measure: NF4 costs the small model {increase:+.2f} nats a token.\n"
