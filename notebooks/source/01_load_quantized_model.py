@@ -16,7 +16,7 @@
 # - load a model in any format with transformers and with Unsloth, and ask it,
 # - say which way of tuning fits on which card, and how far to trust the plan.
 #
-# **Time and memory.** It takes about 25 minutes to read. It runs MINUTES and takes GIB
+# **Time and memory.** It takes about 50 minutes to read. It runs MINUTES and takes GIB
 # GiB on two CPU cores (measured). On a T4 with the 8B model it takes about 8 minutes and
 # 7 GiB of GPU memory, most of the time for the download (an estimate: the course has not
 # been timed there).
@@ -68,7 +68,7 @@ draw_block(llama);
 # writes, keys and values of earlier tokens are kept, so that they are not computed again
 # for each new token: this is the **KV cache**.
 #
-# The two tables of Llama-3.1 have 128,256 × 4,096 numbers each, an eighth of the model.
+# The two tables of Llama-3.1, 128,256 × 4,096 numbers each, are an eighth of the model.
 # In many small models the output head *is* the embedding: the embedding is **tied** and
 # takes memory only once. This will matter below, since 4-bit loading packs the seven
 # matrices and nothing else.
@@ -160,7 +160,7 @@ for rate in (recipe.plan.learning_rate, recipe.plan.learning_rate / 10):
 #
 # | Card | CUDA capability | fp16 | bf16 | this course |
 # |---|---|---|---|---|
-# | P100 | 6.0 | no tensor cores | no | no: today's torch has no code for it |
+# | P100 | 6.0 | no tensor cores | no | no: torch for CUDA 12.8 and newer has no code for it |
 # | T4 | 7.5 | tensor cores | emulated, slow | fp16 |
 # | A100, H100 | 8.0, 9.0 | tensor cores | tensor cores | bf16 |
 # | CPU | – | slow | only with AVX512-BF16, AMX or Arm BF16 | fp32 |
@@ -177,10 +177,11 @@ for rate in (recipe.plan.learning_rate, recipe.plan.learning_rate / 10):
 # Four bits can name 16 values. Which 16? INT4 takes evenly spaced ones. But trained
 # weights lie close to a bell curve around zero, and evenly spaced values would often lie
 # where no weight is. NF4 ("normal float") takes *quantiles* of the normal distribution
-# instead: values between which equally many weights fall. There are eight steps up from
-# the middle, seven steps down, an exact zero, and all are divided by the largest. The
-# outermost quantile cannot be 1, where the curve never ends; the paper's is
-# 1 − (1/30 + 1/32)/2 = 0.9677. Four lines:
+# instead: values between which about equally many weights fall. There are eight steps
+# up from the middle, seven steps down, an exact zero, and all are divided by the largest.
+# The outermost quantile cannot be 1, because the curve never ends; the library takes
+# 1 − (1/30 + 1/32)/2 = 0.9677. Four lines make the levels, and the assertion holds them
+# against the code book of bitsandbytes, the library behind 4-bit loading:
 
 # %% tags=["nbval-check-output"]
 from bitsandbytes.functional import get_4bit_type
@@ -212,8 +213,7 @@ axes.plot(evenly, [-0.06] * 15, "|", label="symmetric INT4", **style)
 axes.legend(loc="upper left", fontsize=9);
 
 # %% [markdown]
-# The assertion holds ours against the code book of bitsandbytes, the library behind
-# 4-bit loading: the 16 levels are equal to six digits.
+# Equal to six digits.
 #
 # "NF4 spends fewer bits on extreme values" is a common way to say it, and it is wrong:
 # each code has four bits. What differs is the *gap* between two levels, 0.30 at the left
@@ -638,11 +638,10 @@ axes.margins(0.2);
 
 # %% [markdown]
 # On SmolLM2 bf16 and INT8 are nearly free, and NF4 is not. Double quantization adds
-# nothing that you could see. Two things make
-# these numbers pessimistic for a large model: small models suffer more from rounding,
-# and these weights sat on another 4-bit grid before. One page of text is also a small
-# sample. Lesson 02 asks the question that matters more: how much worse is the model
-# *after* LoRA tuning on the 4-bit base?
+# nothing that you could see. Two things make these numbers pessimistic for a large
+# model: small models suffer more from rounding, and these weights sat on another 4-bit
+# grid before. One page of text is also a small sample. Lesson 02 asks the question that
+# matters more: how much worse is the model *after* LoRA tuning on the 4-bit base?
 #
 # **And speed?** It is not measured here. Fewer bytes can make writing faster, because
 # each new token needs every weight once. But the time depends on the *kernel*, the
@@ -671,8 +670,8 @@ FastLanguageModel.for_inference(model);
 # %%
 state = model.model.layers[0].mlp.up_proj.weight.quant_state
 print(f"{state.quant_type}, blocks of {state.blocksize}, double {state.nested}")
-packed_layers = [m for m in model.modules() if type(m).__name__ == "Linear4bit"]
-print(len(packed_layers), "of", 7 * model.config.num_hidden_layers, "packed")
+count = sum(type(m).__name__ == "Linear4bit" for m in model.modules())
+print(count, "of", 7 * model.config.num_hidden_layers, "matrices are packed")
 
 # %%
 from course_utils.model.architectures import Architecture
@@ -745,12 +744,12 @@ print(in_form, "of", len(answers), "answers in the form")
 
 # %% [markdown]
 # That is where fine-tuning starts. Lesson 03 trains the form. What it can and cannot do
-# about the facts is measured in lesson 05. From the next lesson on, `models.load_base`
-# and `models.answer` stand for the two cells above; a test holds them equal. The model
-# is not needed any more:
+# about the facts is measured in lesson 05. Later lessons load and ask with
+# `models.load_base` and `models.answer`, which do the same; a test holds them equal. The
+# model is not needed any more:
 
 # %%
-del model, output, inputs, new
+del model, state, output, inputs, new
 models.free_memory()
 
 # %% [markdown]
@@ -833,12 +832,18 @@ plot_memory_plans(axes, plans, reported_gib=reported);
 # logits. So leave 2 GiB free. Weights and states are exact; activations are estimates
 # for rows of full length, and memory depends on how long your rows really are.
 #
-# The same picture with sliders, when the notebook runs. Try a longer sequence, another
-# model, checkpointing off: which part grows first?
+# One setting saves more than all others: **gradient checkpointing** keeps one tensor a
+# block and computes the rest again in the backward pass. What if it is off? Below the
+# picture are the sliders, when the notebook runs. Try a longer sequence or another
+# model: which part grows first?
 
 # %%
-from course_utils.memory.widget import memory_planner
+from IPython.display import Image, display
 
+from course_utils.memory.widget import memory_planner, plan_picture
+
+without = run | {"gradient_checkpointing": False}
+display(Image(plan_picture(plan_memory(llama, **without))))
 memory_planner(architectures)
 
 # %% [markdown]
@@ -920,15 +925,16 @@ print(
 # - QLoRA, arXiv:2305.14314: NF4 and double quantization (not opened here; derived and
 #   compared with the library above).
 # - bitsandbytes 0.50, installed source: `functional.create_normal_map` (the quantiles),
-#   `functional.quantize_4bit`.
-# - bitsandbytes documentation, LLM.int8(): read by the course's reviewers.
+#   `functional.quantize_4bit`, `autograd/_functions.py` (NF4 is unpacked before the
+#   product; LLM.int8 quantizes the activations and multiplies in 8 bits).
 # - PyTorch documentation, Automatic Mixed Precision, "Gradient Scaling": opened. Small
 #   gradients "will flush to zero"; scaling the loss prevents it.
 # - Unsloth 2026.10.9, installed source: `models/llama.py` (the fused loss),
 #   `unsloth_zoo/cpu/loader.py`.
 # - github.com/unslothai/notebooks at bdda2ef, folder nb, stored outputs: peaks on a T4,
 #   14.741 and 14.748 GiB of memory. Opened; `data/memory_peaks.yaml` lists them.
-# - github.com/YugalSingh624/LLM-Finetuning, stored outputs: Unsloth on a P100 in 2025.
+# - github.com/YugalSingh624/LLM-Finetuning at 4e6b036, mistral-7b.ipynb, stored outputs:
+#   Unsloth 2025.5.9 on a P100, CUDA capability 6.0. Opened.
 # - config.json of each model in `data/architectures.yaml`.
 
 # %% tags=["hide-input"]
