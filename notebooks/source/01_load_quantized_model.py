@@ -137,11 +137,10 @@ axes.legend(loc="upper center");
 #
 # ### Are two or three digits enough?
 #
-# For products of activations they usually are. For *updating* a weight they are not: a
-# step smaller than half the distance to the next number leaves the weight where it was.
-# Take bf16 weights of a usual spread, 0.02, and Adam, whose step is about the learning
-# rate. Which share of the weights does not move at a LoRA rate, and at a tenth of it, as
-# full tuning takes it?
+# For *updating* a weight they are not: a step smaller than half the distance to the next
+# number leaves the weight where it was. Take bf16 weights of a usual spread, 0.02, and
+# Adam, whose step is about the learning rate. Which share of the weights does not move
+# at a LoRA rate, and at a tenth of it, a usual rate of full tuning?
 
 # %%
 generator = torch.Generator().manual_seed(plan.seed)
@@ -152,9 +151,10 @@ for rate in (recipe.plan.learning_rate, recipe.plan.learning_rate / 10):
     print(f"rate {rate:.0e}: {still.float().mean():.1%} do not move")
 
 # %% [markdown]
-# So numbers that are *trained* belong in fp32: all weights under full tuning (a
-# "master copy"), and the two small matrices of a LoRA adapter. Weights that are not
-# trained may be stored coarsely, as long as the answers stay good.
+# At the lower rate most weights stay where they were. So numbers that are *trained*
+# belong in fp32: all weights under full tuning (a "master copy"), and the two small
+# matrices of a LoRA adapter. Weights that are not trained may be stored coarsely, as
+# long as the answers stay good.
 #
 # ### Which hardware has which?
 #
@@ -165,23 +165,22 @@ for rate in (recipe.plan.learning_rate, recipe.plan.learning_rate / 10):
 # | A100, H100 | 8.0, 9.0 | tensor cores | tensor cores | bf16 |
 # | CPU | – | slow | only with AVX512-BF16, AMX or Arm BF16 | fp32 |
 #
-# Native bf16 starts at capability 8.0. Beware of one function:
-# `torch.cuda.is_bf16_supported()` says True on a T4, because it counts emulation. (Does
-# Unsloth run on a P100? It did once: a public log of 2025 shows it, with the torch of
-# that year.)
+# Native bf16 starts at capability 8.0, but `torch.cuda.is_bf16_supported()` says True on
+# a T4: it counts emulation. (Does Unsloth run on a P100? It did once: a public log of
+# 2025 shows it, with the torch of that year.)
 #
 # ## 3. NF4 by hand
 #
 # ### The code book
 #
 # Four bits can name 16 values. Which 16? INT4 takes evenly spaced ones. But trained
-# weights lie close to a bell curve around zero, and evenly spaced values would often lie
-# where no weight is. NF4 ("normal float") takes *quantiles* of the normal distribution
-# instead: values between which about equally many weights fall. There are eight steps
-# up from the middle, seven steps down, an exact zero, and all are divided by the largest.
-# The outermost quantile cannot be 1, because the curve never ends; the library takes
-# 1 − (1/30 + 1/32)/2 = 0.9677. Four lines make the levels, and the assertion holds them
-# against the code book of bitsandbytes, the library behind 4-bit loading:
+# weights lie close to a bell curve around zero. NF4 ("normal float") takes *quantiles* of
+# the normal distribution: values between which about equally many weights fall. There
+# are eight steps up from the middle, seven steps down, an exact zero, and all are divided
+# by the largest. The outermost quantile cannot be 1, because the curve never ends; the
+# library takes 1 − (1/30 + 1/32)/2 = 0.9677. Four lines make the levels, and the
+# assertion holds them against the code book of bitsandbytes, the library behind 4-bit
+# loading:
 
 # %% tags=["nbval-check-output"]
 from bitsandbytes.functional import get_4bit_type
@@ -855,7 +854,6 @@ memory_planner(architectures)
 # | "4-bit" was asked for, the size is that of 16 bit | Layers narrower than 64 or a failed probe: Unsloth on a CPU then loads 16 bit, with a message only | Count `Linear4bit` in `model.modules()` |
 # | A few matrices are not packed, the model is 5 % larger than predicted | A repository named `…-unsloth-bnb-4bit` leaves sensitive layers in 16 bit; Unsloth may choose it for you | Look at `model.config.quantization_config`, or pass `use_exact_model_name=True` |
 # | The size jumps by tens of percent before training | PEFT's `prepare_model_for_kbit_training` turns embedding and norms into fp32 | Plan with 4 bytes for the rest, or use Unsloth's own function |
-# | bf16 runs on a T4, slowly | `torch.cuda.is_bf16_supported()` counts emulation | Ask for the capability: 8.0 or more; the profile does |
 # | Out of memory when the second model is loaded | `del model` alone keeps the memory with torch | `gc.collect()` and `torch.cuda.empty_cache()`: `models.free_memory()` |
 # | Answers of a batch differ from single ones, or are cut | Padding on the right stands between prompt and answer | `padding_side="left"` for `generate` |
 #
