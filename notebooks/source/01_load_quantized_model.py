@@ -17,7 +17,7 @@
 # - say which way of tuning fits on which card, and how far to trust the plan.
 #
 # **Time and memory.** It takes about 50 minutes to read. It runs about 3
-# minutes and takes 2.5 GiB on two CPU cores (measured). On a T4 with the 8B model it
+# minutes and takes 2.7 GiB on two CPU cores (measured). On a T4 with the 8B model it
 # takes about 8 minutes and 7 GiB of GPU memory, most of the time for the download (an
 # estimate: the course has not been timed there).
 
