@@ -1,6 +1,6 @@
 import pytest
 
-from course_utils.memory.planner import plan_memory
+from course_utils.memory.planner import TRANSFORMERS_LOGITS, plan_memory
 from course_utils.model.architectures import load_architectures
 
 ARCHITECTURES = load_architectures()
@@ -63,6 +63,13 @@ def test_one_copy_of_the_logits_is_batch_x_length_x_vocabulary_x_4(
     assert plan.logit_bytes / 1e9 == pytest.approx(gigabytes, abs=0.005)
 
 
+def test_a_plan_counts_no_logits_unless_the_loss_is_transformers_own():
+    full = plan_memory(QWEN, logit_copies=TRANSFORMERS_LOGITS)
+    assert plan_memory(QWEN).logit_bytes == 0
+    assert full.logit_bytes == 2 * 2048 * 151_936 * 4
+    assert full.total_bytes - full.logit_bytes == plan_memory(QWEN).total_bytes
+
+
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_more_sequences_need_more_memory_in_proportion(method, checkpointing):
@@ -96,7 +103,7 @@ def test_a_plan_is_the_sum_of_its_parts_and_fits_its_own_size():
 def test_the_table_shows_every_part_in_both_units():
     lines = plan_memory(LLAMA_8B).table().splitlines()
     assert lines[0] == "Llama-3.1-8B, qlora"
-    assert lines[2].split() == ["weights", "6.028", "5.614", "61.4%"]
+    assert lines[2].split() == ["weights", "6.028", "5.614", "78.1%"]
     assert [line.split()[0] for line in lines[3:]] == [
         *("adapter", "gradients", "optimizer", "activations", "logits", "total")
     ]

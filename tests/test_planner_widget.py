@@ -28,7 +28,7 @@ def test_the_bars_are_as_long_as_the_plans_and_the_line_stands_at_the_limit():
     assert ends == pytest.approx([p.total_bytes / GIB for p in PLANS.values()])
     assert list(axes.lines[0].get_xdata()) == [20, 20]
     title = axes.get_title(loc="left") or axes.get_title()
-    assert title == "2 of 3 plans fit into 20.00 GiB"
+    assert title == "2 of 3 plans fit into 20.0 GiB"
 
 
 def test_a_part_has_the_same_colour_in_every_picture():
@@ -36,6 +36,14 @@ def test_a_part_has_the_same_colour_in_every_picture():
         axes = plot_memory_plans(Figure().add_subplot(), plans)
         drawn = {b.get_label(): to_hex(b[0].get_facecolor()) for b in axes.containers}
         assert drawn == PART_COLOURS
+
+
+def test_reported_peaks_are_marked_on_the_bar_of_their_plan():
+    axes = Figure().add_subplot()
+    plot_memory_plans(axes, PLANS, reported_gib={"qlora": [7.5, 9.5]})
+    [marks] = axes.collections
+    assert marks.get_offsets().tolist() == [[7.5, 2.42], [9.5, 2.42]]
+    assert marks.get_label() == "peak of 2 public runs"
 
 
 def test_a_picture_without_plans_is_refused():
@@ -54,7 +62,7 @@ def test_moving_a_control_redraws_the_picture_and_leaves_pyplot_alone():
         "sequence length (tokens)": 1024,
         "gradient checkpointing": False,
         "double quantization": True,
-        "fused loss": True,
+        "Unsloth's loss": False,
         "method": "lora",
     }
     by_name = {control.description: control for control in controls}
@@ -75,11 +83,11 @@ def test_the_picture_of_the_planner_is_that_of_the_plan_it_was_asked_for(monkeyp
     settings = dict(batch_size=2, rank=16, sequence_length=2048)
     shape = ARCHITECTURES["qwen2.5-0.5b"]
     assert plans[-1] == plan_memory(shape, "qlora", **settings)
-    controls[-1].value = True  # fused loss
+    controls[-1].value = False  # Unsloth's loss
     controls[-2].value = True  # double quantization
     double = plan_memory(
-        shape, weight_format="nf4_double_quant", logit_copies=0, **settings
+        shape, weight_format="nf4_double_quant", logit_copies=2, **settings
     )
-    assert plans[-1] == double and double.logit_bytes == 0
+    assert plans[-1] == double and double.logit_bytes > 0
     controls[1].value = "full"  # where double quantization says nothing
-    assert plans[-1] == plan_memory(shape, "full", logit_copies=0, **settings)
+    assert plans[-1] == plan_memory(shape, "full", logit_copies=2, **settings)

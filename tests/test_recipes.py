@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from course_utils.memory.planner import plan_memory
+from course_utils.memory.planner import TRANSFORMERS_LOGITS, plan_memory
 from course_utils.model.architectures import ALL_LINEAR, load_architectures
 from course_utils.recipes.book import (
     ALPACA_MISTRAL,
@@ -103,13 +103,13 @@ def test_the_mistral_recipe_states_both_vocabularies_as_they_are():
         assert f"{number:,}" in said
 
 
-# The recipe's own bound; but 8 sequences of 2,048 tokens would not fit (16.0 GiB, see
-# the second test), so the Alpaca recipe lives on its rows being short.
+# The recipe's own bound; with transformers' own loss 8 sequences of 2,048 tokens would
+# not fit (16.0 GiB, see the second test).
 TOKENS_OF_A_ROW = {"movie_recommender": 2048, "alpaca_mistral": 512, "inframind": 1024}
 T4_GIB = 14.7  # what torch can use of a T4's 15.8 GB
 
 
-def planned_gib(recipe, tokens):
+def planned_gib(recipe, tokens, **options):
     plan = recipe.plan_for("t4")
     planned = plan_memory(
         load_architectures()[recipe.architecture],
@@ -120,18 +120,22 @@ def planned_gib(recipe, tokens):
         sequence_length=tokens,
         optimizer=plan.optimizer,
         gradient_checkpointing=plan.gradient_checkpointing,
+        **options,
     )
     return planned.total_bytes / 2**30
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_the_authors_settings_fit_a_t4_by_the_planner(recipe):
-    reserve = 1.0  # CUDA context and fragmentation
+    reserve = 2.0  # by which public runs exceed their plans; see test_memory_published
     assert planned_gib(recipe, TOKENS_OF_A_ROW[recipe.name]) < T4_GIB - reserve
 
 
-def test_the_mistral_recipe_would_not_fit_if_its_rows_were_long():
-    assert planned_gib(ALPACA_MISTRAL, ALPACA_MISTRAL.plan.max_length) > T4_GIB
+def test_long_rows_of_the_mistral_recipe_fit_by_unsloths_loss_only():
+    longest = ALPACA_MISTRAL.plan.max_length
+    assert planned_gib(ALPACA_MISTRAL, longest) < T4_GIB - 2
+    full = planned_gib(ALPACA_MISTRAL, longest, logit_copies=TRANSFORMERS_LOGITS)
+    assert full > T4_GIB
 
 
 def test_course_recipe_chooses_and_its_absence_means_movies():

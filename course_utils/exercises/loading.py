@@ -2,6 +2,110 @@
 
 from __future__ import annotations
 
-from course_utils.exercises.checking import Exercise
+from types import SimpleNamespace
+from typing import Any
 
-EXERCISES: tuple[Exercise, ...] = ()
+from course_utils.exercises.checking import Case, Exercise
+
+
+def bits_per_weight(
+    code_bits: int, block_size: int, scale_bits: int, scales: int = 1
+) -> float:
+    """Bits that one weight takes, its share of the block's scales included."""
+    return code_bits + scales * scale_bits / block_size
+
+
+def nf4_bytes(config: Any, rest_bytes: int) -> float:
+    """Bytes of a model in NF4, its rest in numbers of `rest_bytes`, from its config."""
+    return _bytes(config, rest_bytes)
+
+
+def _bytes(
+    config: Any,
+    rest_bytes: float,
+    *,
+    bits: float = 4.5,
+    narrow: bool = True,
+    untied_head: bool = True,
+    always_head: bool = False,
+) -> float:
+    """The solution, and with other options the mistakes."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    heads = config.num_key_value_heads if narrow else config.num_attention_heads
+    queries, keys = (n * config.head_dim for n in (config.num_attention_heads, heads))
+    block = 2 * hidden * queries + 2 * hidden * keys + 3 * hidden * inner
+    head = always_head or (untied_head and not config.tie_word_embeddings)
+    tables = (1 + head) * config.vocab_size * hidden
+    norms = (2 * config.num_hidden_layers + 1) * hidden
+    packed = config.num_hidden_layers * block * bits / 8
+    return packed + (tables + norms) * rest_bytes
+
+
+def _config(tied: bool) -> SimpleNamespace:
+    """Two layers of 64 numbers, 4 heads of which 2 share keys, 1,000 tokens."""
+    return SimpleNamespace(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        vocab_size=1000,
+        tie_word_embeddings=tied,
+    )
+
+
+EXERCISES: tuple[Exercise, ...] = (
+    Exercise(
+        solution=bits_per_weight,
+        cases=(
+            Case((4, 64, 32), 4.5),  # NF4
+            Case((4, 32, 16, 2), 5.0),  # GGUF's Q4_1
+        ),
+        mistakes={
+            "the scales are missing.": (
+                lambda code_bits, block_size, scale_bits, scales=1: code_bits
+            ),
+            "a block shares its scales: divide their bits by the block size.": (
+                lambda code_bits, block_size, scale_bits, scales=1: (
+                    code_bits + scales * scale_bits
+                )
+            ),
+            "this format stores two numbers a block, a scale and a zero point.": (
+                lambda code_bits, block_size, scale_bits, scales=1: (
+                    code_bits + scale_bits / block_size
+                )
+            ),
+        },
+    ),
+    Exercise(
+        solution=nf4_bytes,
+        cases=(
+            # Weights of a block: 2 x 64 x 64 + 2 x 64 x 32 + 3 x 64 x 128 = 36,864, so
+            # 2 x 36,864 x 4.5 / 8 = 41,472 bytes. Embedding 64,000 and 5 norms of 64.
+            Case((_config(tied=True), 2), 41_472 + 2 * 64_320),
+            Case((_config(tied=False), 2), 41_472 + 2 * 128_320),
+            Case((_config(tied=True), 4), 41_472 + 4 * 64_320),
+        ),
+        mistakes={
+            "the scales are missing: NF4 takes 4.5 bits a weight, not 4.": (
+                lambda config, rest_bytes: _bytes(config, rest_bytes, bits=4)
+            ),
+            "k_proj and v_proj are narrower: they have num_key_value_heads heads.": (
+                lambda config, rest_bytes: _bytes(config, rest_bytes, narrow=False)
+            ),
+            "a tied head is the embedding itself and takes no bytes of its own.": (
+                lambda config, rest_bytes: _bytes(config, rest_bytes, always_head=True)
+            ),
+            "a head that is not tied is a second matrix as large as the embedding.": (
+                lambda config, rest_bytes: _bytes(config, rest_bytes, untied_head=False)
+            ),
+            "embedding and norms are not packed: each takes `rest_bytes`.": (
+                lambda config, rest_bytes: _bytes(config, 4.5 / 8)
+            ),
+            "the rest is not always in 16 bit: use `rest_bytes`.": (
+                lambda config, rest_bytes: _bytes(config, 2)
+            ),
+        },
+    ),
+)

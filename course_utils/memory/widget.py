@@ -6,7 +6,7 @@ running notebook.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -17,12 +17,18 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from course_utils.memory.formulas import WeightFormat
-from course_utils.memory.planner import METHODS, MemoryPlan, plan_memory
+from course_utils.memory.planner import (
+    METHODS,
+    TRANSFORMERS_LOGITS,
+    UNSLOTH_LOGITS,
+    MemoryPlan,
+    plan_memory,
+)
 from course_utils.model.architectures import Architecture
 from course_utils.plots import ACCENT, BASE, STYLE, TUNED, stacked_bars
 
 GIB = 2**30
-T4_USABLE_BYTES = 14.741 * GIB  # what CUDA offers of a T4's nominal 16 GB
+T4_USABLE_BYTES = 14.741 * GIB  # of 16; public logs print 14.741 and 14.748
 PART_COLOURS = {
     "weights": BASE,
     "adapter": TUNED,
@@ -34,9 +40,16 @@ PART_COLOURS = {
 
 
 def plot_memory_plans(
-    axes: Axes, plans: Mapping[str, MemoryPlan], limit_bytes: float = T4_USABLE_BYTES
+    axes: Axes,
+    plans: Mapping[str, MemoryPlan],
+    limit_bytes: float = T4_USABLE_BYTES,
+    *,
+    reported_gib: Mapping[str, Sequence[float]] | None = None,
 ) -> Axes:
-    """One bar a plan, by its label, against a dashed line at what a card offers."""
+    """One bar a plan, by its label, against a dashed line at what a card offers.
+
+    `reported_gib` marks on a plan's bar what runs of its kind reported.
+    """
     if not plans:
         raise ValueError("plans is empty; expected a label and a plan for each bar.")
     names = next(iter(plans.values())).parts()
@@ -46,9 +59,14 @@ def plot_memory_plans(
         {name: [p.parts()[name] / GIB for p in plans.values()] for name in names},
         x_label="memory (GiB)",
         title=_finding(list(plans.values()), limit_bytes),
-        limit=(f"{limit_bytes / GIB:.2f} GiB usable", limit_bytes / GIB),
+        limit=(f"{limit_bytes / GIB:.1f} GiB usable", limit_bytes / GIB),
         axes=axes,
     )
+    for label, peaks in (reported_gib or {}).items():
+        below = [list(plans).index(label) + 0.42] * len(peaks)  # of the bar
+        told = f"peak of {len(peaks)} public runs"
+        style = {"marker": "^", "color": "#222222", "s": 44, "clip_on": False}
+        axes.scatter(peaks, below, label=told, **style)
     axes.set_xlim(0, max(axes.get_xlim()[1], 1.12 * limit_bytes / GIB))
     down = ScaledTranslation(0, -40 / 72, axes.figure.dpi_scale_trans)  # 40 points
     axes.legend(
@@ -71,7 +89,8 @@ def memory_planner(architectures: Mapping[str, Architecture]) -> widgets.VBox:
         shape = architectures[chosen.pop("model")]
         double = chosen.pop("double_quantization") and chosen["method"] == "qlora"
         weights = WeightFormat.NF4_DOUBLE_QUANT if double else None
-        copies = 0 if chosen.pop("fused_loss") else 2
+        fused = chosen.pop("unsloths_loss")
+        copies = UNSLOTH_LOGITS if fused else TRANSFORMERS_LOGITS
         plan = plan_memory(shape, weight_format=weights, logit_copies=copies, **chosen)
         picture.value = plan_picture(plan)
 
@@ -92,12 +111,12 @@ def plan_picture(plan: MemoryPlan, limit_bytes: float = T4_USABLE_BYTES) -> byte
 
 
 def _finding(plans: list[MemoryPlan], limit_bytes: float) -> str:
-    room = f"{limit_bytes / GIB:.2f} GiB"
+    room = f"{limit_bytes / GIB:.1f} GiB"
     fitting = sum(plan.fits(limit_bytes) for plan in plans)
     if len(plans) > 1:
         return f"{fitting} of {len(plans)} plans fit into {room}"
     verdict = "fits" if fitting else "does not fit"
-    return f"{plans[0].total_bytes / GIB:.2f} GiB {verdict} into {room}"
+    return f"{plans[0].total_bytes / GIB:.1f} GiB {verdict} into {room}"
 
 
 def _controls(models: list[tuple[str, str]]) -> dict[str, Any]:
@@ -112,10 +131,11 @@ def _controls(models: list[tuple[str, str]]) -> dict[str, Any]:
         "sequence_length": widgets.SelectionSlider(options=lengths, value=2048, **late),
         "gradient_checkpointing": widgets.Checkbox(value=True),
         "double_quantization": widgets.Checkbox(value=False),
-        "fused_loss": widgets.Checkbox(value=False),
+        "unsloths_loss": widgets.Checkbox(value=True),
     }
     units = {"batch_size": " (sequences)", "sequence_length": " (tokens)"}
     for name, control in controls.items():
-        control.description = name.replace("_", " ") + units.get(name, "")
+        named = name.replace("unsloths", "Unsloth's").replace("_", " ")
+        control.description = named + units.get(name, "")
         control.style.description_width = "180px"
     return controls
