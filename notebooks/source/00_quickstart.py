@@ -48,8 +48,8 @@ plan = QUICKSTART.plan_for(profile.name, profile.model_override)
 model, tokenizer = FastLanguageModel.from_pretrained(
     model_name=models.model_location(plan),  # a hub id, or a folder
     max_seq_length=plan.max_length,  # tokens of the longest text
-    dtype=profile.compute_dtype,  # fp32 on a CPU, fp16 on a T4, bf16 on newer GPUs
-    load_in_4bit=plan.load_in_4bit,  # True packs the weights in 4 bits: lesson 01
+    dtype=profile.compute_dtype,  # fp32 on a CPU, fp16 or bf16 on a GPU
+    load_in_4bit=plan.load_in_4bit,  # True: weights in 4 bits, lesson 01
 )
 
 # %% [markdown]
@@ -68,16 +68,22 @@ for row in rows["train"].select(range(2)):
     print(*[m["content"] for m in row["messages"]], sep="\n", end="\n\n")
 
 # %% [markdown]
-# A bold title with the year, three bullets, and nothing after them. The form is the same
-# in all 369 rows; the films are not.
+# A bold title with the year, three bullets, and nothing after them: the form is the same
+# in all 369 rows. The films differ.
 #
 # ## 3. Ask before training
 #
 # A model sees no messages, only one text. The tokenizer's *chat template* writes it: it
-# wraps each message in marks that say who speaks and where the turn ends. To ask, the
-# text stops after the mark that opens an answer (`add_generation_prompt`), and
-# `generate` goes on from there, one token (a piece of a word) at a time. The first row
-# as the model sees it:
+# wraps each message in marks that say who speaks and where a turn ends. To ask, the text
+# stops after the mark that opens an answer (`add_generation_prompt`), and `generate`
+# goes on from there, one token (a piece of a word) at a time. The cell shows the first
+# row as the model sees it.
+#
+# The second cell asks twelve requests that no training row has. What would you do
+# without training? You would put the form into the prompt. So the untrained model, the
+# *base*, is asked twice: as it is, and told the form by an example, the second row's
+# answer. Which example is taken matters much to a small model: the first row's works
+# worse. The first three requests, each with both answers:
 
 # %%
 def ask(model, requests):
@@ -87,7 +93,7 @@ def ask(model, requests):
     prompts = tokenizer.apply_chat_template(
         chats,
         add_generation_prompt=True,  # end where an answer begins
-        padding=True, tokenizer_kwargs={"padding_side": "left"},  # all end there
+        padding=True, tokenizer_kwargs={"padding_side": "left"},  # ends align
         return_dict=True, return_tensors="pt",
     ).to(model.device)
     tokens = model.generate(**prompts, max_new_tokens=96, do_sample=False)
@@ -97,18 +103,12 @@ def ask(model, requests):
 chat = rows["train"]["messages"][0]
 print(tokenizer.apply_chat_template(chat, tokenize=False))
 
-# %% [markdown]
-# What would you do without training? You would describe the form in the prompt. So the
-# untrained model, the *base*, is asked twice: as it is, and with the form described
-# below each request. The requests are held out: no training row has them. The first
-# three, each with both answers:
-
 # %%
-FORM = "\n\nRecommend one film. Write these four lines and nothing else:\n"
-FORM += "**Title (year)**\n- Genre: …\n- Runtime: … minutes\n- Why: …"
+example = rows["train"]["messages"][1][1]["content"]
+form = "\n\nRecommend one film in exactly this form:\n" + example
 requests = [chat[0]["content"] for chat in rows["validation"]["messages"]][::7]
 before = ask(model, requests)
-told = ask(model, [request + FORM for request in requests])
+told = ask(model, [request + form for request in requests])
 print(*map("\n→ ".join, zip(requests[:3], before, told)), sep="\n\n")
 
 # %% [markdown]
@@ -171,29 +171,30 @@ config = SFTConfig(
     per_device_train_batch_size=plan.batch_size,  # rows behind an update
     max_steps=plan.max_steps,  # updates
     learning_rate=plan.learning_rate,  # at its peak
-    lr_scheduler_type=plan.schedule, warmup_steps=plan.warmup_steps,  # and around it
+    lr_scheduler_type=plan.schedule, warmup_steps=plan.warmup_steps,  # its way
     optim=plan.optimizer, weight_decay=plan.weight_decay,
     gradient_checkpointing=plan.gradient_checkpointing,
     fp16=profile.is_gpu and not profile.supports_bf16,  # a T4
-    bf16=profile.supports_bf16,  # newer GPUs
+    bf16=profile.is_gpu and profile.supports_bf16,  # newer GPUs
     logging_steps=1, save_strategy="no", report_to="none", seed=plan.seed,
-    dataset_kwargs={"skip_prepare_dataset": True},  # the rows have labels already
+    dataset_kwargs={"skip_prepare_dataset": True},  # rows are labelled
 )
 
 # %%
 from course_utils.plots import line_plot, use_course_style
 from transformers import DataCollatorForSeq2Seq
 
+learnt = rows["train"].map(labelled).select_columns(["input_ids", "labels"])
 trainer = SFTTrainer(
-    model=model, args=config, processing_class=tokenizer,
-    train_dataset=rows["train"].map(labelled, remove_columns=rows["train"].column_names),
-    data_collator=DataCollatorForSeq2Seq(tokenizer),  # pads a batch, labels with -100
+    model=model, args=config, train_dataset=learnt, processing_class=tokenizer,
+    data_collator=DataCollatorForSeq2Seq(tokenizer),  # pads; labels with -100
 )
 FastLanguageModel.for_training(model)
 seconds = trainer.train().metrics["train_runtime"]
-losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+losses = [x["loss"] for x in trainer.state.log_history if "loss" in x]
+first, last = (sum(part) / len(part) for part in (losses[:5], losses[-5:]))
 use_course_style()
-title = f"{len(losses)} updates, {seconds:.0f} s: loss {losses[0]:.1f} to {losses[-1]:.1f}"
+title = f"From {first:.1f} to {last:.1f} (means of five) in {seconds:.0f} s"
 line_plot(range(1, len(losses) + 1), {"tuned": losses}, title=title,
           x_label="update", y_label="training loss (nats per token)");
 
@@ -205,11 +206,11 @@ line_plot(range(1, len(losses) + 1), {"tuned": losses}, title=title,
 #
 # ## 7. Ask again, and count
 #
-# The same held-out requests, three ways: the base as it is, the base told the form, the
-# tuned model. A check reads each answer. *In the form* means exactly those four lines.
-# The other checks hold what an answer states against the request and against the course's
+# The same twelve requests, three ways: the base as it is, the base told the form, and the
+# tuned model, which is told nothing. *In the form* means exactly those four lines. The
+# other checks hold what an answer states against the request, and against the course's
 # table of 510 films; an answer that is not in the form fails them too. The whiskers are
-# 95 % Wilson intervals: with so few requests they are wide.
+# 95 % Wilson intervals: with twelve requests they are wide.
 
 # %%
 from course_utils.data.datasets import load_movies
@@ -217,7 +218,7 @@ from course_utils.plots import grouped_bars
 from course_utils.projects.project import PROJECTS
 from course_utils.statistics.shares import Share
 
-answers = {"base": before, "base, told the form": told, "tuned": ask(model, requests)}
+answers = {"base": before, "told the form": told, "tuned": ask(model, requests)}
 checks = PROJECTS["movie_recommender"].answer_checks
 held_out, number = load_movies("validation")[::7], len(requests)
 counts = {way: [Share(sum(map(check, held_out, texts)), number)
@@ -227,19 +228,24 @@ for way, texts in answers.items():
 grouped_bars(
     list(checks),
     {way: [each.share for each in found] for way, found in counts.items()},
-    intervals={w: [each.interval for each in found] for w, found in counts.items()},
+    intervals={w: [each.interval for each in f] for w, f in counts.items()},
     y_label=f"share of {number} held-out requests", title=(
         f"Form: {counts['tuned'][0].right} of {number} tuned, "
-        f"{counts['base, told the form'][0].right} told. "
+        f"{counts['told the form'][0].right} told. "
         f"Right facts: {counts['tuned'][-1].right}"
     ),
 );
 
 # %% [markdown]
-# Training taught the form. It did not teach facts: years, runtimes and genres are
-# written as fluently as before, and lesson 08 looks at what to do about them. On a model
-# this small a prompt is no rival. On a large one it may be, and then the prompt is the
-# cheaper answer: always count it.
+# Training taught the form, from 160 rows on a CPU, 320 on a GPU. It did not teach facts:
+# on the small model not one stated film, runtime and set of genres is the table's. Lesson
+# 08 looks at what to do about that.
+#
+# Was training needed? That is the comparison with the base that was told the form, not
+# with the bare base. One example in the prompt goes a long way, and on a large model it
+# may do as well as training; then it is the cheaper answer. Where the two whiskers
+# overlap, twelve requests cannot tell the two apart: lesson 05 asks more of them, in
+# pairs.
 #
 # ### ●○○ Exercise 1 · Change the form (5 minutes)
 #
@@ -278,31 +284,27 @@ check(add_decade)
 #
 # </details>
 #
-# To see it learnt, give `labelled` the changed answer in the place of the written one,
-# and run the notebook again. Predict first: will the decade fit the year more often than
-# the runtime fits the film?
+# To see it learnt, let `labelled` use the changed answer, and run the notebook again.
+# Predict first: will the decade fit the year more often than the runtime fits the film?
 #
-# ## 8. Save, and load again
+# ## 8. Save it, load it, and chat with one file
 #
-# `save_pretrained` writes A and B, a few megabytes, and names the base that they belong
-# to; the tokenizer goes beside them. Loaded again, does the adapter give the same answers
-# to all requests?
+# `save_pretrained` writes A and B, some megabytes, and the name of the base that they
+# belong to; the tokenizer goes beside them. Loaded again, does the adapter give the same
+# answers to all twelve requests?
+#
+# The second cell makes a GGUF file, which holds all that a chat program needs: weights
+# with the adapter added to them, tokenizer, template, end mark. Unsloth makes it by
+# llama.cpp, which is built now where it is missing. `q8_0` rounds each weight to about
+# 8 bits. llama.cpp's server then speaks the protocol of OpenAI's API:
 
-# %% tags=["nbval-check-output"]
+# %%
 saved = str(run_folder("quickstart", profile) / "adapter")
 model.save_pretrained(saved)
 tokenizer.save_pretrained(saved)
 again, _ = FastLanguageModel.from_pretrained(
     saved, plan.max_length, profile.compute_dtype, plan.load_in_4bit)
 f"the same answers: {ask(again, requests) == answers['tuned']}"
-
-# %% [markdown]
-# ## 9. One file, and a chat
-#
-# A GGUF file holds everything that a chat program needs: weights with the adapter added
-# to them, tokenizer, template, end mark. Unsloth makes it by llama.cpp, which is built
-# now where it is missing (once, about 4 minutes on two cores). `q8_0` rounds each weight
-# to about 8 bits. llama.cpp's server then speaks the protocol of OpenAI's API:
 
 # %%
 from course_utils.gguf import llama_cpp, serving
@@ -314,8 +316,9 @@ again.save_pretrained_gguf(str(folder), tokenizer, quantization_method="q8_0")
 [gguf] = folder.parent.rglob("*.gguf")
 with serving.serve(gguf) as server:
     reply = server.client().chat.completions.create(
-        model="gguf", messages=chat[:1], temperature=0, max_tokens=96)
-print(f"{gguf.stat().st_size / 1e6:.0f} MB\n{reply.choices[0].message.content}\n")
+        model="gguf", messages=[{"role": "user", "content": requests[0]}],
+        temperature=0, max_tokens=96)
+print(f"{gguf.stat().st_size / 1e6:.0f} MB\n", reply.choices[0].message.content)
 headline = f"{counts['tuned'][0].right} of {number} answers in the form"
 write_run_record("00", profile, headline=headline, seed=plan.seed)
 
