@@ -81,9 +81,10 @@ for row in rows["train"].select(range(2)):
 #
 # The second cell asks twelve requests that no training row has. What would you do
 # without training? You would put the form into the prompt. So the untrained model, the
-# *base*, is asked twice: as it is, and told the form by an example, the second row's
-# answer. Which example is taken matters much to a small model: the first row's works
-# worse. The first three requests, each with both answers:
+# *base*, is asked twice: as it is, and told the form by an example, a row's answer. Which
+# row matters much to the small model: of six that were tried on ten training requests,
+# row 13 gave the form 9 times, the others 1 to 7 times. The first three requests, each
+# with both answers:
 
 # %%
 def ask(model, requests):
@@ -104,7 +105,7 @@ chat = rows["train"]["messages"][0]
 print(tokenizer.apply_chat_template(chat, tokenize=False))
 
 # %%
-example = rows["train"]["messages"][1][1]["content"]
+example = rows["train"]["messages"][13][1]["content"]
 form = "\n\nRecommend one film in exactly this form:\n" + example
 requests = [chat[0]["content"] for chat in rows["validation"]["messages"]][::7]
 before = ask(model, requests)
@@ -172,8 +173,8 @@ config = SFTConfig(
     max_steps=plan.max_steps,  # updates
     learning_rate=plan.learning_rate,  # at its peak
     lr_scheduler_type=plan.schedule, warmup_steps=plan.warmup_steps,  # its way
-    optim=plan.optimizer, weight_decay=plan.weight_decay,
-    gradient_checkpointing=plan.gradient_checkpointing,
+    optim=plan.optimizer, weight_decay=plan.weight_decay,  # AdamW, its decay
+    gradient_checkpointing=plan.gradient_checkpointing,  # memory for time
     fp16=profile.is_gpu and not profile.supports_bf16,  # a T4
     bf16=profile.is_gpu and profile.supports_bf16,  # newer GPUs
     logging_steps=1, save_strategy="no", report_to="none", seed=plan.seed,
@@ -209,8 +210,9 @@ line_plot(range(1, len(losses) + 1), {"tuned": losses}, title=title,
 # The same twelve requests, three ways: the base as it is, the base told the form, and the
 # tuned model, which is told nothing. *In the form* means exactly those four lines. The
 # other checks hold what an answer states against the request, and against the course's
-# table of 510 films; an answer that is not in the form fails them too. The whiskers are
-# 95 % Wilson intervals: with twelve requests they are wide.
+# table of 510 films. An answer that is not in the form fails them too; one that repeats
+# the example word for word passes the last two. The whiskers are 95 % Wilson intervals: with
+# twelve requests they are wide.
 
 # %%
 from course_utils.data.datasets import load_movies
@@ -237,9 +239,9 @@ grouped_bars(
 );
 
 # %% [markdown]
-# Training taught the form, from 160 rows on a CPU, 320 on a GPU. It did not teach facts:
-# on the small model not one stated film, runtime and set of genres is the table's. Lesson
-# 08 looks at what to do about that.
+# The small model learnt the form from 160 rows, and no facts: in not one of its answers
+# are film, runtime and genres those of the table. Lesson 08 looks at what to do about
+# that.
 #
 # Was training needed? That is the comparison with the base that was told the form, not
 # with the bare base. One example in the prompt goes a long way, and on a large model it
@@ -313,7 +315,7 @@ from course_utils.machine.run_record import write_run_record
 llama_cpp.build_if_missing()
 folder = run_folder("quickstart", profile) / "gguf"
 again.save_pretrained_gguf(str(folder), tokenizer, quantization_method="q8_0")
-[gguf] = folder.parent.rglob("*.gguf")
+gguf = next(folder.parent.rglob("*.Q8_0.gguf"))
 with serving.serve(gguf) as server:
     reply = server.client().chat.completions.create(
         model="gguf", messages=[{"role": "user", "content": requests[0]}],
