@@ -17,10 +17,10 @@
 # - save the result twice, as an adapter and as a GGUF file, and chat with it,
 # - put your own rows, model and check in the place of these.
 #
-# **Time and memory.** About 10 minutes to read. On two CPU cores about 5 minutes and
-# 2.5 GiB (measured), and once 4 minutes more where llama.cpp is not built yet. On a T4
-# about 8 minutes with that build, and 3 GiB of GPU memory (estimates: the course has not
-# been timed there).
+# **Time and memory.** About 19 minutes to read. On two free CPU cores 4 to 5 minutes and
+# 3 GiB, and once 4 minutes more where llama.cpp is not built yet. On a T4 about 8 minutes
+# with that build, and 3 GiB of GPU memory (estimates: the course has not been timed
+# there).
 #
 # The notebook always uses the movie rows, whatever the variable COURSE_RECIPE says.
 
@@ -83,7 +83,7 @@ for row in rows["train"].select(range(2)):
 # without training? You would put the form into the prompt. So the untrained model, the
 # *base*, is asked twice: as it is, and told the form by an example, a row's answer. Which
 # row matters much to the small model: of six that were tried on ten training requests,
-# row 13 gave the form 9 times, the others 1 to 7 times. The first three requests, each
+# row 13 gave the form 9 times, the others 1 to 8 times. The first three requests, each
 # with both answers:
 
 # %%
