@@ -21,7 +21,8 @@ ACCENT = "#d9822b"
 PALE = "#d9d9d9"
 REFERENCE = {"color": "#4d4d4d", "linestyle": "--", "linewidth": 1.4}
 _TILES = 12  # in a row of tokens
-_COLOURS = {"base": BASE, "tuned": TUNED, "validation": ACCENT}
+TOLD = "#4d4d4d"  # the base too, its prompt longer
+_COLOURS = {"base": BASE, "told the form": TOLD, "tuned": TUNED, "validation": ACCENT}
 
 Series = Mapping[str, Sequence[float]]  # a name, and its values
 Mark = tuple[str, float]  # name and position of a dashed line

@@ -63,7 +63,9 @@ _MOVIES = Project(
     answer_checks={
         "in the form": lambda row, text: movies.follows_form(text),
         "facts as stated\nfit the wish": _states_what_fits,
-        "film is in\nthe table": lambda row, text: _film(text) in movies.load_films(),
+        "film is in the\ncourse's table": lambda row, text: (
+            _film(text) in movies.load_films()
+        ),
         "its facts\nare right": _has_right_facts,
     },
     subject=_film,

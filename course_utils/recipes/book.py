@@ -25,7 +25,7 @@ class UnknownRecipe(CourseError, KeyError):
         return self.args[0]
 
 
-def _recipe(name: str, settings, scales, results, **texts) -> Recipe:
+def _recipe(name: str, settings, scales, results=(), **texts) -> Recipe:
     return Recipe(
         name=name,
         settings=_settings(settings),
@@ -50,6 +50,8 @@ RECIPES = {name: _recipe(name, **entry) for name, entry in _ENTRIES["recipes"].i
 MOVIE_RECOMMENDER = RECIPES["movie_recommender"]
 ALPACA_MISTRAL = RECIPES["alpaca_mistral"]
 INFRAMIND = RECIPES["inframind"]
+# Notebook 00's, whatever COURSE_RECIPE says: it is no project of its own.
+QUICKSTART = _recipe("quickstart", **_ENTRIES["quickstart"])
 
 
 def chosen_recipe(environment: Mapping[str, str] = os.environ) -> Recipe:
