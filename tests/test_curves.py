@@ -19,7 +19,12 @@ from course_utils.curves.losses import (
 )
 from course_utils.curves.plots import band_plot, loss_panels, run_plot, trade_off
 from course_utils.curves.practice import made_logs, unlabelled_logs
-from course_utils.curves.reference import load_reference, other_seeds, place_in_band
+from course_utils.curves.reference import (
+    load_reference,
+    other_seeds,
+    place_in_band,
+    points_in_band,
+)
 from course_utils.machine.profile import Profile
 from course_utils.places import BrokenFile
 
@@ -376,6 +381,19 @@ def test_the_courses_own_run_leaves_the_band_at_one_of_four_points():
     beyond = reference.without(3407).validation_band().excess(own)
     assert beyond.index[beyond > 0].tolist() == [60]
     assert beyond[60] == pytest.approx(0.0004, abs=1e-4)
+
+
+def test_the_points_are_told_with_the_chance_that_a_normal_run_is_outside():
+    reference = load_reference("movie_recommender")
+    band = reference.without(3407).validation_band()
+    log = history([3.0], reference.eval_loss.loc[3407].to_dict())
+    told = points_in_band(LossCurves.from_history(log), band).splitlines()
+    assert told[2] == "update 60: 0.0004 nats outside"
+    assert told[4].startswith(
+        "A normal run is outside at one or more of 4 points in 19%"
+    )
+    empty = other_seeds("poems", 1, ON_CPU).validation_band()
+    assert "No seeds" in points_in_band(LossCurves.from_history(log), empty)
 
 
 def test_a_nan_never_lies_in_a_band(tmp_path):

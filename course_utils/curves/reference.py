@@ -151,3 +151,24 @@ def place_in_band(curves: LossCurves, band: Band) -> str:
     inside, outside = int((beyond <= 0).sum()), beyond.index[beyond > 0].tolist()
     told = f"{inside} of {len(beyond)} points inside the band of {band.seeds} seeds"
     return f"{told}; outside at {', '.join(map(str, outside))}" if outside else told
+
+
+def points_in_band(curves: LossCurves, band: Band) -> str:
+    """The same point by point, with what chance alone would do; a line each."""
+    beyond = band.excess(curves.validation)
+    if beyond.empty:
+        return place_in_band(curves, band)
+    lines = [
+        f"update {step}: {abs(apart):.4f} nats {'outside' if apart > 0 else 'inside'}"
+        for step, apart in beyond.items()
+    ]
+    alarm = 1 - (1 - ALPHA) ** len(beyond)
+    return "\n".join(
+        [
+            *lines,
+            f"A normal run is outside at one or more of {len(beyond)} points in "
+            f"{alarm:.0%} of cases, if they were independent.",
+            f"At the end seeds differ by {band.last_spread:.4f} nats (one standard "
+            "deviation).",
+        ]
+    )

@@ -15,7 +15,7 @@
 # - choose a learning rate without fooling yourself,
 # - measure what was forgotten beside what was gained, each with its interval.
 #
-# **Time and memory.** It takes about 35 minutes to read. It runs for 7 minutes and
+# **Time and memory.** It takes about 40 minutes to read. It runs for 7 minutes and
 # needs 3 GiB on two CPU cores (measured; without a saved adapter 4 minutes more). On a
 # T4 with the 8B model about 40 minutes and 9 GiB of GPU memory: an estimate, it has not
 # been run there.
@@ -87,12 +87,11 @@ run_plot(healthy, title=title);
 
 # %% [markdown]
 # The pale line is the loss of single batches; it jumps, because some rows are harder
-# than others. The strong blue line is a running mean. It is good for the eye and lags
-# behind, so read no turning point off it. The orange points, the validation losses,
-# need no smoothing.
+# than others. The strong blue line is a running mean, which lags behind: read no turning
+# point off it. The orange validation losses need no smoothing.
 #
-# The curve is flat at the end. Was everything learnt, or did the schedule run out? Here
-# is how much of the fall was reached at each validation, and how high the rate was:
+# The curve is flat at the end. Was everything learnt, or did the schedule run out? How
+# much of the fall was reached at each validation, and how high was the rate?
 
 # %%
 held_out = healthy.validation.iloc[1:]
@@ -106,10 +105,9 @@ pd.DataFrame(
 
 # %% [markdown]
 # On the small model nine tenths of the fall are done at update 20, where the rate is
-# still at four fifths of its peak. So the bend does not come from the schedule: the form
-# of the answers is learnt quickly. The last quarter is another matter. There the rate
-# goes to zero, and a flat curve under a vanishing rate does not prove that a longer run
-# would bring nothing.
+# still at four fifths of its peak: the bend does not come from the schedule. In the last
+# quarter, however, the rate goes to zero, and a flat curve under a vanishing rate does
+# not prove that a longer run would bring nothing.
 #
 # ## 2. What does the number mean?
 #
@@ -127,7 +125,7 @@ print(f"{loss:.4f} nats per token, perplexity {math.exp(loss):.2f}")
 
 # %% [markdown]
 # A model that finds all V tokens of its vocabulary equally likely has a loss of ln V.
-# Above that line a model is confidently wrong; section 7 shows one.
+# Above that line a model is confidently wrong; section 7 shows one. Our run:
 
 # %%
 from course_utils.curves.losses import guess_level, perplexity
@@ -135,14 +133,13 @@ from course_utils.curves.losses import guess_level, perplexity
 print(
     f"before: {start:.2f} nats, perplexity {perplexity(start):.1f}\n"
     f"after:  {end:.2f} nats, perplexity {perplexity(end):.1f}\n"
-    f"guessing among 49,152 tokens: {guess_level(49_152):.2f} nats"
+    f"guessing among SmolLM2's 49,152 tokens: {guess_level(49_152):.2f} nats"
 )
 
 # %% [markdown]
-# Nats per token compare runs with the same tokenizer, the same text and the same label
-# mask. Another tokenizer cuts the text into other tokens, and the number moves although
-# no model got better. **Bits per byte** divide the cost of the whole text by its length
-# in bytes, which no tokenizer changes:
+# Nats per token compare runs with the same tokenizer, text and label mask. Another
+# tokenizer makes other tokens, and the number moves although no model got better. **Bits
+# per byte** divide the cost of the whole text by its bytes, which no tokenizer changes:
 #
 # $$\text{bits per byte} = \frac{\text{nats per token} \times \text{tokens}}
 # {\ln 2 \times \text{bytes}}$$
@@ -153,8 +150,8 @@ print(
 # ## 3. The shapes
 #
 # What does a curve look like when something is wrong? First six made ones, so that we
-# know the truth. The function `diagnose` sees the log alone. Predict before you look:
-# which of them has the lowest training loss that is a real number?
+# know the truth. The function `diagnose` sees the log alone. Predict: which of them ends
+# with the lowest training loss that is a real number?
 
 # %% tags=["nbval-check-output"]
 from course_utils.curves.diagnosis import diagnose
@@ -172,9 +169,8 @@ title = "Only validation (orange) shows what was learnt by heart"
 loss_panels(logs, title=title);
 
 # %% [markdown]
-# “Learnt by heart” has the best training loss of the five that stay numbers, and it is
-# the one whose held-out rows get worse. Each verdict comes with its numbers and a next
-# step:
+# “Learnt by heart” does, and it is the one whose held-out rows get worse. Each verdict
+# comes with its numbers and a next step:
 
 # %% tags=["nbval-check-output"]
 print(verdicts["learnt by heart"], verdicts["half way"], sep="\n\n")
@@ -183,14 +179,13 @@ print(verdicts["learnt by heart"], verdicts["half way"], sep="\n\n")
 # Both are right: validation turned at update 16 while training went on; and the straight
 # line lost as much in its last quarter as in any other.
 #
-# **The NaN that the log hides.** The sixth shape shows a loss of 0 where it broke. The
+# **The NaN that the log hides.** The sixth shape has a loss of 0 where it broke: the
 # trainer's `logging_nan_inf_filter`, on by default, keeps NaN out of the log. With
 # `logging_steps=1` it writes 0, which looks like a perfect run. With a longer window it
-# is worse: it fills the place of a NaN with the mean of the window so far, so the window
-# in which the run breaks looks like an ordinary one. In a toy of one weight, which
-# breaks at update 7, [proof 04](proofs/04_loss_curve_claims.ipynb) gets a 0.50 for
-# updates 5 to 8: the best value yet. What the filter does not touch is the gradient
-# norm: it is `nan` in both. So log each update, and look at `grad_norm`.
+# is worse: a NaN is replaced by the mean of the window so far, so the window in which
+# the run breaks looks like an ordinary one. (In the toy of proof 04, a model that breaks
+# at update 7 gets 0.50 for updates 5 to 8, its best value yet.) The gradient norm is not
+# filtered: it is `nan` in both. So log each update, and look at `grad_norm`.
 #
 # What does `diagnose` say of our own run?
 
@@ -199,8 +194,8 @@ print(diagnose(healthy))
 
 # %% [markdown]
 # On the small model: “healthy”, the fall has nearly ended. (A run whose last quarter
-# still brings much would be “still falling”.) That is said of one curve alone; whether
-# a *normal* run looks like that is the question of section 4.
+# still brings much would be “still falling”.) Whether a *normal* run looks like that is
+# the question of section 4.
 #
 # ### ●●○ Exercise 1 · Name the disease (8 minutes)
 #
@@ -257,21 +252,20 @@ check(disease)
 #
 # ## 4. Is my curve normal?
 #
-# One run is one draw: another seed orders the rows differently and starts the adapter
-# elsewhere. The course ships the curves of five seeds of the movie recommender on the
-# small model. Your own seed is left out, since a curve always agrees with itself. With
-# n other seeds, mean m and standard deviation s, one more seed lies in 95 % of cases
-# within
+# Another seed orders the rows differently and starts the adapter elsewhere. The course
+# ships the curves of five seeds of the movie recommender on the small model; your own
+# seed is left out, since a curve always agrees with itself. With n other seeds, mean m
+# and standard deviation s, one more seed lies in 95 % of cases within
 #
 # $$m \pm t_{n-1} \cdot s \cdot \sqrt{1 + 1/n}$$
 #
-# Where the model is another one than theirs (on a T4, or with another recipe),
-# `other_seeds` gives none, and the next two cells say so: a curve of another model lies
-# elsewhere, and that is no fault.
+# Where the model is another one (on a T4) or the recipe, `other_seeds` gives none and
+# the next two cells say so: a curve of another model lies elsewhere without any fault.
 
 # %%
 from course_utils.curves.plots import band_plot
 from course_utils.curves.reference import other_seeds, place_in_band
+from course_utils.curves.reference import points_in_band
 
 reference = other_seeds(recipe.name, plan.seed, profile)
 band = reference.validation_band()
@@ -279,33 +273,24 @@ told = place_in_band(healthy, band)
 band_plot(healthy, reference.training_band(), band, title=told);
 
 # %%
-beyond = band.excess(healthy.validation)  # nats; negative: inside
-print(beyond.round(4).to_dict())
-alarm = 1 - 0.95 ** len(beyond)
-print(f"a normal run leaves the band somewhere: {alarm:.0%} of cases")
-print(f"spread between seeds at the end: {band.last_spread:.4f} nats")
+print(points_in_band(healthy, band))
 
 # %% [markdown]
 # Update 0 does not count: there all seeds are the same untouched model. On the small
-# model one point of four lies outside, by less than a thousandth of a nat. Is that an
-# alarm? No: a normal run is outside at one point in twenty, so at one or more of four
-# points in 19 % of cases (if the points were independent). A run that is outside at
-# *all* points, or by many times the spread, has other data, another plan or another
-# model than you think.
-#
-# The spread is a yardstick, too: if two settings differ by less than two seeds do, do
-# not call it a difference.
+# model one point of four lies outside, by less than a thousandth of a nat. That is no
+# alarm: chance alone does it in 19 % of cases. A run that is outside at *all* points,
+# or by many times the spread, has other data, another plan or another model than you
+# think. And if two settings differ by less than two seeds do, do not call it a
+# difference.
 #
 # ## 5. What the curve hides: forgetting
 #
 # The validation rows are of the training's own kind. What happened to everything else?
-# A frozen base keeps its *weights*: switch the adapter off and the base is back. That
-# says nothing about the *behaviour* with the adapter on.
-#
-# So we score texts: how many bits per byte does the model need for held-out answers of
-# the task; for eight more of them, kept for later; for a story that is in no training
-# set; for the right choices of science questions; and, as a control, for a wrong choice
-# of each question? A passage is scored; its context is only read.
+# A frozen base keeps its *weights*; that says nothing about the *behaviour* with the
+# adapter on. So we score texts: how many bits per byte does the model need for held-out
+# answers of the task; for eight more of them, kept for later; for a story that is in no
+# training set; for the right choices of science questions; and, as a control, for a
+# wrong choice of each question? A passage is scored; its context is only read.
 
 # %%
 from course_utils.curves import forgetting
@@ -316,12 +301,10 @@ WATCHED = 8  # held-out rows; every evaluation below costs a pass over them
 training, validation = load_rows(plan)
 watched, untouched = validation[:WATCHED], validation[WATCHED : 2 * WATCHED]
 questions = load_questions()[::10]
-right, wrong = (
-    score(questions)
-    for score in (forgetting.science_passages, forgetting.wrong_passages)
-)
 
 # %% tags=["nbval-check-output"]
+right = forgetting.science_passages(questions)
+wrong = forgetting.wrong_passages(questions)
 right[0]
 
 # %%
@@ -358,13 +341,12 @@ for name, found in effect.items():
 # %% [markdown]
 # Each interval is over the passages, in pairs: the same passage before and after. On
 # the small model the task gained about 0.76 bits per byte, and the general text moved by
-# less than its interval: **in this run nothing measurable was forgotten**. The tuned
-# model is another function all the same; proof 04 counts how often its first choice of a
-# token differs, and holds that against the effect of 4-bit weights.
+# less than its interval: **in this run nothing measurable was forgotten**. (Proof 04
+# counts how often the first choice of a token changed, beside the effect of 4-bit
+# weights.)
 #
-# The science answers became likelier, although no training row is about science. Does
-# the model know more now? The control says: the *wrong* choices became likelier as well.
-# Knowledge would be a growing lead of the right one:
+# The science answers became likelier, although no training row is about science. But so
+# did the *wrong* choices. Knowledge would be a growing lead of the right one:
 
 # %%
 import numpy as np
@@ -380,9 +362,9 @@ print(f"lead: {lead_before.mean():.2f} → {lead_after.mean():.2f} nats")
 print(f"95 % interval {low:+.2f} to {high:+.2f}, n = {len(grown)}")
 
 # %% [markdown]
-# On the small model the lead did not grow: the interval includes 0. So a likelihood
-# that rises is not yet knowledge. (Why both rose, we did not test.) Measure a control,
-# or let the choices compete, as lesson 06 does.
+# On the small model the lead did not grow: the interval includes 0. A likelihood that
+# rises is not yet knowledge. (Why both rose, we did not test.) Measure a control, or let
+# the choices compete, as lesson 06 does.
 #
 # ## 6. Overfitting on purpose, and stopping in time
 #
@@ -396,6 +378,10 @@ print(f"95 % interval {low:+.2f} to {high:+.2f}, n = {len(grown)}")
 import dataclasses
 import tempfile
 from pathlib import Path
+
+from trl import SFTConfig, SFTTrainer
+
+from course_utils.data.tokens import to_dataset
 
 temporary = tempfile.TemporaryDirectory()  # gone when this kernel ends
 scratch = Path(temporary.name)
@@ -426,8 +412,6 @@ as_in_lesson_03 = dict(
 # evaluations, and a checkpoint at each of them, since the best one is loaded again.
 
 # %%
-from trl import SFTConfig
-
 epoch = ROWS // plan.effective_batch  # updates in one pass over the rows
 config = SFTConfig(
     **as_in_lesson_03,
@@ -443,11 +427,11 @@ config = SFTConfig(
     greater_is_better=False,  # … and that less of it is better
 )
 
+# %% [markdown]
+# The trainer is that of lesson 03 with one more argument, `callbacks`:
+
 # %%
 from transformers import DataCollatorForSeq2Seq, EarlyStoppingCallback
-from trl import SFTTrainer
-
-from course_utils.data.tokens import to_dataset
 
 fresh, tokenizer = models.load_base(few, profile)
 tokenizer.padding_side = "right"
@@ -462,14 +446,17 @@ trainer = SFTTrainer(
 )
 trainer.train();
 
+# %% [markdown]
+# Where was the best point, where did it stop, and which adapter is in the model now?
+
 # %%
 stopped = LossCurves.from_history(trainer.state.log_history)
 best_update, best_loss = stopped.best()
 last_update = int(stopped.training.index[-1])
 readings["stopped"] = meter.read(trainer.model, tokenizer)
+best = Path(trainer.state.best_model_checkpoint).name
 print(f"best validation {best_loss:.2f} after {best_update / epoch:.0f} epochs")
-print(f"stopped after {last_update / epoch:.0f} of {EPOCHS}; then loaded")
-print(Path(trainer.state.best_model_checkpoint).name)
+print(f"stopped after {last_update / epoch:.0f} of {EPOCHS}; loaded: {best}")
 
 # %% [markdown]
 # On the small model the best came after four epochs; after two more without a new best
@@ -494,9 +481,9 @@ axes.axvline(last_update, color="#b5443c", linewidth=1.4, label="stopped here")
 axes.legend(fontsize=9);
 
 # %% [markdown]
-# On the small model the verdict is “overfit”, and the picture agrees: the training curve
-# alone shows a run that gets better and better, while the held-out rows lose again a
-# quarter of what they had gained. Stopping was right: no later validation is as good.
+# On the small model the verdict is “overfit”, and the picture agrees: training loss gets
+# better and better, while the held-out rows lose again a quarter of what they had
+# gained. Stopping was right: no later validation is as good.
 #
 # *“Two epochs are an implicit early stopping”*, some say. A fixed budget is chosen
 # before the run; early stopping decides during it, by a signal. The one is not the
@@ -509,26 +496,30 @@ axes.legend(fontsize=9);
 # saves us the writing (a test holds it equal to these cells).
 
 # %%
-from course_utils.training.trainer import build_trainer
-
 curves_of = {"healthy": healthy, "stopped": stopped, "overfit": overfit}
 del trainer, fresh
+
+# %%
+from course_utils.training.trainer import build_trainer
 
 
 def train_and_read(name, changed, rows, *callbacks, **choices):
     """One run from the base on; keeps its curves and its readings."""
     models.free_memory()
-    model, tokens = models.load_base(changed, profile)
-    model = models.attach_lora(model, changed)
+    base, tokens = models.load_base(changed, profile)
+    model = models.attach_lora(base, changed)
     sets = [to_dataset(x, tokens, plan.max_length) for x in (rows, watched)]
-    made_of = (model, tokens, *sets, changed, profile, scratch / name)
-    trainer = build_trainer(*made_of, **choices)
+    given = (model, tokens, *sets, changed, profile, scratch / name)
+    trainer = build_trainer(*given, **choices)
     for callback in callbacks:
         trainer.add_callback(callback)
     trainer.train()
     curves_of[name] = LossCurves.from_history(trainer.state.log_history)
     readings[name] = meter.read(model, tokens)
 
+
+# %% [markdown]
+# The lowest rank, all else as before:
 
 # %%
 patience = EarlyStoppingCallback(early_stopping_patience=PATIENCE)
@@ -542,15 +533,13 @@ from course_utils.plots import line_plot
 ranks = {f"rank {plan.rank}": overfit, "rank 1": curves_of["rank 1"]}
 both = pd.DataFrame({name: c.validation for name, c in ranks.items()}).dropna()
 apart = both.diff(axis=1).iloc[:, -1].abs().max()
+rises = both.iloc[-1] - both.min()
+print(rises.map("rises again by {:.2f} nats".format).to_string())
 line_plot(
     both.index, dict(both), marker="o", x_label="update",
     y_label="validation loss (nats per answer token)",
     title=f"Rank {plan.rank} and rank 1: at most {apart:.2f} nats apart",
 );
-
-# %%
-rises = both.iloc[-1] - both.min()
-rises.map("rises again by {:.2f} nats".format)
 
 # %% [markdown]
 # On the small model the two curves lie on top of each other, and both turn at the same
@@ -614,14 +603,12 @@ long_runs.round(3)
 
 # %% [markdown]
 # On the small model the lowest training loss belongs to the run that is worst on
-# held-out rows. And all rows of the recipe (“healthy”) are about 0.3 nats better than
-# the best moment of the few (“stopped”): one pair of runs; a curve over several numbers
-# of rows would be the full answer.
+# held-out rows. And the recipe's rows (“healthy”) are about 0.3 nats better than the
+# best moment of the few (“stopped”): two points of a curve over the number of rows.
 #
-# The last column says 2.35 for “stopped”, where the trainer said 2.31 for the same
-# adapter and rows. The trainer's mean includes the end token of each answer, which is
-# nearly free; the meter counts the answer alone. Two tools' “nats per token” compare
-# only if they count the same tokens.
+# Mind the 2.35 for “stopped”, where the trainer said 2.31 for the same adapter and
+# rows. The trainer's mean includes the end token of each answer, which is nearly free;
+# the meter counts the answer alone. Compare only means over the same tokens.
 #
 # ## 7. Which learning rate?
 #
@@ -675,17 +662,15 @@ axes.yaxis.set_minor_formatter("{x:g}");
 
 # %%
 too_high = sweep[f"rate × {FACTORS[-1]:g}"]
-clipped_shares = {
-    name: (run.grad_norm > config.max_grad_norm).mean()
-    for name, run in {"too high a rate": too_high, "overfit": overfit}.items()
-}
-print(clipped_shares)
-print(diagnose(too_high))
+limit = config.max_grad_norm
+by_rate, by_heart = ((r.grad_norm > limit).mean() for r in (too_high, overfit))
+print(f"clipped: {by_rate:.0%} of the run that diverged, {by_heart:.0%} of the")
+print(f"run that learnt by heart\n{diagnose(too_high)}")
 
 # %% [markdown]
 # On the small model clipping acted on most updates of the run that diverged, and on none
 # of the run that learnt by heart. Adam divides each gradient by its own usual size, so
-# the length of a step is set by the learning rate, clipped or not; and learning by heart
+# the learning rate sets the length of a step, clipped or not; and learning by heart
 # needs no large gradients.
 #
 # Is the best rate really better than the second best? The rows that *chose* the winner
@@ -751,7 +736,6 @@ print(f"in equal updates a tenth of the rate keeps {kept:.0%} of the gain")
 # | training loss exactly 0, or an ordinary one with gradient norm `nan` | the log's filter hides NaN | `logging_steps=1`; smaller rate, longer warm-up, loss scaling in fp16 |
 # | validation far below training from the start | training is logged before the update and with dropout, or held-out rows are among the training rows | count the requests that both sets share |
 # | validation falls, answers get worse | loss is no measure of form or facts | lesson 05 |
-# | the general text gains a lot, or the sign depends on how it is cut | short pieces without context: their first tokens decide | read it as one text; say how it was cut |
 # | `EarlyStoppingCallback requires metric_for_best_model` | the callback without its settings | the `SFTConfig` of section 6 |
 # | perplexity “improved” after a change of tokenizer, template or label mask | another unit | bits per byte on the same text |
 # | loss stuck near ln V | labels are shifted twice, the output head is random, or the run exploded | section 2; lesson 03's mask |
@@ -869,9 +853,8 @@ ledger.record("C024", rows=ROWS, training_fall=fall, validation_rise=rise)
 by_run = long_runs["held-out answers"]
 ledger.record("C044", few_rows=by_run["stopped"], all_rows=by_run["healthy"])
 ledger.record("C059", rank_16_rise=rises.iloc[0], rank_1_rise=rises.iloc[1])
-diverged, overfitted = clipped_shares.values()
-ledger.record("C064", default_max_norm=config.max_grad_norm,
-              overfit_clipped_share=overfitted, diverged_clipped_share=diverged)
+ledger.record("C064", default_max_norm=limit, overfit_clipped_share=by_heart,
+              diverged_clipped_share=by_rate)
 high = effects[f"rate × {FACTORS[-1]:g}"]["general"].rise
 slow, same = low["general"].rise, own["general"].rise
 ledger.record("C164", task_base=task.before, task_tuned=task.after,
