@@ -17,7 +17,13 @@ from course_utils.curves.losses import (
     smooth,
     span_for,
 )
-from course_utils.curves.plots import band_plot, loss_panels, run_plot, trade_off
+from course_utils.curves.plots import (
+    band_plot,
+    loss_panels,
+    loss_plot,
+    run_plot,
+    trade_off,
+)
 from course_utils.curves.practice import made_logs, unlabelled_logs
 from course_utils.curves.reference import (
     load_reference,
@@ -302,6 +308,16 @@ def test_without_seeds_the_run_is_drawn_alone():
     bands = none.training_band(), none.validation_band()
     [panel] = band_plot(curves, *bands, title=place_in_band(curves, bands[1]))
     assert panel.get_title() == "No seeds of this model and recipe to compare with"
+
+
+# A column and a curve were once called "smoothed" that were single batches.
+def test_a_short_run_is_not_drawn_as_smoothed():
+    short, long = (LossCurves.from_history(history(falling(n))) for n in (12, 80))
+    labels = [
+        [line.get_label() for line in loss_plot(curves, title="made").lines]
+        for curves in (short, long)
+    ]
+    assert labels == [["training, raw"], ["training, raw", "training, smoothed"]]
 
 
 def test_logs_are_drawn_side_by_side_from_zero_up():

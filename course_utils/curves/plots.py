@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from course_utils.curves.forgetting import Change
-from course_utils.curves.losses import LossCurves
+from course_utils.curves.losses import LossCurves, span_for
 from course_utils.curves.reference import Band
 from course_utils.plots import ACCENT, BASE, REFERENCE, TUNED, Frame, framed
 
@@ -24,9 +24,11 @@ def loss_plot(
 ) -> Axes:
     """Training loss raw and smoothed, validation loss as points, the best marked."""
     axes = framed(x_label="update", y_label="loss (nats per answer token)", **frame)
-    raw = {"alpha": 0.3, "linewidth": 1, "label": "training, raw"}
-    axes.plot(curves.training, color=TUNED, **raw)
-    axes.plot(curves.smoothed, color=TUNED, label="training, smoothed")
+    is_smoothed = span_for(len(curves.training)) > 1  # a short run is shown as it is
+    raw = {"alpha": 0.3 if is_smoothed else 0.8, "linewidth": 1.2}
+    axes.plot(curves.training, color=TUNED, label="training, raw", **raw)
+    if is_smoothed:
+        axes.plot(curves.smoothed, color=TUNED, label="training, smoothed")
     if len(curves.validation):
         points = {"marker": "o", "markersize": 4, "label": "validation"}
         axes.plot(curves.validation, color=ACCENT, **points)
@@ -37,18 +39,23 @@ def loss_plot(
 
 
 def loss_panels(
-    logs: Mapping[str, Iterable[Mapping[str, Any]]], *, title: str
+    logs: Mapping[str, Iterable[Mapping[str, Any]]],
+    *,
+    title: str,
+    from_zero: bool = True,
 ) -> np.ndarray:
-    """Several logs side by side, each under its name; y from 0, or from below."""
+    """Several logs side by side, each under its name and on axes of its own."""
     rows = -(-len(logs) // _PANELS)
     size = {"figsize": (10.5, 0.6 + 2.7 * rows), "layout": "constrained"}
-    figure, panels = plt.subplots(rows, _PANELS, sharex="row", **size)
+    figure, panels = plt.subplots(rows, _PANELS, **size)
     for axes, (name, log) in zip(panels.flat, logs.items(), strict=True):
         loss_plot(LossCurves.from_history(log), title=name, axes=axes)
-        axes.set(ylabel="loss (nats)", ylim=(0, None))
+        axes.set(ylabel="loss (nats)")
+        if from_zero:
+            axes.set_ylim(bottom=0)
         axes.get_legend().remove()
     handles = panels.flat[0].get_legend_handles_labels()
-    figure.suptitle(title)
+    figure.suptitle(title, fontweight="bold")
     figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=9)
     return panels
 
@@ -80,7 +87,7 @@ def band_plot(
     if not validation.seeds:
         return np.array([loss_plot(curves, title=title)])
     figure, panels = plt.subplots(1, 2, figsize=(10.4, 3.8))
-    figure.suptitle(title)
+    figure.suptitle(title, fontweight="bold")
     shared = curves.validation[curves.validation.index.isin(validation.steps)]
     apart = shared - pd.Series(validation.mean, validation.steps)[shared.index]
     parts = (

@@ -207,7 +207,8 @@ print(diagnose(healthy))
 from course_utils.curves.practice import unlabelled_logs
 
 unlabelled = unlabelled_logs()
-loss_panels(unlabelled, title="Three real logs: what is wrong with each?")
+title = "Three real logs: what is wrong with each?"
+loss_panels(unlabelled, title=title, from_zero=False)
 for name, rows in unlabelled.items():
     print(f"log {name}, its last rows:", *rows[-2:], sep="\n  ")
 
