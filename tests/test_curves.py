@@ -379,7 +379,7 @@ def test_a_curve_is_told_where_it_leaves_the_band(tmp_path):
     )
     assert band.excess(outside.validation)[2] == pytest.approx(0.0317, abs=1e-3)
     assert place_in_band(inside, band) == "1 of 1 points inside the band of 3 seeds"
-    told = "0 of 1 points inside the band of 3 seeds; outside at 2"
+    told = "0 of 1 points inside the band of 3 seeds; outside: update 2"
     assert place_in_band(outside, band) == told
     assert "nothing to compare" in place_in_band(elsewhere, band)
 

@@ -115,11 +115,13 @@ def trade_off(
     name beside it and 95 % intervals as whiskers.
     """
     axes = framed(x_label="gain on the task (bits per byte)", **frame)
-    for name, (task, other) in points.items():
+    by_gain = sorted(points.items(), key=lambda point: -point[1][0].rise)
+    for index, (name, (task, other)) in enumerate(by_gain):
         style = {"fmt": "o", "capsize": 3, "color": BASE if name == "base" else TUNED}
         errors = {"xerr": task.high - task.rise, "yerr": other.high - other.rise}
         axes.errorbar(-task.rise, other.rise, **errors, **style)
-        beside = {"xytext": (6, 7), "textcoords": "offset points", "fontsize": 9}
+        beside: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9}
+        beside["xytext"] = (6, -13 if index % 2 else 7)  # neighbours: above and below
         axes.annotate(name, (-task.rise, other.rise), **beside)
     axes.axhline(0, **REFERENCE)
     axes.margins(x=0.15, y=0.15)

@@ -150,7 +150,9 @@ def place_in_band(curves: LossCurves, band: Band) -> str:
         return "No update in common with the reference: nothing to compare"
     inside, outside = int((beyond <= 0).sum()), beyond.index[beyond > 0].tolist()
     told = f"{inside} of {len(beyond)} points inside the band of {band.seeds} seeds"
-    return f"{told}; outside at {', '.join(map(str, outside))}" if outside else told
+    return (
+        f"{told}; outside: update {', '.join(map(str, outside))}" if outside else told
+    )
 
 
 def points_in_band(curves: LossCurves, band: Band) -> str:

@@ -8,7 +8,7 @@
 # whoever prepares an interview, or doubts an answer of the cards. No lesson needs it;
 # lesson 04 settles the rest of its claims on the way, since they need its training runs.
 #
-# **Time and memory.** About 12 minutes to read; about a minute and 3 GiB on two CPU cores
+# **Time and memory.** About 17 minutes to read; about a minute and 2 GiB on two CPU cores
 # (measured; without a saved adapter 4 minutes more).
 
 # %% tags=["first-cell"]
@@ -113,9 +113,10 @@ by_tuning, by_nf4 = (changed_choices(some, of_base) for some in (on, of_nf4))
 ledger.record("C125", changed_choices=by_tuning, nf4_choices=by_nf4)
 
 # %% [markdown]
-# Tuning changes first choices on a text of another kind, and so does merely storing the
-# base in 4 bits. A changed choice is a change, not a loss. What was lost, in bits per
-# byte of the same text, with its 95 % interval over the paragraphs?
+# On the small model the two shares are alike: merely storing the base in 4 bits changes
+# as many first choices as tuning does. A changed choice is a change, not a loss. What
+# was lost, in bits per byte of the same text, with its 95 % interval over the
+# paragraphs?
 
 # %%
 from course_utils.curves.forgetting import change
