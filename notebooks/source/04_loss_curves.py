@@ -422,6 +422,7 @@ config = SFTConfig(
 # %%
 from transformers import DataCollatorForSeq2Seq, EarlyStoppingCallback
 
+models.free_memory()
 fresh, tokenizer = models.load_base(few, profile)
 tokenizer.padding_side = "right"
 trainer = SFTTrainer(
