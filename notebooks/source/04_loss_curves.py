@@ -15,8 +15,8 @@
 # - choose a learning rate without fooling yourself,
 # - measure what was forgotten beside what was gained, each with its interval.
 #
-# **Time and memory.** It takes about 40 minutes to read. It runs for 7 minutes and
-# needs 3 GiB on two CPU cores (measured; without a saved adapter 4 minutes more). On a
+# **Time and memory.** It takes about 40 minutes to read. It runs for about 7 minutes and
+# needs 3 GiB on two CPU cores (without a saved adapter 4 minutes more). On a
 # T4 with the 8B model about 40 minutes and 9 GiB of GPU memory: an estimate, it has not
 # been run there.
 
