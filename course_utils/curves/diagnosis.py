@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from course_utils.curves.losses import LossCurves
+from course_utils.curves.losses import LossCurves, span_for
 
-FEWEST_POINTS = 4  # of training loss; with fewer no trend can be told from noise
+FEWEST_POINTS = 4  # of training loss, also behind a smoothed one: fewer are noise
+_FEWEST_HELD_OUT = 3  # validation losses that show a trend without the training's
 _OVERFIT_RISE = 0.05  # of the fall before it; seeds differ by less, see `reference`
 _STILL_FALLING = 0.05  # of the whole fall, lost in the last quarter of the run
 _FLAT_FALL = 0.01  # of the first loss
-_GREW = 1.25  # times the first loss; no healthy run ends above its start
-_LOST_AGAIN = 0.5  # of what was gained; noise and overfitting never cost that much
+_GREW = 1.25  # times the first loss; no healthy run ends so far above its start
+_LOST_AGAIN = 0.5  # of what was gained, on a line that is smoothed
 
 WAY_OUT = {
     "not a number": "halve the learning rate, lengthen the warm-up; with fp16 check "
@@ -28,7 +29,8 @@ WAY_OUT = {
     "above zero and large enough, do the labels carry loss?",
     "still falling": "train longer, or raise the learning rate.",
     "healthy": "nothing to mend; compare its end with the reference band.",
-    "too short": "log each update (logging_steps=1) and let the run go on.",
+    "too short": "log each update (logging_steps=1), evaluate on held-out rows, and "
+    "let the run go on.",
 }
 
 
@@ -91,18 +93,37 @@ def _not_a_number(curves: LossCurves) -> str | None:
             value = bad.iloc[0]
             hidden = " (the trainer's log writes NaN as 0)" if value == 0 else ""
             return f"The {name} loss at update {bad.index[0]} is {value:g}{hidden}."
+    norms = curves.grad_norm
+    if len(norms) and np.isnan(norms.iloc[-1]):
+        return (
+            f"The gradient norm at update {norms.index[-1]}, the last one, is nan; the "
+            "trainer's log may show a mean of earlier losses beside it."
+        )
 
 
 def _too_short(curves: LossCurves) -> str | None:
-    if len(curves.training) < FEWEST_POINTS:
+    """Too few updates, or too few to be smoothed and nothing else to judge by."""
+    points, held_out = len(curves.training), len(curves.validation)
+    if points < FEWEST_POINTS:
         least = f"{FEWEST_POINTS} are the least that show a trend"
-        return f"{len(curves.training)} training losses are logged, {least}."
+        return f"{points} training losses are logged, {least}."
+    if held_out < _FEWEST_HELD_OUT and span_for(points) < FEWEST_POINTS:
+        return (
+            f"{points} training losses are too few to tell a trend from the jumps of "
+            f"single batches, and there are {held_out} validation losses."
+        )
 
 
 def _diverged(curves: LossCurves) -> str | None:
+    """Never while the validation loss falls: batches jump, held-out rows do not."""
+    points, held_out = len(curves.training), curves.validation
+    falls = len(held_out) > 1 and held_out.iloc[-1] <= held_out.min()
+    if points < FEWEST_POINTS or falls:
+        return None
     first, lowest, last = _levels(curves)
     lost, jumps = last - lowest, 3 * _jump(curves.training)
-    if last > _GREW * first or lost > max(_LOST_AGAIN * (first - lowest), jumps):
+    is_lost = lost > max(_LOST_AGAIN * (first - lowest), jumps)
+    if last > _GREW * first or (is_lost and span_for(points) >= FEWEST_POINTS):
         down = f"Training loss went from {first:.2f} down to {lowest:.2f}"
         return f"{down} and up again to {last:.2f}."
 
@@ -152,8 +173,8 @@ def _healthy(curves: LossCurves) -> str:
 
 _TESTS = {
     "not a number": _not_a_number,
-    "too short": _too_short,
     "diverged": _diverged,
+    "too short": _too_short,
     "overfit": _overfit,
     "flat": _flat,
     "still falling": _still_falling,
@@ -162,7 +183,7 @@ _TESTS = {
 
 
 def _levels(curves: LossCurves) -> tuple[float, float, float]:
-    """First, lowest and last level of the training loss, single jumps smoothed out."""
+    """First, lowest and last level of the training loss, smoothed where it is long."""
     first = curves.training.iloc[: max(1, len(curves.training) // 20)].mean()
     smoothed = curves.smoothed
     return float(first), float(smoothed.min()), float(smoothed.iloc[-1])
@@ -176,6 +197,6 @@ def _jump(training: pd.Series) -> float:
 
 def _judged(curves: LossCurves) -> tuple[pd.Series, str]:
     """Validation where there is enough of it, else smoothed training."""
-    if len(curves.validation) >= 3:
+    if len(curves.validation) >= _FEWEST_HELD_OUT:
         return curves.validation, "validation"
     return curves.smoothed, "smoothed training"

@@ -1,22 +1,17 @@
-"""Loss curves: from a trainer's log to numbers, units and files.
+"""Loss curves: from a trainer's log to numbers and units.
 
 What a curve means is said by `diagnosis`; what is normal, by `reference`.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-
-from course_utils.places import write_json, write_whole
 
 _LONGEST_SPAN = 9  # updates; batches of a few rows jump by a tenth of the loss
 _UPDATES_PER_SPAN = 8  # a short run is smoothed less, or the lag would hide its shape
@@ -45,6 +40,11 @@ def guess_level(vocabulary: int) -> float:
     return math.log(vocabulary)
 
 
+def span_for(points: int) -> int:
+    """Over how many points so long a line is smoothed: an eighth of it, 1 to 9."""
+    return min(_LONGEST_SPAN, max(1, points // _UPDATES_PER_SPAN))
+
+
 def smooth(
     values: Sequence[float] | np.ndarray | pd.Series, span: float | None = None
 ) -> np.ndarray:
@@ -52,11 +52,10 @@ def smooth(
 
     Each point weighs 1 - 2 / (span + 1) times as much as the one after it, and the
     weights sum to one, so the line starts at the data and not at zero. It lags
-    behind a falling curve by about half the span, which is an eighth of the run, nine
-    updates at most, unless given; a span of 1 leaves the line as it is.
+    behind a falling curve by about half the span, which is `span_for` so many points
+    unless given; a span of 1 leaves the line as it is.
     """
-    if span is None:
-        span = min(_LONGEST_SPAN, max(1, len(values) // _UPDATES_PER_SPAN))
+    span = span_for(len(values)) if span is None else span
     return pd.Series(values, dtype=float).ewm(span=span).mean().to_numpy()
 
 
@@ -112,27 +111,3 @@ class LossCurves:
                 "eval_strategy, or look at `diagnose` first."
             )
         return int(finite.idxmin()), float(finite.min())
-
-
-def save_curves(
-    folder: Path, name: str, curves: LossCurves, axes: Axes, facts: Mapping[str, Any]
-) -> list[Path]:
-    """Keep a run's curves as picture, table and facts: `<name>.png/.csv/.json`.
-
-    The whole figure of the axes is saved. Facts, such as the diagnosis, join the JSON.
-    """
-    picture = io.BytesIO()
-    axes.figure.figure.savefig(picture, format="png")
-    series = {name: values.to_dict() for name, values in vars(curves).items()}
-    content = _spelled({**facts, "curves": series})
-    written = write_json(folder / f"{name}.json", content)  # first: it may be refused
-    png = write_whole(folder / f"{name}.png", picture.getvalue())
-    return [png, write_whole(folder / f"{name}.csv", curves.table.to_csv()), written]
-
-
-def _spelled(value: Any) -> Any:
-    """JSON knows no NaN: it is spelled, so that any reader can open the file."""
-    if isinstance(value, Mapping):
-        return {key: _spelled(part) for key, part in value.items()}
-    is_odd = isinstance(value, float) and not math.isfinite(value)
-    return str(value) if is_odd else value

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import cycle
-from typing import Unpack
+from collections.abc import Iterable, Mapping
+from typing import Any, Unpack
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,15 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from course_utils.curves.forgetting import Change
-from course_utils.curves.losses import LossCurves
+from course_utils.curves.losses import LossCurves, span_for
 from course_utils.curves.reference import Band
 from course_utils.plots import ACCENT, BASE, REFERENCE, TUNED, Frame, framed
 
-_RUN_COLOURS = (
-    *(TUNED, ACCENT, "#3a8f5c", "#8a5fb0", "#b5443c"),
-    *("#2aa198", "#4d4d4d", "#c25b9e", "#7a5c3e"),
-)
-_MARKERS = "osD^v"
+_PANELS = 3  # in a row
 _FEW_POINTS = 12  # so many are marked one by one
 
 
@@ -29,9 +24,11 @@ def loss_plot(
 ) -> Axes:
     """Training loss raw and smoothed, validation loss as points, the best marked."""
     axes = framed(x_label="update", y_label="loss (nats per answer token)", **frame)
-    raw = {"alpha": 0.3, "linewidth": 1, "label": "training, raw"}
-    axes.plot(curves.training, color=TUNED, **raw)
-    axes.plot(curves.smoothed, color=TUNED, label="training, smoothed")
+    is_smoothed = span_for(len(curves.training)) > 1  # a short run is shown as it is
+    raw = {"alpha": 0.3 if is_smoothed else 0.8, "linewidth": 1.2}
+    axes.plot(curves.training, color=TUNED, label="training, raw", **raw)
+    if is_smoothed:
+        axes.plot(curves.smoothed, color=TUNED, label="training, smoothed")
     if len(curves.validation):
         points = {"marker": "o", "markersize": 4, "label": "validation"}
         axes.plot(curves.validation, color=ACCENT, **points)
@@ -41,17 +38,39 @@ def loss_plot(
     return axes
 
 
+def loss_panels(
+    logs: Mapping[str, Iterable[Mapping[str, Any]]],
+    *,
+    title: str,
+    from_zero: bool = True,
+) -> np.ndarray:
+    """Several logs side by side, each under its name and on axes of its own."""
+    rows = -(-len(logs) // _PANELS)
+    size = {"figsize": (10.5, 0.6 + 2.7 * rows), "layout": "constrained"}
+    figure, panels = plt.subplots(rows, _PANELS, **size)
+    for axes, (name, log) in zip(panels.flat, logs.items(), strict=True):
+        loss_plot(LossCurves.from_history(log), title=name, axes=axes)
+        axes.set(ylabel="loss (nats)")
+        if from_zero:
+            axes.set_ylim(bottom=0)
+        axes.get_legend().remove()
+    handles = panels.flat[0].get_legend_handles_labels()
+    figure.suptitle(title, fontweight="bold")
+    figure.legend(*handles, loc="outside lower center", ncols=3, fontsize=9)
+    return panels
+
+
 def run_plot(curves: LossCurves, *, title: str) -> np.ndarray:
     """Loss, gradient norm and learning rate above each other, over one x."""
     heights = {"height_ratios": [2.2, 1, 1]}
     _, panels = plt.subplots(3, 1, sharex=True, figsize=(7.2, 6), **heights)
     loss_plot(curves, title=title, axes=panels[0])
     panels[0].set(xlabel="", ylabel="loss (nats)")
-    panels[1].plot(curves.grad_norm, color=BASE)
+    panels[1].plot(curves.grad_norm, color=TUNED)
     panels[1].axhline(1.0, label="clipped above", **REFERENCE)
     panels[1].set(ylabel="gradient norm")
     panels[1].legend(fontsize=9)
-    panels[2].plot(curves.learning_rate, color=BASE)
+    panels[2].plot(curves.learning_rate, color=TUNED)
     panels[2].set(xlabel="update", ylabel="learning rate")
     return panels
 
@@ -62,9 +81,13 @@ def band_plot(
     """A run in the bands in which 95 % of further seeds are expected.
 
     Left the smoothed training loss; right how far the validation loss lies from the
-    mean of the seeds, since its band is too narrow to be seen beside the curve.
+    mean of the seeds, since its band is too narrow to be seen beside the curve. Without
+    seeds the run alone.
     """
-    _, panels = plt.subplots(1, 2, figsize=(10.4, 3.8))
+    if not validation.seeds:
+        return np.array([loss_plot(curves, title=title)])
+    figure, panels = plt.subplots(1, 2, figsize=(10.4, 3.8))
+    figure.suptitle(title, fontweight="bold")
     shared = curves.validation[curves.validation.index.isin(validation.steps)]
     apart = shared - pd.Series(validation.mean, validation.steps)[shared.index]
     parts = (
@@ -80,7 +103,6 @@ def band_plot(
         axes.plot(run, color=colour, marker=points, label="this run")
         axes.set(xlabel="update", ylabel=f"{label} (nats)")
         axes.legend(fontsize=9)
-    panels[0].set_title(title)
     return panels
 
 
@@ -89,15 +111,18 @@ def trade_off(
 ) -> Axes:
     """Gain on the task against forgetting elsewhere, one point a run.
 
-    Points are the changes of a run on the task and on the other text.
+    Points are the changes of a run on the task and on the other text, each with its
+    name beside it and 95 % intervals as whiskers.
     """
     axes = framed(x_label="gain on the task (bits per byte)", **frame)
-    styles = zip(points.items(), cycle(_RUN_COLOURS), cycle(_MARKERS), strict=False)
-    for (name, (task, other)), colour, marker in styles:
-        style = {"label": name, "color": BASE if name == "base" else colour}
+    by_gain = sorted(points.items(), key=lambda point: -point[1][0].rise)
+    for index, (name, (task, other)) in enumerate(by_gain):
+        style = {"fmt": "o", "capsize": 3, "color": BASE if name == "base" else TUNED}
         errors = {"xerr": task.high - task.rise, "yerr": other.high - other.rise}
-        axes.errorbar(-task.rise, other.rise, **errors, fmt=marker, capsize=3, **style)
+        axes.errorbar(-task.rise, other.rise, **errors, **style)
+        beside: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9}
+        beside["xytext"] = (6, -13 if index % 2 else 7)  # neighbours: above and below
+        axes.annotate(name, (-task.rise, other.rise), **beside)
     axes.axhline(0, **REFERENCE)
-    axes.legend(fontsize=8)
     axes.margins(x=0.15, y=0.15)
     return axes

@@ -11,12 +11,12 @@ import pandas as pd
 from scipy import stats
 
 from course_utils.curves.losses import LossCurves, smooth
+from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER, BrokenFile, read_json
 from course_utils.statistics.power import ALPHA
 
 _MEASURED_ON = "cpu"  # the profile whose seeds the course ships
 _FEWEST_SEEDS = 2  # a spread needs two
-_ROUNDING = 1e-3  # nats; the file is rounded, other chips add up in another order
 _WAY_OUT = "Measure the seeds: `python tools/course.py reference`."
 
 
@@ -45,12 +45,16 @@ class Band:
         """Standard deviation at the last step; NaN without seeds."""
         return float(self.spread[-1]) if self.seeds else math.nan
 
-    def outside(self, series: pd.Series) -> list[int]:
-        """The steps that band and series share where the series leaves the band."""
-        apart = np.abs(series.reindex(self.steps).to_numpy() - self.mean)
-        inside = apart <= self.half_width + _ROUNDING
-        shared = np.isin(self.steps, series.index)
-        return self.steps[shared & ~inside].astype(int).tolist()
+    def excess(self, series: pd.Series) -> pd.Series:
+        """How far a run lies beyond the band, in nats, by update; inside it below 0.
+
+        At the updates that both have, but for 0: there all seeds are the same model.
+        """
+        shared = np.isin(self.steps, series.index) & (self.steps > 0)
+        steps = self.steps[shared].astype(int)
+        apart = np.abs(series[steps].to_numpy() - self.mean[shared])
+        beyond = pd.Series(apart - self.half_width[shared], steps)
+        return beyond.fillna(math.inf)  # a NaN lies in no band
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def load_reference(recipe_name: str, path: Path | None = None) -> Reference:
     """
     path = path or DATA_FOLDER / "reference" / f"{recipe_name}-{_MEASURED_ON}.json"
     if not path.exists():
-        there = sorted(p.stem for p in path.parent.glob("*.json"))
+        there = sorted(p.stem for p in path.parent.glob(f"*-{_MEASURED_ON}.json"))
         raise FileNotFoundError(
             f"No reference runs in {path.name}; there are {there or 'none'}. {_WAY_OUT}"
         )
@@ -120,8 +124,16 @@ def load_reference(recipe_name: str, path: Path | None = None) -> Reference:
         ) from None
 
 
-def other_seeds(recipe_name: str, seed: int, path: Path | None = None) -> Reference:
-    """The shipped runs of a recipe but for one seed; none where too few are left."""
+def other_seeds(
+    recipe_name: str, seed: int, profile: Profile, path: Path | None = None
+) -> Reference:
+    """The shipped runs of a recipe but for one seed, to hold a run against.
+
+    None where too few are left, or where the run is of another model than they are:
+    its curve lies elsewhere, and that is no fault.
+    """
+    if profile.name != _MEASURED_ON or profile.model_override:
+        return Reference(recipe_name)
     try:
         others = load_reference(recipe_name, path).without(seed)
     except FileNotFoundError:
@@ -132,11 +144,33 @@ def other_seeds(recipe_name: str, seed: int, path: Path | None = None) -> Refere
 def place_in_band(curves: LossCurves, band: Band) -> str:
     """In a few words: does the validation curve lie where the seeds' curves lie?"""
     if not band.seeds:
-        return "No seeds of this recipe to compare with"
-    shared = int(np.isin(band.steps, curves.validation.index).sum())
-    outside = len(band.outside(curves.validation))
-    if not shared:
+        return "No seeds of this model and recipe to compare with"
+    beyond = band.excess(curves.validation)
+    if beyond.empty:
         return "No update in common with the reference: nothing to compare"
-    if outside:
-        return f"Outside the band of {band.seeds} seeds at {outside} of {shared} points"
-    return f"Inside the band of {band.seeds} seeds at all {shared} points"
+    inside, outside = int((beyond <= 0).sum()), beyond.index[beyond > 0].tolist()
+    told = f"{inside} of {len(beyond)} points inside the band of {band.seeds} seeds"
+    return (
+        f"{told}; outside: update {', '.join(map(str, outside))}" if outside else told
+    )
+
+
+def points_in_band(curves: LossCurves, band: Band) -> str:
+    """The same point by point, with what chance alone would do; a line each."""
+    beyond = band.excess(curves.validation)
+    if beyond.empty:
+        return place_in_band(curves, band)
+    lines = [
+        f"update {step}: {abs(apart):.4f} nats {'outside' if apart > 0 else 'inside'}"
+        for step, apart in beyond.items()
+    ]
+    alarm = 1 - (1 - ALPHA) ** len(beyond)
+    return "\n".join(
+        [
+            *lines,
+            f"A normal run is outside at one or more of {len(beyond)} points in "
+            f"{alarm:.0%} of cases, if they were independent.",
+            f"At the end seeds differ by {band.last_spread:.4f} nats (one standard "
+            "deviation).",
+        ]
+    )
