@@ -144,7 +144,7 @@ def attach_lora(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
         lora_dropout=plan.dropout,
         target_modules=list(plan.target_modules),
         bias="none",
-        use_gradient_checkpointing="unsloth" if plan.gradient_checkpointing else False,
+        use_gradient_checkpointing=plan.gradient_checkpointing and "unsloth",
         random_state=plan.seed,
     )
     # What a saved adapter says of its base, so that the same commit is loaded again.
