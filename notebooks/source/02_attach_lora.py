@@ -166,8 +166,8 @@ line_plot(
 # %% tags=["nbval-check-output"]
 learnt = curves["rank 2"][1]
 found = (learnt.scale * learnt.B @ learnt.A).detach()
-fit_error = (found - delta_W).abs().max().item()
-print("found:", fit_error < 0.05, " W untouched:", learnt.base.weight.equal(W))
+error = (found - delta_W).abs().max()
+print("found:", bool(error < 0.05), "W kept:", learnt.base.weight.equal(W))
 found.round(decimals=1) + 0
 
 # %% [markdown]
@@ -484,9 +484,10 @@ base, tokenizer = models.load_base(small, profile)
 
 
 def pieces(split, number):
-    """Text of a split, cut into pieces: (number, 2, 64) tokens."""
-    text = "\n\n".join(row.answer for row in load_movies(split))
-    ids = tokenizer(text, return_tensors="pt").input_ids[0]
+    """The answers of a split in a row, cut: (number, 2, 64) tokens."""
+    answers = [row.answer + "\n\n" for row in load_movies(split)]
+    rows = tokenizer(answers).input_ids
+    ids = torch.tensor([token for row in rows for token in row])
     return ids[: number * 128].reshape(number, 2, 64).to(profile.device)
 
 
@@ -896,14 +897,12 @@ yours = load_with_adapter(plain.name_or_path, rank=8, load_in_4bit=False)
 # ## You can now …
 
 # %%
-ends = " and ".join(f"{apart:.2f} ({rule})" for rule, apart in spread.items())
-print(f"""… write a LoRA layer; ours missed the update by {fit_error:.0e}
-… predict a count: {plan.rank} × {sides:,} = {trained:,}
-… change the rank: ranks 4 to 64 ended {ends} nats apart
+apart = " and ".join(f"{nats:.2f} ({rule})" for rule, nats in spread.items())
+print(f"""… predict a count: {plan.rank} × {sides:,} = {trained:,} numbers
+… change the rank: ranks 4 to 64 ended {apart} nats apart
 … weigh QLoRA: {end:.2f} nats behind after equal updates, time × {slower:.2f}
 … say what a LoRA step costs: {step_ratio:.2f} of a full one
-… save memory with time: {saving:.1f} × less kept, time × {time_ratio:.2f}
-… merge an adapter: {difference:.1g} between the scores before and after""")
+… save memory with time: {saving:.1f} × less kept, time × {time_ratio:.2f}""")
 
 # %% [markdown]
 # ## What this run does not show
