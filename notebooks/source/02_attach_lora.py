@@ -16,7 +16,9 @@
 # - say what LoRA, QLoRA and gradient checkpointing save, and what they cost,
 # - merge an adapter, and show that the merged model is the same function.
 #
-# **Time and memory.** About 45 minutes to read; TODO.
+# **Time and memory.** About 45 minutes to read, the code included; about 6
+# minutes and 5 GiB on two CPU cores (measured on one busy core: 10). On a T4 with the 8B
+# model about 8 minutes and 8 GiB of GPU memory (an estimate: not timed there).
 #
 # What you need from lesson 01: the seven matrices of a block (its drawing), and what
 # fp32, fp16 and NF4 are.
@@ -556,7 +558,15 @@ for axes, (rule, runs) in zip(panels, rules.items(), strict=True):
     )
 
 # %% [markdown]
-# TODO
+# On the small model the three lines of the left panel lie on each other: with α fixed,
+# sixteen times the rank changed nothing that one could see. On the right the ranks fan
+# out, and it looks as if a high rank learnt faster. But the left panel shows the same
+# ranks; what differs is α, and with it the size of the steps.
+#
+# So "a higher rank is better", measured at α = 2r, is a comparison of learning rates.
+# (The library's documentation of LoRA Without Regret agrees: with the factor 1/r the best
+# learning rate hardly depends on the rank.) The work grows little: the branches are small
+# beside the layers, so four times the rank cost only the few percent printed above.
 #
 # ### ●●○ Exercise 3 · Double the rank, keep α/r (4 minutes)
 #
@@ -603,13 +613,21 @@ check(matching_rate)
 # %%
 quarter, _ = train(with_adapter(64, alpha=64), small.learning_rate / 4)
 again = {"α = 16": rules["α = 16"][64][0], "α = 64": rules["α = r"][64][0]}
-again["α = 64, a quarter of the rate"] = quarter
-for name, losses in again.items():
-    print(f"{name:30}", *[f"{loss:.3f}" for loss in losses])
-gap = abs(again["α = 16"][-1] - quarter[-1])
+for name, losses in {**again, "α = 64, rate / 4": quarter}.items():
+    print(f"{name:16}", *[f"{loss:.3f}" for loss in losses])
+early, late = (quarter[i] - again["α = 16"][i] for i in (1, -1))
+f"a quarter of the rate, against α = 16: {early:+.2f} early, {late:+.2f} late"
 
 # %% [markdown]
-# TODO
+# For the first updates it does: on the small model the run was within a tenth of a nat of
+# the others after three. After twelve it was well behind them, so a quarter was too
+# careful. The formula of section 4 says why: α scales what B does to the output, but
+# the learning rate is also A's, and A was now learning at a quarter of its pace. Alpha
+# and the learning rate are one knob in the first updates only. (A paper of 2026,
+# arXiv:2606.12883, argues the same for whole runs.)
+#
+# What to do: keep α when you change the rank; the rate that was right stays about right.
+# If α changes, tune the rate again. `use_rslora=True`, with α/√r, lies between the rules.
 #
 # ## 6. LoRA or QLoRA, after training
 #
@@ -635,7 +653,14 @@ slower = arms["QLoRA"][1] / arms["LoRA"][1]
 f"QLoRA is {start:.2f} nats behind before, {end:.2f} after; time {slower:.2f}"
 
 # %% [markdown]
-# TODO
+# The weights take much less memory (against the fp32 of a CPU; against 16 bits the
+# saving is half as large). On the small model NF4 cost some loss before training, and equal training made up for most of it, though not for all: QLoRA ended a
+# little behind. These weights had been 4-bit once before, so it is the price of rounding
+# twice; for large models QLoRA's authors report no loss against 16 bits. A common answer
+# says "about 99 % of the quality"; no fixed share can be right for all sizes.
+#
+# Time depends on the kernels: each pass unpacks the weights again, and how much that is
+# beside the products differs from chip to chip. Measure it on yours.
 #
 # In which precision is the adapter, on a base in 4 bits? A common answer says fp16. Take
 # a base whose linear layers are in NF4 and whose rest is in 16 bits, as in the paper's
@@ -725,7 +750,10 @@ step_ratio = taken["LoRA and optimizer"] / taken["full and optimizer"]
 f"LoRA / full: {pass_ratio:.2f}, with the optimizer {step_ratio:.2f}"
 
 # %% [markdown]
-# TODO
+# Forward and backward come out near the 0.67 of the count; the branches' many small
+# products can push it above, and full tuning has to write a gradient for every weight,
+# which the count leaves out. With the optimizer LoRA gains a little more. It is faster,
+# not "much" faster: LoRA's case is memory, and adapters that are easy to store and swap.
 #
 # ## 8. Gradient checkpointing
 #
@@ -748,7 +776,8 @@ gradient_difference = (switched(True) - switched(False)).abs().max()
 f"largest difference of a gradient: {gradient_difference:g}"
 
 # %% [markdown]
-# The same. What does it save? Predict what is kept with checkpointing: one hidden state a
+# In fp32 the same to the last bit, so it cannot make training more stable. What does it
+# save? Predict what is kept with checkpointing: one hidden state a
 # block, and a table of log-probabilities for the loss. For SmolLM2-135M in fp32 that is
 # 30 × 128 × 576 × 4 B = 8.8 MB and 127 × 49,152 × 4 B = 25.0 MB, so about 34 MB. And
 # measured?
@@ -776,7 +805,9 @@ stacked_bars(
 );
 
 # %% [markdown]
-# TODO
+# As predicted: 34 MB. The table of log-probabilities is not touched by checkpointing and
+# sets the limit here. It belongs to the plain loss that we wrote; on a GPU, Unsloth's
+# trainer uses a fused loss that never builds it.
 #
 # The price is one more forward pass. In units of 2 operations a weight and token, full
 # tuning takes 3 and then 4, so 4/3 of the time; LoRA takes 2 and then 3, so 3/2.
@@ -788,7 +819,9 @@ time_ratio = taken[True] / taken[False]
 f"with checkpointing a pass takes {time_ratio:.2f} times as long"
 
 # %% [markdown]
-# TODO
+# "It saves five times the memory and costs 20 % of the speed" is a common answer. Both
+# numbers are one model's. The saving grows with depth and shrinks with the vocabulary,
+# and LoRA pays more in proportion than full tuning: 3/2 by the count, not 4/3.
 #
 # ## 9. Merging
 #
@@ -823,15 +856,20 @@ def read(network, length):
 FastLanguageModel.for_inference(tuned)
 plain, _ = models.load_base(small, profile)
 networks = {"base": plain, "merged": by_hand, "unmerged": tuned}
+for network in networks.values():
+    for parameter in network.parameters():
+        parameter.data = parameter.data.clone()  # not the file's own pages
 for length in (128, 1):
     passes = {n: partial(read, m, length) for n, m in networks.items()}
-    taken = fastest(passes, rounds=11)
+    taken = fastest(passes, rounds=15)
     relative = {name: taken[name] / taken["base"] for name in networks}
     told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in relative.items())
     print(f"{length:3} tokens, time in units of the base's: {told}")
 
 # %% [markdown]
-# TODO
+# Merged, the model has the base's shapes and runs at the base's speed; what is left
+# between the two is noise of the measurement. Unmerged, each branch is two more small
+# products a layer, which weighs most when a single token is computed.
 #
 # PEFT merges in one call, `merge_and_unload()`, and takes the branches away. Is the
 # result what we built by hand, in every parameter and in its answers?
@@ -918,7 +956,15 @@ print(f"""… predict a count: {plan.rank} × {sides:,} = {trained:,} numbers
 #
 # ## Sources
 #
-# TODO
+# - TRL's guide to LoRA Without Regret (Schulman et al. 2025): huggingface/trl,
+#   docs/source/lora_without_regret.md (67 % of the compute; all matrices; with 1/r the best
+#   rate is about independent of the rank). The article itself was not opened.
+# - The Hidden Power of Scaling Factor in LoRA Optimization: arXiv:2606.12883, abstract.
+# - PEFT documentation, LoRA developer guide (how A and B start); source of peft 0.21.2:
+#   `tuners/lora/layer.py`, `prepare_model_for_kbit_training`, `autocast_adapter_dtype`.
+# - Source of unsloth 2026.10.9, `FastLanguageModel.get_peft_model`, on GPU and CPU.
+# - Not opened here: LoRA, arXiv:2106.09685; QLoRA, arXiv:2305.14314 (its claim about large
+#   models is that of its abstract); checkpointing, arXiv:1604.06174.
 #
 # ## Run record
 
@@ -936,7 +982,7 @@ ledger.record("C082", adapter_bytes=thin.itemsize, rest_bytes=rest.itemsize)
 ledger.record("C091", a_rows=A.shape[0], a_columns=A.shape[1])
 ledger.record("C091", b_rows=B.shape[0], b_columns=B.shape[1])
 ledger.record("C128", fixed_alpha=spread["α = 16"], fixed_ratio=spread["α = r"])
-ledger.record("C128", quarter_rate=gap, time_64=rank_time)
+ledger.record("C128", quarter_early=early, quarter_late=late, time_64=rank_time)
 ledger.record("C099", branches_with_gradient=alive, branches=len(grads_B))
 moments = [s for held in optimizer.state.values() for s in held.values()]
 count = sum(p.numel() for p in optimizer.param_groups[0]["params"])
