@@ -244,10 +244,10 @@ print(f"base: {gate.in_features} inputs, {gate.out_features} outputs")
 # %%
 adapted = [m for m in model.modules() if hasattr(m, "lora_A")]
 sides = sum(m.in_features + m.out_features for m in adapted)
-trained, with_adapter = model.get_nb_trainable_parameters()
+trained, total = model.get_nb_trainable_parameters()
 assert plan.rank * sides == trained
 print(f"{len(adapted)} branches: {plan.rank} × {sides:,} = {trained:,}")
-print(f"{trained / (with_adapter - trained):.2%} of the base")
+print(f"{trained / (total - trained):.2%} of the base")
 
 # %% [markdown]
 # It does. Two shares are in use: PEFT prints adapter over base *plus* adapter, people
@@ -309,6 +309,7 @@ check(adapter_parameters)
 
 # %% tags=["exercise"]
 from peft import LoraConfig, get_peft_model
+from torch import nn
 
 
 def attach_to_query_and_value(base: nn.Module, rank: int):
@@ -364,7 +365,8 @@ f"largest difference of a score: {logit_difference:g}"
 
 # %%
 dtype = profile.compute_dtype
-scaler = torch.amp.GradScaler(profile.device, enabled=dtype == torch.float16)
+in_fp16 = dtype == torch.float16
+scaler = torch.amp.GradScaler(profile.device, 1024.0, enabled=in_fp16)
 
 
 def loss_of(model, tokens):
@@ -621,10 +623,10 @@ f"a quarter of the rate, against α = 16: {early:+.2f} early, {late:+.2f} late"
 # %% [markdown]
 # For the first updates it does: on the small model the run was within a tenth of a nat of
 # the others after three. After twelve it was well behind them, so a quarter was too
-# careful. The formula of section 4 says why: α scales what B does to the output, but
-# the learning rate is also A's, and A was now learning at a quarter of its pace. Alpha
-# and the learning rate are one knob in the first updates only. (A paper of 2026,
-# arXiv:2606.12883, argues the same for whole runs.)
+# careful. Adam makes steps of A and B as large as the rate says, whatever α is; α only
+# scales their product. So four times α makes up for a quarter of the rate in B, but A
+# still moves at a quarter of its pace. α and the rate are one knob in the first updates
+# only. (A paper of 2026, arXiv:2606.12883, argues so for whole runs.)
 #
 # What to do: keep α when you change the rank; the rate that was right stays about right.
 # If α changes, tune the rate again. `use_rslora=True`, with α/√r, lies between the rules.
