@@ -2,13 +2,16 @@
 
 import ast
 import inspect
+from types import SimpleNamespace
 
 import notebook_cells as cells
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
+from course_utils.data.tokens import completion_nll
 from course_utils.exercises import EXERCISES
+from course_utils.machine.profile import Profile
 from course_utils.machine.timing import fastest
 from course_utils.model.architectures import Architecture
 from course_utils.places import PROJECT_ROOT
@@ -54,6 +57,19 @@ def test_the_layer_of_the_lesson_computes_what_pefts_layer_computes():
     torch.testing.assert_close(layer(x), theirs(x))
     trained = [name for name, p in layer.named_parameters() if p.requires_grad]
     assert trained == ["A", "B"]
+
+
+def test_the_loss_that_the_lesson_writes_out_is_the_packages():
+    on_a_cpu = Profile("nano", "cpu")
+    names = {"torch": torch, "nn": nn, "profile": on_a_cpu}
+    exec(cell_with("def loss_of"), names)
+    tokens, logits = torch.randint(7, (2, 5)), torch.randn(2, 5, 7)
+
+    def model(input_ids):
+        return SimpleNamespace(logits=logits)
+
+    expected = completion_nll(logits, tokens)
+    torch.testing.assert_close(names["loss_of"](model, tokens), expected)
 
 
 def test_the_expected_counts_of_query_and_value_follow_from_the_shapes():
