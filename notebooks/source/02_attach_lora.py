@@ -641,9 +641,10 @@ f"a quarter of the rate, against α = 16: {early:+.2f} early, {late:+.2f} late"
 # %%
 from course_utils.memory.measured import tensor_bytes
 
-four_bit = with_adapter(16, alpha=16, load_in_4bit=True)
-arms = {"LoRA": rules["α = 16"][16], "QLoRA": train(four_bit)}
-bases = {"LoRA": base, "QLoRA": four_bit.base_model.model}
+qlora = train(with_adapter(16, alpha=16, load_in_4bit=True))
+arms = {"LoRA": rules["α = 16"][16], "QLoRA": qlora}
+four_bit, _ = models.load_base(small, profile, load_in_4bit=True)
+bases = {"LoRA": base, "QLoRA": four_bit}
 for name, (losses, seconds) in arms.items():
     megabytes = tensor_bytes(bases[name]).total_bytes / 1e6
     print(
@@ -655,11 +656,12 @@ slower = arms["QLoRA"][1] / arms["LoRA"][1]
 f"QLoRA is {start:.2f} nats behind before, {end:.2f} after; time {slower:.2f}"
 
 # %% [markdown]
-# The weights take much less memory (against the fp32 of a CPU; against 16 bits the
-# saving is half as large). On the small model NF4 cost some loss before training, and equal training made up for most of it, though not for all: QLoRA ended a
-# little behind. These weights had been 4-bit once before, so it is the price of rounding
-# twice; for large models QLoRA's authors report no loss against 16 bits. A common answer
-# says "about 99 % of the quality"; no fixed share can be right for all sizes.
+# The weights take much less memory (against the fp32 of a CPU; against 16 bits the saving
+# is less than half as large). On the small model NF4 cost some loss before training, and
+# equal training made up for most of it, though not for all. These weights had been 4-bit
+# once before, so it is the price of rounding twice; for large models QLoRA's authors
+# report no loss against 16 bits. A common answer says "about 99 % of the quality"; no
+# fixed share can be right for all sizes.
 #
 # Time depends on the kernels: each pass unpacks the weights again, and how much that is
 # beside the products differs from chip to chip. Measure it on yours.
@@ -693,8 +695,7 @@ print(f"adapter {thin.dtype}, codes {codes.weight.dtype}, rest {rest.dtype}")
 # matrices that get a gradient on a base that nobody prepared.
 
 # %%
-unprepared, _ = models.load_base(small, profile, load_in_4bit=True)
-unprepared = get_peft_model(unprepared, config).train()
+unprepared = get_peft_model(four_bit, config).train()
 scaler.scale(loss_of(unprepared, batches[0])).backward()
 grads_B = [p.grad for n, p in unprepared.named_parameters() if "lora_B" in n]
 alive = sum(g is not None and bool(g.abs().max() > 0) for g in grads_B)
@@ -752,9 +753,9 @@ step_ratio = taken["LoRA and optimizer"] / taken["full and optimizer"]
 f"LoRA / full: {pass_ratio:.2f}, with the optimizer {step_ratio:.2f}"
 
 # %% [markdown]
-# Forward and backward come out near the 0.67 of the count; the branches' many small
-# products can push it above, and full tuning has to write a gradient for every weight,
-# which the count leaves out. With the optimizer LoRA gains a little more. It is faster,
+# Forward and backward come out near the 0.67 of the count. The branches' many small
+# products push the ratio up; that full tuning writes a gradient for every weight, which
+# the count leaves out, pushes it down. With the optimizer LoRA gains a little more. It is faster,
 # not "much" faster: LoRA's case is memory, and adapters that are easy to store and swap.
 #
 # ## 8. Gradient checkpointing
@@ -779,10 +780,9 @@ f"largest difference of a gradient: {gradient_difference:g}"
 
 # %% [markdown]
 # In fp32 the same to the last bit, so it cannot make training more stable. What does it
-# save? Predict what is kept with checkpointing: one hidden state a
-# block, and a table of log-probabilities for the loss. For SmolLM2-135M in fp32 that is
-# 30 × 128 × 576 × 4 B = 8.8 MB and 127 × 49,152 × 4 B = 25.0 MB, so about 34 MB. And
-# measured?
+# save? Predict what is kept with checkpointing: one hidden state a block, and a table of
+# log-probabilities for the loss. For SmolLM2-135M in fp32 that is 30 × 128 × 576 × 4 B =
+# 8.8 MB and 127 × 49,152 × 4 B = 25.0 MB, so about 34 MB. And measured?
 
 # %%
 from course_utils.memory.measured import saved_activation_bytes
@@ -807,7 +807,7 @@ stacked_bars(
 );
 
 # %% [markdown]
-# As predicted: 34 MB. The table of log-probabilities is not touched by checkpointing and
+# On a CPU 34 MB, as predicted. The table of log-probabilities is not touched by checkpointing and
 # sets the limit here. It belongs to the plain loss that we wrote; on a GPU, Unsloth's
 # trainer uses a fused loss that never builds it.
 #
