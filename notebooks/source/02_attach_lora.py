@@ -897,7 +897,7 @@ f"every parameter equal; scores moved by up to {difference:.1g}"
 # | `Target modules {…} not found in the base model` | The names are another family's (`c_attn`, `query_key_value`) | Print `model.named_modules()` of the base and take the names from there |
 # | The loss does not move from the first step on | Nothing requires a gradient: the adapter is frozen or was never attached | `print_trainable_parameters()`; after one backward pass B must have a gradient |
 # | Out of memory although the weights fit | Activations and, without a fused loss, the table of scores: batch × length × vocabulary × 4 bytes | Checkpointing, smaller batch, shorter rows |
-# | A higher rank trains worse, or explodes | Alpha was raised with it, so the effective rate rose | Keep alpha, or divide the rate by the same factor |
+# | A higher rank trains worse, or explodes | Alpha was raised with it, so the effective rate rose | Keep alpha, or tune the rate again |
 # | The merged model answers like the base | ΔW was rounded away by merging into 4-bit weights | Merge into 16- or 32-bit weights, then quantize (lesson 07) |
 #
 # ## In the interview
