@@ -16,9 +16,9 @@
 # - say what LoRA, QLoRA and gradient checkpointing save, and what they cost,
 # - merge an adapter, and show that the merged model is the same function.
 #
-# **Time and memory.** About 45 minutes to read, the code included; about 6
-# minutes and 5 GiB on two CPU cores (measured on one busy core: 10). On a T4 with the 8B
-# model about 8 minutes and 8 GiB of GPU memory (an estimate: not timed there).
+# **Time and memory.** About 50 minutes to read, exercises and code included; about 6
+# minutes and 5 GiB on two CPU cores (estimated: one busy core took 10 to 13). On a T4
+# with the 8B model about 8 minutes and 8 GiB of GPU memory (estimated too).
 #
 # What you need from lesson 01: the seven matrices of a block (its drawing), and what
 # fp32, fp16 and NF4 are.
