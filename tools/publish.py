@@ -93,7 +93,8 @@ def publish(numbers: list[str]) -> int:
         return int(not all(map(publish_one, sources(numbers))))
     finally:
         for source in sources():  # an answer may rest on another notebook's number
-            with suppress(NotPublished, FileNotFoundError):
+            # One that is not published yet is held by a gate.
+            with suppress(NotPublished, FileNotFoundError, KeyError):
                 renew_text(source)
         refresh_readme()
 

@@ -6,6 +6,8 @@ patches transformers and TRL while it is imported (15 seconds).
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 
@@ -119,13 +121,17 @@ def load_base(
 def _load(
     name: str, plan: Plan, profile: Profile, load_in_4bit: bool | None
 ) -> _Loaded:
-    loaded = FastLanguageModel.from_pretrained(
-        model_name=name,
-        max_seq_length=plan.max_length,
-        dtype=profile.compute_dtype,
-        load_in_4bit=plan.load_in_4bit if load_in_4bit is None else load_in_4bit,
-        revision=plan.model.revision,
-    )
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        loaded = FastLanguageModel.from_pretrained(
+            model_name=name,
+            max_seq_length=plan.max_length,
+            dtype=profile.compute_dtype,
+            load_in_4bit=plan.load_in_4bit if load_in_4bit is None else load_in_4bit,
+            revision=plan.model.revision,
+        )
+    for line in said.getvalue().splitlines():
+        if "chunked CE" not in line:  # the CPU backend's banner, at each load
+            print(line)
     model, tokenizer = cast(_Loaded, loaded)
     use_template(tokenizer, plan.template)
     FastLanguageModel.for_inference(model)
@@ -144,7 +150,7 @@ def attach_lora(model: PreTrainedModel, plan: Plan) -> PreTrainedModel:
         lora_dropout=plan.dropout,
         target_modules=list(plan.target_modules),
         bias="none",
-        use_gradient_checkpointing="unsloth" if plan.gradient_checkpointing else False,
+        use_gradient_checkpointing=plan.gradient_checkpointing and "unsloth",
         random_state=plan.seed,
     )
     # What a saved adapter says of its base, so that the same commit is loaded again.

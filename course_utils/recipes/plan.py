@@ -145,6 +145,17 @@ class Recipe:
             plan = dataclasses.replace(plan, model=Source(model_override))
         return plan
 
+    def small_plan_for(
+        self, profile_name: str, model_override: str | None = None
+    ) -> Plan:
+        """A plan whose model fits in 16 bits too, for what is held against 4 bits.
+
+        On a GPU the recipe's own model is in 4 bits and would be compared with itself;
+        there the CPU's small model takes its place.
+        """
+        plan = self.plan_for(profile_name, model_override)
+        return self.plan_for("cpu") if plan.load_in_4bit else plan
+
     def _settings_on(self, profile_name: str) -> dict[str, tuple[Any, str]]:
         if profile_name != "t4" and profile_name not in self.scales:
             raise KeyError(
