@@ -96,3 +96,9 @@ def test_every_fault_of_the_questions_is_named_with_its_id(tmp_path):
 def test_a_notebook_without_questions_is_an_error():
     with pytest.raises(ValueError, match="'99'"):
         show_cards("99")
+
+
+def test_a_card_whose_number_is_not_recorded_yet_says_so_and_stops_nothing():
+    cards = Cards((question("It takes {C009.nf4_gb:.2f} GB."),), {})
+    assert "No evidence for a reference" in repr(cards)
+    assert "make publish" in cards._repr_html_()

@@ -71,10 +71,16 @@ class Cards:
     evidence: Mapping[str, Mapping[str, float]]
 
     def _texts(self, question: InterviewQuestion) -> tuple[str, str, str]:
-        """Title, answer and trap."""
-        answer = render(question.answer, self.evidence)
-        trap = render(question.trap, self.evidence)
-        return f"{question.id}. {question.question}", answer, trap
+        """Title, answer and trap; the reason instead where a number is not recorded.
+
+        A lesson shows its cards before it records what it measured.
+        """
+        title = f"{question.id}. {question.question}"
+        try:
+            answer = render(question.answer, self.evidence)
+            return title, answer, render(question.trap, self.evidence)
+        except KeyError as missing:
+            return title, missing.args[0], "not known yet"
 
     def _repr_html_(self) -> str:
         return "\n".join(map(self._card, self.questions))
