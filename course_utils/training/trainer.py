@@ -318,12 +318,11 @@ def run_training(
     return TrainingRun.of(trainer, recipe_name, profile, rows)
 
 
-def gradient_zeros(trainer, batch: Mapping[str, Any]) -> dict[str, float]:
+def gradient_zeros(model: Any, batch: Mapping[str, Any]) -> dict[str, float]:
     """Share of exact zeros in the gradients of LoRA's A and B, for one batch.
 
     As the adapter is, and `at the start`, where every B is zero: it is left so.
     """
-    model = trainer.model
     adapter = [named for named in model.named_parameters() if "lora_" in named[0]]
     shares = {}
     for moment in ("", " at the start"):
@@ -331,8 +330,7 @@ def gradient_zeros(trainer, batch: Mapping[str, Any]) -> dict[str, float]:
             for name, weight in adapter:
                 weight.data.mul_("lora_B" not in name)
         model.zero_grad()
-        with trainer.compute_loss_context_manager():
-            model(**{n: t.to(model.device) for n, t in batch.items()}).loss.backward()
+        model(**{n: t.to(model.device) for n, t in batch.items()}).loss.backward()
         for matrix in "AB":
             held = [w.grad for name, w in adapter if f"lora_{matrix}" in name]
             zeros = sum((grad == 0).sum().item() for grad in held)

@@ -31,7 +31,7 @@ def trainer(plan, profile, tmp_path_factory):
 
 def test_all_of_a_is_zero_in_the_first_gradient_and_none_of_b(trainer):
     batch = trainer.data_collator(trainer.train_dataset.select(range(2)).to_list())
-    zeros = gradient_zeros(trainer, batch)
+    zeros = gradient_zeros(trainer.model, batch)
     assert zeros["A"] == zeros["A at the start"] == 1  # untrained: B is zero
     assert zeros["B"] == zeros["B at the start"] < 0.01
 
