@@ -833,7 +833,7 @@ log = pd.DataFrame(resumed.state.log_history).groupby("step").first()
 both = pd.DataFrame({"in one go": logged["loss"], "resumed": log["loss"]})
 both = both.dropna().loc[:6]
 rtol = torch.finfo(profile.compute_dtype).eps ** 0.5  # fp32 3e-4, fp16 0.03
-torch.testing.assert_close(*both.T.to_numpy(), rtol=rtol, atol=0)
+torch.testing.assert_close(*both.T.values.tolist(), rtol=rtol, atol=0)
 both.round(4)
 
 # %% [markdown]
