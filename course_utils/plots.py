@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Required, TypedDict, Unpack
+from typing import Any, Required, TypedDict, Unpack
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,8 +21,14 @@ ACCENT = "#d9822b"
 PALE = "#d9d9d9"
 REFERENCE = {"color": "#4d4d4d", "linestyle": "--", "linewidth": 1.4}
 _TILES = 12  # in a row of tokens
-TOLD = "#4d4d4d"  # the base too, its prompt longer
-_COLOURS = {"base": BASE, "told the form": TOLD, "tuned": TUNED, "validation": ACCENT}
+TOLD, SHOWN = "#4d4d4d", "#b9b9b9"  # the base too, its prompt longer
+_COLOURS = {
+    "base": BASE,
+    "told the form": TOLD,
+    "shown examples": SHOWN,
+    "tuned": TUNED,
+    "validation": ACCENT,
+}
 
 Series = Mapping[str, Sequence[float]]  # a name, and its values
 Mark = tuple[str, float]  # name and position of a dashed line
@@ -87,27 +93,28 @@ def grouped_bars(
     *,
     intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
     reference: Mark | None = None,
-    value_format: str = "{:.3g}",
+    value_format: str | None = None,
     **frame: Unpack[Frame],
 ) -> Axes:
     """Bars side by side for each label, their values written on top.
 
     An empty format writes none. Intervals, (low, high) a label for each name, give
-    whiskers in place of written values.
+    whiskers in place of written values; with a format, values above the whiskers.
     """
     axes = framed(x_label="", **frame)
+    if value_format is None:
+        value_format = "" if intervals else "{:.3g}"
     width = 0.8 / len(series)
     for index, (name, values) in enumerate(series.items()):
         centres = np.arange(len(labels)) + (index - (len(series) - 1) / 2) * width
-        style = {"label": name, "color": _COLOURS.get(name)}
-        bars = axes.bar(centres, values, width * 0.92, **style)
+        style: dict[str, Any] = {"label": name, "color": _COLOURS.get(name)}
         if intervals is not None:
             tops = np.asarray(values, dtype=float)
             low, high = np.array(intervals[name], dtype=float).T
-            spread = np.clip([tops - low, high - tops], 0, None)
-            whisker = {"fmt": "none", "ecolor": "#222222", "capsize": 4}
-            axes.errorbar(centres, tops, spread, **whisker)
-        elif value_format:
+            style["yerr"] = np.clip([tops - low, high - tops], 0, None)
+            style["error_kw"] = {"ecolor": "#222222", "capsize": 4}
+        bars = axes.bar(centres, values, width * 0.92, **style)
+        if value_format:
             written = [value_format.format(value) for value in values]
             axes.bar_label(bars, written, padding=2, fontsize=9)
     if reference is not None:

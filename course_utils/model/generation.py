@@ -10,6 +10,8 @@ from typing import Any, cast
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
+Request = str | Sequence[dict[str, str]]  # one turn of the user, or a whole chat
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -47,7 +49,7 @@ def inference(model: PreTrainedModel) -> Iterator[None]:
 def answer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    requests: Sequence[str],
+    requests: Sequence[Request],
     *,
     max_new_tokens: int = 96,
     batch_size: int = 8,
@@ -60,20 +62,20 @@ def answer(
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    requests: Sequence[str],
+    requests: Sequence[Request],
     *,
     max_new_tokens: int = 96,
     batch_size: int = 16,
     sampling: Sampling | None = None,
 ) -> list[Generated]:
-    """Answer each request in a chat of one turn; without special tokens, in order.
+    """Answer each request; without special tokens, in order.
 
     The model's mode and torch's random state are restored.
 
     Args:
         model: With or without adapter.
         tokenizer: Brings the chat template.
-        requests: What the user says, one string a chat.
+        requests: What the user says, one string a chat; or the chat's messages.
         max_new_tokens: Answers are cut there when the model does not stop.
         batch_size: Prompts generated together, padded on the left.
         sampling: How to draw; None takes the likeliest token each time.
@@ -95,11 +97,11 @@ def generate(
 def _generate_batch(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    requests: Sequence[str],
+    requests: Sequence[Request],
     options: Mapping[str, Any],
 ) -> list[Generated]:
     encoded = tokenizer.apply_chat_template(
-        [[{"role": "user", "content": request}] for request in requests],
+        [_chat(request) for request in requests],
         add_generation_prompt=True,
         return_tensors="pt",
         return_dict=True,
@@ -118,6 +120,13 @@ def _generate_batch(
         Generated(text.strip(), stopped=not ends.isdisjoint(row))
         for text, row in zip(texts, new.tolist(), strict=True)
     ]
+
+
+def _chat(request: Request) -> list[dict[str, str]]:
+    """The messages of a request; a string is one turn of the user."""
+    if isinstance(request, str):
+        return [{"role": "user", "content": request}]
+    return list(request)
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

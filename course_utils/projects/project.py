@@ -24,6 +24,7 @@ class Project:
 
     recipe: Recipe
     form: str  # what an answer has to look like, in words
+    form_in_words: str  # the same as an instruction to a model, before its request
     follows_form: Callable[[str], bool]
     # A written answer with one fault each, by the fault's name; each breaks the form.
     broken_variants: Callable[[str], Mapping[str, str]]
@@ -54,6 +55,14 @@ def _states_what_fits(row: Conversation, text: str) -> bool:
 _MOVIES = Project(
     recipe=book.MOVIE_RECOMMENDER,
     form="bold title and year, three bullets, nothing after them",
+    form_in_words=(
+        "Recommend one film. Write exactly four lines in this form, and nothing before "
+        "or after them:\n"
+        "**Title (year)**\n"
+        "- Genre: one to three genres, with commas between them\n"
+        "- Runtime: a number minutes\n"
+        "- Why: one sentence\n\n"
+    ),
     follows_form=movies.follows_form,
     broken_variants=lambda text: {
         "goes on talking": f"{text}\nEnjoy the film!",
@@ -63,10 +72,10 @@ _MOVIES = Project(
     answer_checks={
         "in the form": lambda row, text: movies.follows_form(text),
         "facts as stated\nfit the wish": _states_what_fits,
-        "film is in the\ncourse's table": lambda row, text: (
-            _film(text) in movies.load_films()
+        "film is in the\ncourse's table": (
+            lambda row, text: _film(text) in movies.load_films()
         ),
-        "its facts\nare right": _has_right_facts,
+        "facts are\nright": _has_right_facts,
     },
     subject=_film,
     suite=movie_suite,
@@ -81,6 +90,7 @@ def _is_as_long(row: Conversation, text: str) -> bool:
 _INSTRUCTIONS = Project(
     recipe=book.ALPACA_MISTRAL,
     form=f"one to {alpaca.MOST_WORDS} words, and no heading of a next prompt",
+    form_in_words=f"Answer in at most {alpaca.MOST_WORDS} words, then stop.\n\n",
     follows_form=alpaca.is_short_answer,
     broken_variants=lambda text: {
         "goes on by itself": f"{text}\n\n### Instruction:\nName a fruit.",
@@ -115,6 +125,10 @@ def _is_code(text: str) -> bool:
 _INFRASTRUCTURE = Project(
     recipe=book.INFRAMIND,
     form="Terraform or YAML that parses, and no word around it",
+    form_in_words=(
+        "Answer with the Terraform or YAML alone: no word before or after the code, "
+        "and no fence of backticks around it.\n\n"
+    ),
     follows_form=_is_code,
     broken_variants=lambda text: {
         "in a fence": f"```\n{text}\n```",

@@ -171,7 +171,7 @@ def build_trainer(
         train_dataset=training,
         eval_dataset=validation,
         data_collator=DataCollatorForSeq2Seq(padding),  # pads labels with -100
-        callbacks=[_Recorder(plan.facts(), digests(training, validation))],
+        callbacks=[RunRecorder(plan, training, validation)],
     )
 
 
@@ -186,22 +186,34 @@ class StopAfter(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
 
-class _Recorder(TrainerCallback):
-    """Knows what a run is made from; measures its updates, evaluations left out."""
+class RunRecorder(TrainerCallback):
+    """A trainer's callback that knows what its run is made from, and times it.
 
-    def __init__(self, plan: dict[str, Any], tokens: dict[str, str]):
-        self.plan, self.made_from = plan, plan | tokens
-        self.seconds, self.tokens = 0.0, 0
+    A run that starts anew clears the trainer's folder of older checkpoints and notes
+    there what its own will be made from. Evaluations do not count as training time.
+    """
+
+    def __init__(self, plan: Plan, training: Dataset, validation: Dataset):
+        self.plan = plan.facts()
+        self.made_from = self.plan | digests(training, validation)
+        self.seconds, self.training_seconds, self.tokens = 0.0, 0.0, 0
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.seconds, self._before = 0.0, state.num_input_tokens_seen
+        self._begin, self.training_seconds = time.perf_counter(), 0.0
+        self._before = state.num_input_tokens_seen
+        if state.global_step == 0:
+            shutil.rmtree(args.output_dir, ignore_errors=True)
+            places.write_json(Path(args.output_dir) / _MADE_FROM, self.made_from)
 
     def on_step_begin(self, args, state, control, **kwargs):
         self._start = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.seconds += time.perf_counter() - self._start
+        self.training_seconds += time.perf_counter() - self._start
         self.tokens = state.num_input_tokens_seen - self._before
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.seconds = time.perf_counter() - self._begin
 
 
 @checked_dataclass(frozen=True, config={"ser_json_inf_nan": "strings"})
@@ -220,6 +232,36 @@ class TrainingRun:
     digests: dict[str, str]  # of the training and validation rows
     revision: str | None  # commit of the project, `-dirty` when files differ
     versions: dict[str, str]  # of the main libraries
+
+    @classmethod
+    def of(
+        cls,
+        trainer,
+        recipe_name: str,
+        profile: Profile,
+        rows: Sequence[Sequence[Conversation]] = ((), ()),
+    ) -> TrainingRun:
+        """What a trainer has done that has a `RunRecorder` among its callbacks.
+
+        `rows` are the training and validation conversations: `get_adapter` takes an
+        adapter only when they are the plan's.
+        """
+        callbacks = trainer.callback_handler.callbacks
+        recorder = next(each for each in callbacks if isinstance(each, RunRecorder))
+        return cls(
+            recipe=recipe_name,
+            profile=profile.name,
+            updates=trainer.state.global_step,
+            rows=len(trainer.train_dataset),
+            seconds=recorder.seconds,
+            training_seconds=recorder.training_seconds,
+            tokens=recorder.tokens,
+            history=list(trainer.state.log_history),
+            plan=recorder.plan,
+            digests=digests(*rows),
+            revision=_revision(),
+            versions=_versions(),
+        )
 
     @property
     def tokens_per_second(self) -> float:
@@ -260,39 +302,40 @@ def run_training(
         resume: Go on from the last whole checkpoint in the trainer's folder; the
             history then covers the whole run, times and tokens this part of it.
             Otherwise checkpoints that lie there are removed.
-        rows: Training and validation conversations, for the record: `get_adapter`
-            takes an adapter only when they are the plan's.
+        rows: For the record; see `TrainingRun.of`.
 
     Raises:
         CannotResume: If there is no whole checkpoint, or those that are there were
             made by another plan or from other rows.
     """
     callbacks = trainer.callback_handler.callbacks
-    recorder = next(each for each in callbacks if isinstance(each, _Recorder))
+    recorder = next(each for each in callbacks if isinstance(each, RunRecorder))
     folder = Path(trainer.args.output_dir)
     with places.locked(folder):
         checkpoint = _last_checkpoint(folder, recorder.made_from) if resume else None
-        if checkpoint is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            places.write_json(folder / _MADE_FROM, recorder.made_from)
-        start = time.perf_counter()
         if checkpoint is None or not _taken_as_finished(trainer, checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-        seconds = time.perf_counter() - start
-    return TrainingRun(
-        recipe=recipe_name,
-        profile=profile.name,
-        updates=trainer.state.global_step,
-        rows=len(trainer.train_dataset),
-        seconds=seconds,
-        training_seconds=recorder.seconds,
-        tokens=recorder.tokens,
-        history=list(trainer.state.log_history),
-        plan=recorder.plan,
-        digests=digests(*rows),
-        revision=_revision(),
-        versions=_versions(),
-    )
+    return TrainingRun.of(trainer, recipe_name, profile, rows)
+
+
+def gradient_zeros(model: Any, batch: Mapping[str, Any]) -> dict[str, float]:
+    """Share of exact zeros in the gradients of LoRA's A and B, for one batch.
+
+    As the adapter is, and `at the start`, where every B is zero: it is left so.
+    """
+    adapter = [named for named in model.named_parameters() if "lora_" in named[0]]
+    shares = {}
+    for moment in ("", " at the start"):
+        if moment:
+            for name, weight in adapter:
+                weight.data.mul_("lora_B" not in name)
+        model.zero_grad()
+        model(**{n: t.to(model.device) for n, t in batch.items()}).loss.backward()
+        for matrix in "AB":
+            held = [w.grad for name, w in adapter if f"lora_{matrix}" in name]
+            zeros = sum((grad == 0).sum().item() for grad in held)
+            shares[matrix + moment] = zeros / sum(grad.numel() for grad in held)
+    return shares
 
 
 def _last_checkpoint(folder: Path, made_from: Mapping[str, Any]) -> Path:

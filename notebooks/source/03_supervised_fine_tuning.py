@@ -3,27 +3,28 @@
 #
 # <!-- colab badge -->
 #
-# A language model is given a few hundred conversations in which every answer has
-# the same form: a bold title, three bullets, nothing after it. What does it learn
-# from them, how can you tell, and what does it not learn at all?
+# SFT, supervised fine-tuning, means: go on training a language model on examples of
+# requests with the answers that you want. Here every answer has the same form, a bold
+# title and three bullets. What does the model learn from a few hundred of them, how can
+# you tell, and what does it not learn at all?
 #
 # **You will be able to**
 #
 # - turn a conversation into tokens and say which of them carry loss,
-# - work out updates, epochs and tokens before a run, and defend each hyperparameter,
-# - train with validation and checkpoints, stop the run and resume it,
+# - work out updates and epochs before a run, and give a reason for each argument,
+# - write `SFTConfig`, `SFTTrainer` and `train()`, stop a run and resume it,
 # - save an adapter, load it again and prove that it is the same function,
-# - judge before and after by a check with an error bar, and name what was not learnt.
+# - hold the tuned model against the base *with a good prompt*, with error bars.
 #
-# **Time and memory.** About 7 minutes and 2.5 GiB on two CPU cores (measured). On a T4
-# with the 8B model about 15 minutes and 9 GiB of GPU memory (an estimate: the course
-# has not been timed there).
+# **Time and memory.** About 45 minutes to read, exercises included. About 7 minutes and 2.6 GiB on two CPU
+# cores (measured). On a T4 with the 8B model about 20 minutes and 9 GiB of GPU memory
+# (an estimate: the course has not been timed there).
 
 # %% tags=["first-cell"]
 pass
 
 # %%
-from course_utils.model import loading as models  # first: unsloth patches the rest
+from course_utils.model import loading as models  # first: unsloth patches
 from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
@@ -31,232 +32,186 @@ use_course_style()
 profile = check_machine()
 
 # %% [markdown]
-# The course answers five interview-preparation documents, called S0 to S4, and three of
-# them describe a project. The one that runs is S0's movie recommender, unless the
-# variable COURSE_RECIPE says `alpaca_mistral` (S1) or `inframind` (S2): then the same
-# cells work on that project's data, and what the text says of films is an example. (In a
-# notebook: `%env COURSE_RECIPE=inframind` in a cell before this one.)
+# What is tuned is the movie recommender, or the project that COURSE_RECIPE names (`%env
+# COURSE_RECIPE=inframind` in a cell before this one). Each number of the run stands in
+# its recipe, with a unit or a reason:
 
 # %%
-from course_utils.evidence.ledger import Ledger
+import pandas as pd
+
 from course_utils.projects.project import chosen_project
 
 project = chosen_project()
 recipe = project.recipe
 plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("03", profile, recipe.name)
-print(f"{recipe.name}: {recipe.title} ({recipe.origin})")
-
-# %% [markdown]
-# Every number of the run stands in the recipe, with a reason:
-
-# %%
-import pandas as pd
-
-columns = ["setting", "author", "here", "unit or reason"]
+columns = ["setting", "author, on a T4", "here", "unit or reason"]
 table = pd.DataFrame(recipe.comparison(profile.name), columns=columns)
 styled = table.style.format(escape="html").hide(axis="index")
 styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
-# Left the author's value for a T4, right what runs on this machine. Rank, alpha,
-# modules and seed are the same everywhere; what differs, differs for the reason given.
+# Rank, alpha, modules and seed are the same on every machine. What differs, differs for
+# the reason in the last column.
 #
-# Would the author's column fit a T4, which leaves 14.7 GiB to torch? By notebook 01's
-# planner, with sequences of several lengths:
-
-# %%
-# NBVAL_CHECK_OUTPUT
-from course_utils.model.architectures import load_architectures
-from course_utils.memory.planner import plan_memory
-
-architectures, author = load_architectures(), recipe.plan
-for tokens in (256, 1024, author.max_length):
-    planned = plan_memory(
-        architectures[recipe.architecture], "qlora", rank=author.rank,
-        batch_size=author.batch_size, sequence_length=tokens,
-        optimizer=author.optimizer,
-    )
-    print(f"{tokens:5} tokens: {planned.total_bytes / 2**30:5.1f} GiB")
-
-# %% [markdown]
-# `max_length` is a bound, not a habit: what counts is how long the rows are, and section
-# 2 counts them.
+# ## 1. The data
 #
-# ## 1. The data: which conversations?
-#
-# Three sets that share no request and no film: one to learn from, one to watch the
-# learning with, one that stays closed until notebook 05.
+# The rows are split into sets that share no request and no film: one to train on, one
+# that is *held out*, never trained on. What does one row look like?
 
-# %%
-# NBVAL_CHECK_OUTPUT
-from course_utils.data.datasets import load_splits, every_kth
+# %% tags=["nbval-check-output"]
+from course_utils.data.datasets import load_rows
 
-training, validation = load_splits(plan)
-{"training": len(training), "validation": len(validation)}
-
-# %% [markdown]
-# What does one row look like?
-
-# %%
-# NBVAL_CHECK_OUTPUT
+training, held_out = load_rows(plan)
 row = training[0]
 print(row.request, row.answer, sep="\n\n")
 
 # %% [markdown]
-# The answer states facts that stand in a table of films, so that each can be checked.
-# A loader that swallows a bad row teaches the model whatever was in it. This one names
-# file, line and field, and loads all or nothing. What does it say of a broken file?
+# The answer states facts that stand in a table of films, so each can be checked. The
+# first check is the form. It is a program, so that nobody judges by eye. Is it strict?
 
-# %%
-# NBVAL_CHECK_OUTPUT
-import tempfile
-from pathlib import Path
-
-from course_utils.data.files import FaultyData
-from course_utils.data.conversation import load_conversations
-
-broken = Path(tempfile.mkdtemp()) / "broken.jsonl"
-broken.write_text('{"id": "a", "messages": []}\n{"id": "a"\n')
-try:
-    load_conversations(broken)
-except FaultyData as error:
-    print(error)
+# %% tags=["nbval-check-output"]
+follows_form = project.follows_form
+print("the form:", project.form)
+broken = project.broken_variants(row.answer)
+{name: follows_form(text) for name, text in broken.items()}
 
 # %% [markdown]
-# Both faults at once, each with its place: you mend the file in one go.
+# Each broken variant fails.
 #
-# ## 2. From conversation to tokens
+# ## 2. Before: what does the base answer, and what does a good prompt do?
+#
+# A base that was asked badly is no baseline. Before they train anything, most people
+# would describe the form in the prompt, or show examples. So the base is asked the
+# held-out requests in three ways.
+
+# %%
+requests = [row.request for row in held_out]
+described = [project.form_in_words + r for r in requests]
+shown = [message for row in training[:3] for message in row.messages]
+examples = [[*shown, {"role": "user", "content": r}] for r in requests]
+print(described[0])
+
+# %% [markdown]
+# Predict: in how many of the answers is the form right, for each way? Write three
+# numbers down, then run the cell.
+
+# %%
+import dataclasses
+
+roomy = dataclasses.replace(plan, max_length=2048)  # examples are long
+base, tokenizer = models.load_base(roomy, profile)
+limits = {"max_new_tokens": project.suite().max_new_tokens}
+ways = {
+    "base": requests,
+    "told the form": described,
+    "shown examples": examples,
+}
+answers, in_form = {}, {}
+for name, asked in ways.items():
+    answers[name] = models.answer(base, tokenizer, asked, **limits)
+    in_form[name] = sum(map(follows_form, answers[name]))
+    print(f"{name}: {in_form[name]} of {len(asked)} in the form\n")
+    print(answers[name][0], "\n")
+
+# %% [markdown]
+# These are the numbers that training has to beat.
+#
+# ## 3. From conversation to tokens
 #
 # ### The template
 #
-# A model knows no roles. It sees one row of tokens, and the chat template decides where
-# a turn begins and ends. Which marks does this model's template use?
+# A model sees one row of tokens and knows no roles. The *chat template*, a small program
+# that comes with the tokenizer, writes where a turn begins and ends. What does it write?
 
 # %%
 messages = list(row.messages)
-base, tokenizer = models.load_base(plan, profile)
-text = tokenizer.apply_chat_template(messages, tokenize=False)
-print(text)
+print(tokenizer.apply_chat_template(messages, tokenize=False))
 
 # %% [markdown]
-# Each turn is wrapped in special tokens, and a system message was put in front that
-# nobody wrote: templates do such things, so print yours. Instruct models are tuned on
-# their own template; *Alpaca*, the format that many tutorials print, is not one of them.
-# It is a data schema of 2023: instruction, input, output, joined under headings.
-
-# %%
-# NBVAL_CHECK_OUTPUT
-from course_utils.data.templates import alpaca_prompt
-
-print(alpaca_prompt("{instruction}", "{input}") + "{output}<end token>\n")
-print(alpaca_prompt("{instruction}") + "{output}<end token>")
-
-# %% [markdown]
-# There are two forms, since the input is optional, and the end token at the end is not
-# part of the text that tutorials print: leave it out and the model never learns to
-# stop. Do these headings occur in the template of the model at hand? (The Alpaca recipe
-# puts them there; the other two leave the model its own.)
-
-# %%
-marks = tokenizer.chat_template.count("### Instruction")
-ledger.record("C068", alpaca_marks_in_template=marks)
-
-# %% [markdown]
-# Where the count is 0, an Alpaca heading is ordinary text for this model. It may cope
-# with it; that must be tested, not assumed.
+# Each turn stands between special tokens, and the assistant's turn ends with the *end
+# token*. Many templates also put in a system message that nobody wrote; so print yours.
 #
-# ### The label mask
+# ### Which tokens carry loss?
 #
-# Fine-tuning predicts each token from those before it. But which predictions count?
-# The user's words are not what the model should learn to write. So the prompt's labels
-# are set to −100, the value that PyTorch's cross-entropy ignores. By hand, on a toy of
-# six tokens of which the first four are the prompt:
+# Training raises the probability of each next token. The user's words are not what the
+# model should learn to write, so their labels are set to −100: the value that PyTorch's
+# cross-entropy skips (`ignore_index`). On a toy of six tokens, of which four are prompt:
 
-# %%
-# NBVAL_CHECK_OUTPUT
-IGNORE_INDEX = -100
+# %% tags=["nbval-check-output"]
 toy_tokens = [11, 12, 13, 14, 21, 2]  # the 2 ends the answer
-prompt_length = 4
-toy_labels = [IGNORE_INDEX] * prompt_length + toy_tokens[prompt_length:]
+toy_labels = [-100] * 4 + toy_tokens[4:]
 list(zip(toy_tokens, toy_labels))
 
 # %% [markdown]
-# Two tokens carry loss, the answer's only word and the end token. The package does the
-# same to a real row. Which of its tokens are blue?
+# Two tokens carry loss: the answer's only word and the end token. The same for a real
+# row. Prompt and answer are made into tokens apart, because that is how the model will be
+# asked: the prompt alone, and nothing after it. `add_generation_prompt` adds the header of
+# the assistant's turn; `add_special_tokens=False` because the template has written all
+# marks already. Which tokens of our row are learnt?
+
+# %%
+def masked(prompt: str, answer: str) -> dict[str, list[int]]:
+    """Tokens of prompt and answer; labels on the answer alone."""
+    apart = tokenizer([prompt, answer], add_special_tokens=False)
+    asked, said = apart["input_ids"]
+    return {
+        "input_ids": asked + said,
+        "attention_mask": [1] * len(asked + said),  # 0 would be padding
+        "labels": [-100] * len(asked) + said,
+    }
+
+
+def prompt_of(messages: list[dict[str, str]]) -> str:
+    return tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )
 
 # %%
 from course_utils.plots import label_strip
-from course_utils.data.tokens import tokenize_conversation
 
-example = tokenize_conversation(row, tokenizer, plan.max_length)
-spelled = [repr(tokenizer.decode([token]))[1:-1] for token in example["input_ids"]]
-carries_loss = [label != IGNORE_INDEX for label in example["labels"]]
-title = f"{sum(carries_loss)} of {len(spelled)} tokens carry loss: the answer, its end"
-label_strip(spelled, carries_loss, title=title);
+prompt, ended = prompt_of(messages[:-1]), row.answer + tokenizer.eos_token
+example = masked(prompt, ended)
+spelled = [repr(tokenizer.decode([t]))[1:-1] for t in example["input_ids"]]
+blue = [label != -100 for label in example["labels"]]
+title = f"{sum(blue)} of {len(blue)} tokens carry loss: the answer and its end"
+label_strip([text.replace(" ", "␣") for text in spelled], blue, title=title);
 
 # %% [markdown]
-# Grey is read, blue is learnt. The last blue tile is the end token: it is what teaches
-# the model to stop. The strip is built by our own code, so it is held against the text
-# itself: for every row, do the blue tokens spell exactly the answer?
+# Grey is read, blue is learnt; ␣ is a space. The last blue tile is the end token, which
+# teaches the model to stop. A strip shows one row. Does the same hold for all? The
+# course's `to_dataset` makes the same mask with checks around it.
 
 # %%
 from course_utils.data.tokens import to_dataset
 
-training = training[: plan.rows]
 train_rows = to_dataset(training, tokenizer, plan.max_length)
-held_out = every_kth(validation)  # at most 40: enough to judge by, in less time
 valid_rows = to_dataset(held_out, tokenizer, plan.max_length)
 for source, tokens in zip(training, train_rows):
-    learnt = [label for label in tokens["labels"] if label != IGNORE_INDEX]
-    assert tokenizer.decode(learnt) == source.answer + tokenizer.eos_token
-
-# %% [markdown]
-# They do, in all rows. Counted over the whole set: how many prompt tokens carry loss,
-# what share of all tokens does, and in how many rows is the end token learnt?
-
-# %%
-labels = [label for tokens in train_rows for label in tokens["labels"]]
-supervised = sum(label != IGNORE_INDEX for label in labels)
-ends = sum(t["labels"][-1] == tokenizer.eos_token_id for t in train_rows)
-ledger.record("C053", rows_teaching_the_end=ends / len(train_rows))
-
-# %%
-ended = [source.answer + tokenizer.eos_token for source in training]
-alone = tokenizer(ended, add_special_tokens=False)["input_ids"]
-answer_tokens = sum(map(len, alone))
-ledger.record(
-    "C126",
-    prompt_tokens_with_loss=supervised - answer_tokens,
-    supervised_share=supervised / len(labels),
+    asked = prompt_of(list(source.messages[:-1]))
+    assert tokens == masked(asked, source.answer + tokenizer.eos_token)
+    assert tokens["labels"][-1] == tokenizer.eos_token_id
+labels = [label for tokens in train_rows["labels"] for label in tokens]
+learnt = sum(label != -100 for label in labels)
+longest = max(map(len, train_rows["input_ids"]))
+print(
+    f"{learnt / len(labels):.0%} of the tokens carry loss; the longest row "
+    f"has {longest}, the limit is {plan.max_length}"
 )
 
 # %% [markdown]
-# Tokenising the answers alone gives as many tokens as carry loss: no prompt token is
-# among them. How long are the rows, and is `max_length` far enough away?
-
-# %%
-from course_utils.plots import histogram
-
-lengths = [len(ids) for ids in train_rows["input_ids"]]
-answers = [sum(x != IGNORE_INDEX for x in ids) for ids in train_rows["labels"]]
-title = f"The longest row has {max(lengths)} tokens: none is cut at {plan.max_length}"
-histogram(
-    {"whole row": lengths, "tokens that carry loss": answers},
-    bins=30, x_label="tokens", y_label="rows", title=title,
-);
-
-# %% [markdown]
+# All rows agree, and no row is cut. `max_length` is only an upper limit; memory depends on
+# how long the rows really are.
+#
 # ### ●○○ Exercise 1 · Mask a conversation of several turns (4 minutes)
 #
-# *Why it matters: “all labels are −100” and “the model repeats my question” are the
-# two most reported faults of fine-tuning notebooks, and both are a wrong mask.*
+# *Why it matters: “all labels are −100” and “the model repeats my question” are common
+# faults of fine-tuning notebooks, and both are a wrong mask.*
 #
 # Write `mask(tokens, spans)`: labels for `tokens` in which only the positions inside
 # `spans` carry loss. A span `(start, stop)` includes `start` and excludes `stop`.
 
 # %% tags=["exercise"]
-from course_utils.evidence.exercises import TODO, Case, check
+from course_utils.exercises import TODO, check
 
 
 def mask(tokens: list[int], spans: list[tuple[int, int]]) -> list[int]:
@@ -265,17 +220,7 @@ def mask(tokens: list[int], spans: list[tuple[int, int]]) -> list[int]:
 
 
 # %% tags=["check"]
-two_turns = Case(
-    arguments=([5, 6, 7, 8, 9], [(1, 2), (4, 5)]),
-    expected=[-100, 6, -100, -100, 9],
-    mistakes={
-        (5, -100, 7, 8, -100): "the mask is inverted: spans are what carries loss.",
-        (-100, 6, 7, -100, 9): "`stop` is excluded, as in Python's slices.",
-        (-100, -100, -100, -100, 9): "only the last span survived: start from the "
-        "labels so far, not from a fresh list.",
-    },
-)
-check(mask, two_turns, Case(([1, 2], []), [-100, -100], {}))
+check(mask)
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -297,105 +242,273 @@ check(mask, two_turns, Case(([1, 2], []), [-100, -100], {}))
 #
 # ### The loss
 #
-# What is computed from logits and labels? The mean negative log-likelihood of the blue
-# tokens: position t predicts token t + 1, so both are shifted by one.
+# What is computed from logits and labels? The mean of −ln p over the blue tokens, in
+# *nats* (units of the natural logarithm). Position t predicts token t + 1, so both are
+# shifted by one:
 #
 # $$L = -\frac{1}{|S|}\sum_{t \in S} \ln p(x_{t+1} \mid x_{\le t})$$
+#
+# A model that knows nothing gives each of V tokens the probability 1/V, so its loss is
+# ln V, for V = 8 that is 2.079. How much does the masked part count?
 
-# %%
+# %% tags=["nbval-check-output"]
 import torch
 import torch.nn.functional as F
 
 
-def toy_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     scores, targets = logits[:, :-1], labels[:, 1:]  # (batch, seq - 1, ...)
     return F.cross_entropy(scores.flatten(0, 1), targets.flatten())
 
 
-# %% [markdown]
-# A model that knows nothing gives each of V tokens the probability 1/V, so its loss is
-# ln V. With V = 8 that is ln 8 = 2.079:
-
-# %%
-# NBVAL_CHECK_OUTPUT
-uniform = torch.zeros(1, 6, 8)  # equal scores for eight tokens
-toy_targets = torch.tensor([[-100, -100, -100, -100, 5, 2]])
-round(toy_nll(uniform, toy_targets).item(), 3)
+logits = torch.zeros(1, 6, 8)  # equal scores for eight tokens
+logits[0, 0, 1] = 9.0  # sure of a token of the prompt
+whole = torch.tensor([[0, 1, 3, 4, 5, 2]])
+answer_only = torch.tensor([[-100] * 4 + [5, 2]])
+[round(loss_of(logits, labels).item(), 3) for labels in (whole, answer_only)]
 
 # %% [markdown]
-# The package's `completion_nll` is the same with checks around it. Does it agree with
-# what the model itself reports for a row?
-
-# %%
-from course_utils.data.tokens import completion_nll
-
-batch = {name: torch.tensor([ids]) for name, ids in example.items()}
-batch = {name: ids.to(base.device) for name, ids in batch.items()}
-with torch.inference_mode():
-    reported = base(**batch).loss
-    scores = base(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-
-# %%
-ours = completion_nll(scores, batch["labels"])
-torch.testing.assert_close(ours, reported.float(), rtol=2e-3, atol=1e-3)
-print(f"ours {ours:.4f}, the model's {reported:.4f} nats per token")
-
-# %% [markdown]
-# They agree. This is the number that training pushes down; e to its power is the
-# perplexity, the number of tokens that the model hesitates between.
+# With all labels the certain prompt token lowers the mean; with the mask only the answer
+# counts. The end token is one of the tokens in this mean, as in every loss of this lesson.
 #
-# ## 3. The arithmetic of the run
+# ### Does another template hurt?
 #
-# Before anything trains: how many updates, how many rows, how many passes? With batch
-# b, accumulation a and N rows, an update sees b × a rows and an epoch takes
-# ⌈N / (b × a)⌉ updates.
+# Many tutorials print *Alpaca's* prompt, a format of 2023: an instruction under the
+# heading `### Instruction:`, the answer under `### Response:`. It is no part of an
+# instruct model's own template. A common interview answer says that an instruct model
+# “understands the Alpaca format”. How likely does the base find the held-out answers
+# under three prompts?
+
+# %%
+from course_utils.data.templates import adds_bos, alpaca_prompt
+
+
+def loss_under(prompt: str, answer: str) -> float:
+    """The model's own loss of an answer, in nats per token."""
+    tokens = masked(prompt, answer + tokenizer.eos_token).items()
+    batch = {n: torch.tensor([ids], device=base.device) for n, ids in tokens}
+    with torch.inference_mode():
+        return base(**batch).loss.item()
+
+
+begin = tokenizer.bos_token if adds_bos(tokenizer) else ""
+under = {"the recipe's template": [], "Alpaca's prompt": [], "no template": []}
+for r in held_out:
+    own = prompt_of(list(r.messages[:-1]))
+    texts = own, begin + alpaca_prompt(r.request), f"{begin}{r.request}\n"
+    for losses, text in zip(under.values(), texts):
+        losses.append(loss_under(text, r.answer))
+pd.DataFrame(under).mean().rename("nats per answer token").round(3)
+
+# %% [markdown]
+# The lower, the likelier the model finds these answers. A prompt that the model was not
+# tuned on need not lose here. And likelihood is not behaviour: whether an answer stops and
+# keeps its form, only generating shows. So the common answer is neither right nor wrong:
+# measure it, and above all use the same prompt in training and afterwards.
+#
+# ### ●●○ Exercise 2 · Mend a template that loses its end token (6 minutes)
+#
+# *Why it matters: a model that was trained without its end token never stops, and nothing
+# warns you: the loss looks fine.*
+#
+# This template, without its line breaks, ends the user's turn and forgets the
+# assistant's:
+#
+# ```
+# {% for message in messages %}
+#   <|im_start|>{{ message['role'] }}\n{{ message['content'] }}
+#   {% if message['role'] == 'user' %}<|im_end|>\n{% endif %}
+# {% endfor %}
+# {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}
+# ```
+#
+# Write `mend_template(template)`: it returns the template in which every turn ends with
+# `<|im_end|>` and a line break. The check renders it with a real tokenizer: a prompt, a
+# chat of one turn, and one of two.
+
+# %% tags=["exercise"]
+from course_utils.exercises.training import ENDLESS  # try it on this one
+
+
+def mend_template(template: str) -> str:
+    """The template, in which every turn ends with its end token."""
+    return TODO
+
+
+# %% tags=["check"]
+check(mend_template)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# What stands between `{% if … %}` and `{% endif %}` inside the loop should hold for both
+# roles. `str.replace` is enough.
+#
+# </details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def mend_template(template: str) -> str:
+#     only_user = "{% if message['role'] == 'user' %}<|im_end|>\n{% endif %}"
+#     return template.replace(only_user, "<|im_end|>\n")
+# ```
+#
+# </details>
+#
+# ## 4. The libraries make the same mask
+#
+# You will rarely write the mask yourself. TRL's trainer makes it from rows with `prompt`
+# and `completion`; Unsloth's makes it from whole texts. Do they agree with ours? A trainer
+# wants a model with an adapter, so that of notebook 02 goes on first. The frozen base is
+# summed up, tensor by tensor, for later.
+
+# %%
+def checksums(model) -> dict[str, float]:
+    frozen = (p for p in model.named_parameters() if "lora_" not in p[0])
+    return {n: p.detach().sum(dtype=torch.float64).item() for n, p in frozen}
+
+
+model = models.attach_lora(base, plan)
+frozen_before = checksums(model)
+model.print_trainable_parameters()
+
+# %% [markdown]
+# The arguments that depend on the machine are needed by every trainer of this notebook.
+# Then TRL's mask: `completion_only_loss=True` is the default for rows with a prompt and a
+# completion; it is written out because it is the argument that matters.
+
+# %%
+machine = dict(
+    fp16=profile.is_gpu and not profile.supports_bf16,  # a T4: with scaling
+    bf16=profile.is_gpu and profile.supports_bf16,  # newer cards
+    gradient_checkpointing=plan.gradient_checkpointing,
+)
+
+# %%
+import tempfile
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+scratch = tempfile.TemporaryDirectory()  # gone when this kernel ends
+pairs = [
+    {"prompt": list(row.messages[:-1]), "completion": [row.messages[-1]]}
+    for row in training
+]
+options = dict(output_dir=scratch.name, max_length=plan.max_length, **machine)
+by_trl = SFTTrainer(
+    model=model,
+    processing_class=tokenizer,
+    args=SFTConfig(completion_only_loss=True, **options),
+    train_dataset=Dataset.from_list(pairs),
+)
+
+# %% [markdown]
+# Unsloth searches each text for the marks that begin a user's and an assistant's turn.
+# They are read from the template, by a function of Unsloth's:
+
+# %%
+from unsloth.chat_templates import train_on_responses_only
+from unsloth_zoo.dataset_utils import get_chat_template_parts
+
+asked_by, answered_by = get_chat_template_parts(tokenizer)
+print(repr(asked_by), repr(answered_by))
+
+# %%
+whole = [
+    {"text": tokenizer.apply_chat_template(list(r.messages), tokenize=False)}
+    for r in training
+]
+by_unsloth = SFTTrainer(
+    model=model,
+    processing_class=tokenizer,
+    args=SFTConfig(dataset_text_field="text", **options),
+    train_dataset=Dataset.from_list(whole),
+)
+by_unsloth = train_on_responses_only(
+    by_unsloth, instruction_part=asked_by, response_part=answered_by
+)
+
+# %% [markdown]
+# Are the labels ours, token for token, up to the end token? And what comes after it?
+
+# %%
+from collections import Counter
+
+
+def compared(theirs: Dataset) -> dict[str, int]:
+    """Rows of the same tokens, where labels must agree; labels after them."""
+    count = Counter(rows=len(theirs))
+    for mine, other in zip(train_rows, theirs):
+        end = len(mine["labels"])
+        same = other["input_ids"][:end] == mine["input_ids"]
+        assert not same or other["labels"][:end] == mine["labels"]
+        count["of the same tokens"] += same
+        beyond = [label for label in other["labels"][end:] if label != -100]
+        count["labels after the end"] += len(beyond)
+    return count
+
+
+trainers = {"TRL": by_trl, "Unsloth": by_unsloth}
+pd.DataFrame({n: compared(t.train_dataset) for n, t in trainers.items()})
+
+# %% [markdown]
+# Wherever the tokens are the same, so are the labels. Two differences are worth knowing:
+#
+# - ChatML, the template of SmolLM2 and Qwen, writes a line break after the end token. TRL
+#   learns it too, one label a row. It does no harm, because an answer stops before it.
+# - Where not all rows are “of the same tokens”, the libraries spelled them differently:
+#   they tokenise prompt and answer in one piece. Under Alpaca's prompt (COURSE_RECIPE=
+#   alpaca_mistral) an answer that begins with `-` shares a token `:-` with the heading
+#   `### Response:`. No prompt ends with that token, so it is never asked for.
+#
+# ### Padding
+#
+# Rows of a batch must have one length. The collator pads the shorter ones: with the pad
+# token in the input, 0 in the attention mask, −100 in the labels. When training, the
+# padding stands on the right; when generating, on the left, since new tokens must follow
+# the prompt directly.
+#
+# A trap: many tokenizers, this course's small one among them, use the end token as pad
+# token. A collator that masks *by token* then hides every end token from the loss. Of two
+# rows, how many end tokens carry loss under either kind of collator?
+
+# %%
+from transformers import DataCollatorForLanguageModeling as ByToken
+from transformers import DataCollatorForSeq2Seq
+
+tokenizer.padding_side = "right"
+collator = DataCollatorForSeq2Seq(tokenizer)  # pads labels with -100
+some = train_rows.select(range(2)).to_list()
+two, bare = collator(some), [{"input_ids": r["input_ids"]} for r in some]
+naive = ByToken(tokenizer, mlm=False)(bare)
+found = [(b["labels"] == tokenizer.eos_token_id).sum() for b in (two, naive)]
+print(f"pad {tokenizer.pad_token}, end {tokenizer.eos_token}")
+print(f"by place: {found[0]} of 2, by token: {found[1]} of 2")
+
+# %% [markdown]
+# `DataCollatorForSeq2Seq` pads by place and keeps both end tokens. Where pad and end
+# token are the same, the other one keeps none.
+#
+# ## 5. How many updates?
+#
+# An *update* is one change of the weights; an *epoch* is one pass over all rows. With
+# batch b and accumulation a, an update sees b × a rows: a passes of b rows each, whose
+# gradients are added. So N rows make ⌈⌈N / b⌉ / a⌉ updates an epoch.
 
 # %%
 from course_utils.training.trainer import total_updates, updates_per_epoch
 
 updates = total_updates(len(train_rows), plan)
 epoch = updates_per_epoch(len(train_rows), plan)
-print(
-    f"{plan.batch_size} × {plan.accumulation_steps} = {plan.effective_batch} rows "
-    f"an update\n{len(train_rows)} rows / {plan.effective_batch} → {epoch} updates an "
-    f"epoch\n{updates} updates = {updates / epoch:.2f} epochs = "
-    f"{updates * plan.effective_batch} rows seen"
-)
+told = f"{updates} updates of {plan.effective_batch} rows"
+print(f"{told} = {updates / epoch:.2f} epochs of {len(train_rows)} rows")
 
 # %% [markdown]
-# S0 says “one epoch (60 steps)”. With its 2 × 4 = 8 rows an update, 60 steps see
-# 60 × 8 = 480 rows. That is one epoch of a set of 480 rows and of no other: of
-# Alpaca-cleaned with its 51,760 rows it is under one percent.
-
-# %%
-from course_utils.recipes.book import ALPACA_MISTRAL, MOVIE_RECOMMENDER
-
-seed_plan = MOVIE_RECOMMENDER.plan
-examples = seed_plan.max_steps * seed_plan.effective_batch
-alpaca_cleaned_rows = 51_760
-ledger.record(
-    "C014",
-    examples=examples,
-    share_of_alpaca=examples / alpaca_cleaned_rows,
-    alpaca_epoch_updates=updates_per_epoch(alpaca_cleaned_rows, seed_plan),
-)
-
-# %% [markdown]
-# S1 states 1,500 rows, batch 8, accumulation 4, 2 epochs, and leaves the number of
-# updates out. ⌈1500 / 8⌉ = 188 batches, ⌈188 / 4⌉ = 47 updates, twice: 94.
-
-# %%
-mistral = ALPACA_MISTRAL.plan
-ledger.record(
-    "C035",
-    effective_batch=mistral.effective_batch,
-    micro_batches=-(-mistral.rows // mistral.batch_size),
-    updates_per_epoch=updates_per_epoch(mistral.rows, mistral),
-    updates=total_updates(mistral.rows, mistral),
-)
-
-# %% [markdown]
-# ### ●○○ Exercise 2 · Updates of a run (3 minutes)
+# Always state rows, effective batch and updates together. A common answer says “one epoch
+# (60 steps)”: with 2 × 4 rows an update that is true of a set of 480 rows and of no other.
+#
+# ### ●○○ Exercise 3 · Updates of a run (3 minutes)
 #
 # *Why it matters: an interviewer who hears “two epochs” asks for the number of updates.*
 #
@@ -409,17 +522,7 @@ def count_updates(rows: int, batch: int, accumulation: int, epochs: int) -> int:
 
 
 # %% tags=["check"]
-s1 = Case(
-    arguments=(1500, 8, 4, 2),
-    expected=94,
-    mistakes={
-        92: "whole updates only: ⌊…⌋ drops the smaller last one, use ⌈…⌉.",
-        376: "these are batches: four of them make one update.",
-        47: "this is one epoch.",
-        93: "this is not one long epoch: each ends with its own short update.",
-    },
-)
-check(count_updates, s1, Case((320, 4, 1, 1), 80, {}), Case((9, 2, 4, 1), 2, {}))
+check(count_updates)
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -437,459 +540,66 @@ check(count_updates, s1, Case((320, 4, 1, 1), 80, {}), Case((9, 2, 4, 1), 2, {})
 #
 # </details>
 #
-# ## 4. The hyperparameters, and why
+# ## 6. The arguments, and the run
 #
-# **Learning rate.** S0 calls 2e-4 “low”. Stanford's Alpaca tuned all weights with 2e-5.
-# 2e-4 is ten times that, and a usual start for LoRA: “low” means something only within
-# one method.
+# First what the trainer watches: the loss on held-out rows before the first update and
+# four times on the way, each time with a *checkpoint*, a folder from which the run can go
+# on.
 
 # %%
-alpaca_full_tuning_rate = 2e-5  # Stanford Alpaca's training configuration
-ledger.record(
-    "C015",
-    lora_rate=seed_plan.learning_rate,
-    full_rate=alpaca_full_tuning_rate,
-    factor=seed_plan.learning_rate / alpaca_full_tuning_rate,
+from course_utils.training.trainer import tracker
+
+every = -(-updates // 4)
+watching = dict(
+    eval_strategy="steps",  # "no" is the default: nothing is held out
+    eval_on_start=True,  # the base's loss, without which no fall can be seen
+    eval_steps=every,  # updates
+    save_steps=every,  # updates between two checkpoints
+    save_total_limit=2,  # older ones are deleted
+    logging_steps=1,  # 500 is the default: averages hide a bad start
+    include_num_input_tokens_seen="non_padding",
+    report_to=tracker(),  # "none", or what COURSE_TRACKER names
+    dataloader_pin_memory=profile.is_gpu,  # faster copies to a GPU
 )
 
 # %% [markdown]
-# **Defaults.** TRL's trainer brings its own: a rate meant for full tuning, and
-# sequences cut at a length. Print them, and set your own.
-
-# %%
-from trl import SFTConfig
-
-fields = SFTConfig.__dataclass_fields__.values()
-defaults = {field.name: field.default for field in fields}
-ledger.record(
-    "C171",
-    default_rate=defaults["learning_rate"],
-    default_max_length=defaults["max_length"],
-)
-
-# %% [markdown]
-# **Optimizer.** AdamW keeps two numbers for each trainable parameter, 8 bytes in fp32.
-# With 8-bit states each number takes one byte, and every block of 256 shares a 4-byte
-# scale: 2 × (1 + 4/256) = 2.03 bytes; tensors of under 4,096 numbers stay in fp32. Under
-# LoRA only the adapter has states, so how much does that save?
-
-# %%
-# NBVAL_CHECK_OUTPUT
-from course_utils.memory.formulas import optimizer_bytes
-
-rank = seed_plan.rank
-smollm2 = architectures["smollm2-135m"].lora_tensor_sizes(rank)
-mistral_7b = architectures["mistral-7b"].lora_tensor_sizes(rank)
-print(f"{sum(smollm2):,} and {sum(mistral_7b):,} numbers in the two adapters")
-
-# %%
-def saved_by_8_bit(sizes: list[int]) -> float:
-    return optimizer_bytes(sizes, "adamw") - optimizer_bytes(sizes, "adamw_8bit")
-
-# %%
-whole_8b = [architectures["llama-3.1-8b"].parameters]
-ledger.record(
-    "C065",
-    adam8bit_bytes=optimizer_bytes(smollm2, "adamw_8bit") / sum(smollm2),
-    smollm2_saving_mb=saved_by_8_bit(smollm2) / 1e6,
-    mistral_saving_gb=saved_by_8_bit(mistral_7b) / 1e9,
-    full_saving_gb=saved_by_8_bit(whole_8b) / 1e9,
-)
-
-# %% [markdown]
-# Little under LoRA, a graphics card under full tuning: an optimizer for large numbers of
-# trainable parameters, which an adapter does not have.
-
-# %% [markdown]
-# **Weight decay.** AdamW shrinks a weight by rate × decay at each update, apart from
-# the gradient. Under LoRA only A and B are in the optimizer, so it shrinks the update
-# and never the base: 2e-4 × 0.01 = 2e-6 an update. That the base stays as it is will be
-# measured after the run, on checksums of its tensors:
-
-# %%
-def checksums(model) -> dict[str, float]:
-    frozen = (p for p in model.named_parameters() if "lora_" not in p[0])
-    return {name: p.detach().sum(dtype=torch.float64).item() for name, p in frozen}
-
-
-# %% [markdown]
-# ## 5. Before: what does the base model answer?
-#
-# The first check of a project is the form of its answers. It is a function, so that
-# nobody judges by eye. Is it strict enough?
-
-# %%
-# NBVAL_CHECK_OUTPUT
-follows_form = project.follows_form
-print("the form:", project.form)
-written = [follows_form(row.answer) for row in training + validation]
-print(f"{sum(written) / len(written):.1%} of the written answers have it")
-# rows of the hub ("owner/name") were not written to this form; the course's were
-assert all(written) or "/" in plan.dataset.name
-{name: follows_form(text) for name, text in project.broken_variants(row.answer).items()}
-
-# %% [markdown]
-# The held-out requests are asked; none of them is in training. First the base:
-
-# %%
-requests = [conversation.request for conversation in held_out]
-limits = {"max_new_tokens": project.suite().max_new_tokens}
-before = models.answer(base, tokenizer, requests, **limits)
-print(f"{sum(map(follows_form, before))} of {len(before)} in the form\n")
-print(requests[0], before[0], sep="\n→ ")
-
-# %% [markdown]
-# The base talks, as it was taught to. Nobody told it our form.
-#
-# ## 6. Training
-#
-# The adapter of notebook 02 goes on, and the frozen base is summed up for later.
-
-# %%
-model = models.attach_lora(base, plan)
-frozen_before = checksums(model)
-model.print_trainable_parameters()
-
-# %% [markdown]
-# One callback looks at the gradients in each update: which share of their entries is
-# exactly zero? Prediction: all of A's in the first update, because B = 0 lets no signal
-# through to A; later none, since LoRA's updates are dense.
-
-# %%
-from transformers import TrainerCallback
-
-
-class ZeroGradients(TrainerCallback):
-    """Share of exact zeros in the gradients of A and B, update by update."""
-
-    def __init__(self):
-        self.shares = []
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        trained = [n for n in model.named_parameters() if n[1].requires_grad]
-        share = {}
-        for matrix in "AB":
-            chosen = [p.grad for name, p in trained if f"lora_{matrix}" in name]
-            zeros = sum((g == 0).sum().item() for g in chosen)
-            share[matrix] = zeros / sum(g.numel() for g in chosen)
-        self.shares.append(share)
-
-
-# %% [markdown]
-# And now the run: validation loss and a checkpoint four times on the way.
+# Then what decides the result. TRL's own defaults are meant for tuning *all* weights of a
+# model: a rate of 2e-5, sequences cut at 1,024 tokens. So each is set:
 
 # %%
 from course_utils.places import run_folder
-from course_utils.training.trainer import build_trainer, run_training
 
 folder = run_folder(recipe.name, profile)
-trainer = build_trainer(
-    model, tokenizer, train_rows, valid_rows, plan, profile, folder
-)
-
-# %%
-zeros = ZeroGradients()
-trainer.add_callback(zeros)
-run = run_training(trainer, recipe.name, profile, rows=(training, held_out))
-
-# %%
-print(
-    f"{run.updates} updates in {run.seconds / 60:.1f} minutes, validation included; "
-    f"{run.tokens:,} tokens at {run.tokens_per_second:.0f} tokens a second"
-)
-
-# %% [markdown]
-# How did the losses fall?
-
-# %%
-from course_utils.plots import line_plot
-
-logged = pd.DataFrame(run.history).groupby("step").first()
-valid = logged["eval_loss"].dropna()
-
-# %%
-start, end = valid.iloc[0], valid.iloc[-1]
-title = f"Validation loss: from {start:.2f} to {end:.2f} nats a token"
-axes = line_plot(
-    logged.index,
-    {"training, this batch": logged["loss"], "validation": logged["eval_loss"]},
-    x_label="update", y_label="loss (nats per answer token)",
-    title=title, marker=".",
+config = SFTConfig(
+    output_dir=str(folder / "checkpoints"),
+    per_device_train_batch_size=plan.batch_size,  # rows in one pass
+    per_device_eval_batch_size=plan.batch_size,
+    gradient_accumulation_steps=plan.accumulation_steps,  # passes an update
+    num_train_epochs=plan.epochs,  # passes over the rows; ignored with …
+    max_steps=plan.max_steps or -1,  # … a number of updates; -1: none
+    learning_rate=plan.learning_rate,  # the peak of the schedule
+    warmup_steps=plan.warmup_steps,  # updates from 0 up to the peak
+    lr_scheduler_type=plan.schedule,  # how it falls to 0 afterwards
+    optim=plan.optimizer,  # AdamW; adamw_8bit keeps its moments in a byte
+    weight_decay=plan.weight_decay,  # shrinks A and B, never the base
+    max_length=plan.max_length,  # tokens, an upper limit
+    packing=False,  # one row a sequence, instead of several end to end
+    dataset_kwargs={"skip_prepare_dataset": True},  # the rows are tokens
+    seed=plan.seed,
+    data_seed=plan.seed,  # of the rows' order
+    **watching,
+    **machine,
 )
 
 # %% [markdown]
-# The training line jumps from batch to batch; the validation line is the one to trust.
-# The steep part is the form, which every row shares. What stays is what differs from
-# row to row: titles, numbers, reasons. Notebook 04 reads such curves in earnest.
+# Why these? A rate of 2e-4 is a usual start for LoRA on a large model, about ten times
+# one for full tuning: “low” and “high” mean something only within one method. The warm-up
+# is there because Adam's estimate of each gradient's size is poor in the first updates;
+# the very first has the rate 0 and changes nothing. *Weight decay* shrinks a weight by
+# rate × decay at each update. Only A and B are in the optimizer, so the base should stay
+# as it is: section 8 measures that.
 #
-# And the gradients, in the first four updates?
-
-# %%
-pd.DataFrame(
-    {
-        "rate": logged["learning_rate"].dropna().to_numpy()[:4],
-        "zeros in A's gradient": [share["A"] for share in zeros.shares[:4]],
-        "zeros in B's gradient": [share["B"] for share in zeros.shares[:4]],
-    },
-    index=pd.Index(range(1, 5), name="update"),
-).round(5)
-
-# %% [markdown]
-# The prediction was half right. A's gradient is zero in the first update, and in the
-# second one too: a warm-up begins at the rate 0, so the first update moves nothing and B
-# is still zero. From the third on both gradients are dense. And what rank has a
-# finished update, ΔW = (α/r)·B·A?
-
-# %%
-layer = next(m for name, m in model.named_modules() if name.endswith("q_proj"))
-factor_b, factor_a = layer.lora_B.default.weight, layer.lora_A.default.weight
-delta = layer.scaling["default"] * factor_b @ factor_a  # (out, in)
-update_rank = torch.linalg.matrix_rank(delta.float()).item()
-
-# %%
-first, later = zeros.shares[0], zeros.shares[2]
-ledger.record(
-    "C061",
-    a_zero_share_first=first["A"],
-    b_zero_share_first=first["B"],
-    a_zero_share_later=later["A"],
-    update_rank=update_rank,
-)
-
-# %% [markdown]
-# ## 7. After: form, and facts
-#
-# The same requests to the tuned model:
-
-# %%
-after = models.answer(model, tokenizer, requests, **limits)
-print(f"{sum(map(follows_form, after))} of {len(after)} in the form\n")
-print(requests[0], after[0], sep="\n→ ")
-
-# %% [markdown]
-# A rate of n answers needs an interval. Wilson's 95 % interval stays honest near 0 and
-# 1, where the simple one (± 1.96 standard errors) collapses to a point.
-
-# %%
-from statsmodels.stats.proportion import proportion_confint
-
-
-def pass_rate(passed: list[bool]) -> tuple[float, tuple[float, float]]:
-    """Share that passed, with its 95 % Wilson interval."""
-    interval = proportion_confint(sum(passed), len(passed), method="wilson")
-    return sum(passed) / len(passed), interval
-
-# %%
-form_before = pass_rate([follows_form(text) for text in before])
-form_after = pass_rate([follows_form(text) for text in after])
-form_before, form_after
-
-# %% [markdown]
-# Form is one thing. Does the film exist? Are its runtime and genres right? Does it meet
-# what was asked for? The table of films answers for those that it knows; a film outside
-# of it counts as not found, which is strict: some of those do exist. The checks of this
-# project, on the answers of both models:
-
-# %%
-answers_of = {"base": before, "tuned": after}
-checks = {
-    name: {
-        model_name: [check(row, text) for row, text in zip(held_out, answers)]
-        for model_name, answers in answers_of.items()
-    }
-    for name, check in project.answer_checks.items()
-}
-
-# %%
-rates = {
-    model_name: [pass_rate(passed[model_name]) for passed in checks.values()]
-    for model_name in answers_of
-}
-first, *_, last = checks
-passes = {name: sum(checks[name]["tuned"]) for name in (first, last)}
-
-# %%
-from course_utils.plots import grouped_bars
-
-named = {name: name.replace("\n", " ") for name in passes}
-grouped_bars(
-    list(checks),
-    {name: [rate for rate, _ in found] for name, found in rates.items()},
-    intervals={name: [ends for _, ends in found] for name, found in rates.items()},
-    y_label=f"share of {len(after)} held-out requests",
-    title=f"Tuned, of {len(after)}: {named[first]} {passes[first]}, "
-    f"{named[last]} {passes[last]}",
-);
-
-# %% [markdown]
-# (Facts are read out of answers in the form; an answer in another form states none.)
-#
-# The first bar is what was trained. The last is what many take for granted along with
-# it. Supervised fine-tuning makes every token of the answers likelier, their content
-# too; but a few hundred rows show a form three hundred times and each fact once. A
-# model this small knew few of the facts before, and it invents the rest in good form,
-# which makes them look true. Let us read some of them.
-
-# %%
-for request, answer, conversation in list(zip(requests, after, held_out))[:3]:
-    print(f"{request}\n{answer}\n[written for it: {conversation.answer[:60]!r} …]\n")
-
-# %% [markdown]
-# All of them are kept beside the adapter, for the notebooks that follow:
-
-# %%
-import json
-
-with (folder / "answers.jsonl").open("w", encoding="utf-8") as stream:
-    for request, old, new in zip(requests, before, after):
-        kept = {"request": request, "before": old, "after": new}
-        stream.write(json.dumps(kept, ensure_ascii=False) + "\n")
-sum(1 for _ in (folder / "answers.jsonl").open(encoding="utf-8"))
-
-# %% [markdown]
-# ## 8. Save it, load it, prove it
-#
-# The commonest complaint about saved adapters is that they come back as the base model.
-# So: save, load again, and compare logits, not impressions. A run that is killed while
-# it saves must not leave half an adapter: the new folder takes the old one's place at
-# once, with the record of the run in it.
-
-# %%
-from course_utils.places import whole_folder
-
-adapter_folder = folder / "adapter"
-with whole_folder(adapter_folder) as new:
-    model.save_pretrained(new)
-    tokenizer.save_pretrained(new)
-    run.save(new)
-sizes = {path.name: path.stat().st_size for path in adapter_folder.iterdir()}
-print(f"{sizes['adapter_model.safetensors'] / 1e6:.1f} MB of adapter")
-
-# %%
-trained = models.logits_of(model, tokenizer, text)
-with model.disable_adapter():
-    untouched = models.logits_of(model, tokenizer, text)
-distance = {"base": (untouched - trained).abs().max().item()}
-distance
-
-# %% [markdown]
-# That is how far training moved the scores of the next token. Did any tensor of the
-# base change on the way?
-
-# %%
-frozen_after = checksums(model)
-changed = sum(frozen_after[name] != frozen_before[name] for name in frozen_before)
-ledger.record(
-    "C060",
-    decay_per_update=seed_plan.learning_rate * seed_plan.weight_decay,
-    base_tensors_changed=changed,
-)
-
-# %% [markdown]
-# None. Whatever the model does differently sits in the adapter's few megabytes. Now the
-# model leaves memory, and comes back from the disk. As equal counts what differs by
-# eight roundings of the largest logit, in the precision that this machine computes in.
-
-# %%
-del model, base, trainer, layer
-models.free_memory()
-reloaded, _ = models.load_adapter(adapter_folder, plan, profile)
-again = models.logits_of(reloaded, tokenizer, text)
-rounding = torch.finfo(profile.compute_dtype).eps * trained.abs().max().item()
-distance["reloaded"] = (again - trained).abs().max().item()
-assert distance["reloaded"] <= 8 * rounding < distance["base"]
-distance
-
-# %% [markdown]
-# The reloaded adapter gives the same logits, and the base gives others: both halves of
-# the proof are needed.
-#
-# ## 9. Stop it, resume it
-#
-# A free Colab session ends when it likes. Can a run go on as if nothing had happened?
-# A drill of six updates: once in one go, once killed after three and resumed by a
-# fresh model. Prediction: the losses are the same numbers.
-
-# %%
-import dataclasses
-
-from course_utils.memory.measured import tensor_bytes
-from course_utils.training.trainer import StopAfter
-
-del reloaded
-
-# %%
-DRILL_UPDATES = 6  # enough to stop in the middle and see both halves
-drill = dataclasses.replace(plan, max_steps=DRILL_UPDATES)
-watched = valid_rows.select(range(plan.batch_size))
-scratch = tempfile.TemporaryDirectory()  # gone when this kernel ends
-
-
-# %%
-def drill_run(name, load_in_4bit=plan.load_in_4bit, stop_after=None, resume=False):
-    """Losses, speed and weight bytes of a drill with a fresh model."""
-    models.free_memory()
-    fresh, _ = models.load_base(drill, profile, load_in_4bit=load_in_4bit)
-    adapted = models.attach_lora(fresh, drill)
-    rows, where = (train_rows, watched), Path(scratch.name) / name
-    trainer = build_trainer(adapted, tokenizer, *rows, drill, profile, where)
-    if stop_after:
-        trainer.add_callback(StopAfter(stop_after))
-    run = run_training(trainer, recipe.name, profile, resume=resume)
-    losses = [row["loss"] for row in run.history if "loss" in row]
-    return losses, run.tokens_per_second, tensor_bytes(adapted).total_bytes
-
-
-# %%
-in_one_go, speed, weights = drill_run("in_one_go")
-[round(loss, 4) for loss in in_one_go]
-
-# %%
-killed, *_ = drill_run("killed", stop_after=DRILL_UPDATES // 2)
-[round(loss, 4) for loss in killed]
-
-# %%
-resumed, *_ = drill_run("killed", resume=True)
-rtol = torch.finfo(profile.compute_dtype).eps ** 0.5  # fp32: 0.0003, fp16: 0.03
-torch.testing.assert_close(resumed, in_one_go, rtol=rtol, atol=0)
-[round(loss, 4) for loss in resumed]
-
-# %% [markdown]
-# The resumed run carries on with the same losses: a checkpoint holds the adapter, the
-# optimizer's moments, the place in the schedule and the state of the random numbers. An
-# adapter alone would have forgotten the last three. On Colab, put `runs/` on Drive, or
-# the checkpoint dies with the machine.
-#
-# ## 10. The same on a 4-bit base
-#
-# QLoRA holds the frozen base in NF4 and trains the same adapter through it. (Where the
-# recipe loads in 4 bits anyway, on a T4, the two lines below are the same thing.) What
-# does it save, what does it cost, and does it train?
-
-# %%
-four_bit, four_bit_speed, four_bit_weights = drill_run("four_bit", load_in_4bit=True)
-print(
-    f"{weights / 1e6:.0f} MB of weights as in the recipe, "
-    f"{four_bit_weights / 1e6:.0f} MB with a 4-bit base\n"
-    f"training on the 4-bit base runs at {four_bit_speed / speed:.2f} times the speed"
-)
-
-# %%
-line_plot(
-    range(1, DRILL_UPDATES + 1),
-    {"as in the recipe": in_one_go, "4-bit base": four_bit},
-    x_label="update", y_label="loss (nats per answer token)", marker="o",
-    title="QLoRA trains too: both losses fall",
-);
-
-# %% [markdown]
-# It trains, from a start that is a little higher, since NF4 rounds the weights. What it
-# saves is the base's bytes; what it costs is the unpacking in each pass. How much that
-# is depends on the CPU: one with AVX-512 bears it well, others need twice the time or
-# more. Mind that this small model's weights were 4-bit when they
-# were published: here they are rounded a second time.
-#
-# ### ●●○ Exercise 3 · The schedule (5 minutes)
+# ### ●●○ Exercise 4 · The schedule (5 minutes)
 #
 # *Why it matters: a loss that jumps in the first updates is often a missing warm-up.*
 #
@@ -903,17 +613,7 @@ def rate_at(step: int, total: int, warmup: int, peak: float) -> float:
 
 
 # %% tags=["check"]
-halfway = Case(
-    arguments=(60, 100, 20, 1.0),
-    expected=0.5,
-    mistakes={
-        0.4: "the fall starts at `warmup`: (total − step) / (total − warmup).",
-        0.6: "this is step / total: it rises, and ignores the warm-up.",
-        3.0: "this is step / warmup: after the warm-up the rate must fall.",
-    },
-)
-rising = Case((5, 100, 20, 1.0), 0.25, {0.0625: "squared: the rise is a line."})
-check(rate_at, halfway, rising, Case((100, 100, 20, 1.0), 0.0, {}))
+check(rate_at)
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -932,25 +632,227 @@ check(rate_at, halfway, rising, Case((100, 100, 20, 1.0), 0.0, {}))
 #
 # </details>
 #
+# ### The trainer
+#
+# `RunRecorder` is a *callback* of the course: the trainer calls its functions at the
+# beginning and end of each update. It clears older checkpoints, times the updates and
+# knows plan and rows; what it knows is saved beside the adapter.
+
+# %%
+from course_utils.training.trainer import RunRecorder, TrainingRun
+
+trainer = SFTTrainer(
+    model=model,  # the base with its adapter
+    processing_class=tokenizer,  # saved with each checkpoint
+    args=config,
+    train_dataset=train_rows,
+    eval_dataset=valid_rows,  # watched, never trained on
+    data_collator=collator,
+    callbacks=[RunRecorder(plan, train_rows, valid_rows)],
+)
+
+# %%
+from course_utils.places import locked
+
+with locked(folder):  # another notebook of the course waits meanwhile
+    trainer.train()
+
+# %%
+rows = (training, held_out)
+run = TrainingRun.of(trainer, recipe.name, profile, rows)
+print(
+    f"{run.updates} updates in {run.seconds / 60:.1f} minutes, validation "
+    f"included; {run.tokens_per_second:.0f} tokens a second"
+)
+
+# %%
+from course_utils.plots import line_plot
+
+logged = pd.DataFrame(run.history).groupby("step").first()
+valid = logged["eval_loss"].dropna()
+axes = line_plot(
+    logged.index,
+    {"training, one batch": logged["loss"], "validation": logged["eval_loss"]},
+    x_label="update", y_label="loss (nats per answer token)", marker=".",
+    title=f"Held-out answers: from {valid.iloc[0]:.2f} to {valid.iloc[-1]:.2f} "
+    "nats a token",
+)
+
+# %% [markdown]
+# The training line jumps from batch to batch; the validation line is the one to trust.
+# First the form is learnt, which all rows share. What stays is what differs from row to
+# row: titles, numbers, reasons. Notebook 04 reads such curves.
+#
+# ## 7. After: the form, and the facts
+#
+# The same requests to the tuned model, without any description or example; the answers
+# are kept:
+
+# %%
+from course_utils.places import write_jsonl
+
+answers["tuned"] = models.answer(model, tokenizer, requests, **limits)
+triples = zip(requests, answers["base"], answers["tuned"])
+kept = [{"request": r, "before": b, "after": a} for r, b, a in triples]
+write_jsonl(folder / "answers.jsonl", kept)
+for asked in kept[:3]:
+    print(f"{asked['request']}\n{asked['after']}\n")
+
+# %% [markdown]
+# A share of a few dozen answers needs an interval. Wilson's 95 % interval stays honest
+# near 0 and 1, where the simple one (± 1.96 standard errors) shrinks to a point. And form
+# is one thing: does the answer fit the wish, is the film in the course's table, are its
+# runtime and genres right? The table knows a few hundred films; one that is not in it
+# counts as failed, although it may exist.
+
+# %%
+from statsmodels.stats.proportion import proportion_confint
+
+checks = project.answer_checks
+passed = {
+    name: [sum(map(check, held_out, texts)) for check in checks.values()]
+    for name, texts in answers.items()
+}
+
+# %%
+import matplotlib.pyplot as plt
+
+from course_utils.plots import grouped_bars
+
+total = len(held_out)
+ends = {
+    name: [proportion_confint(c, total, method="wilson") for c in counts]
+    for name, counts in passed.items()
+}
+shares = {name: [c / total for c in counts] for name, counts in passed.items()}
+form, facts = passed["tuned"][0], passed["tuned"][-1]
+last = list(checks)[-1].replace("\n", " ").capitalize()
+grouped_bars(
+    list(checks), shares, intervals=ends, value_format="{:.0%}",
+    y_label=f"share of {total} held-out requests",
+    axes=plt.figure(figsize=(9.5, 4.6)).add_subplot(),
+    title=f"Tuned. Form: {form} of {total}. {last}: {facts} of {total}",
+);
+
+# %% [markdown]
+# Hold blue against all three greys. The form is what training showed hundreds of times;
+# each fact it showed once. SFT makes every token of the answers likelier, their content
+# too, but a few hundred rows teach no catalogue of films. A model that does not know a
+# film invents one in good form, which makes it look true. (A model of 8B parameters knows
+# more films than the small one: there, read the bars.) A program of ten lines that fills
+# the form from the table would be right in all four: where facts matter, look them up.
+#
+# ## 8. Save it, load it, prove it
+#
+# A common complaint about a saved adapter is that it comes back as the base model. So:
+# save, load again, and compare logits, not impressions. `save_pretrained` writes the
+# adapter alone. `whole_folder` lets the new folder take the old one's place at once, so
+# that a run that is stopped while it saves leaves no half adapter.
+
+# %%
+from course_utils.places import whole_folder
+
+with whole_folder(folder / "adapter") as new:
+    model.save_pretrained(new)  # adapter_model.safetensors and its config
+    tokenizer.save_pretrained(new)  # with the template it was trained with
+    run.save(new)  # run.json: plan, rows, log, versions
+sorted(path.name for path in (folder / "adapter").iterdir())
+
+# %% [markdown]
+# How far did training move the scores of the next token? Did any tensor of the base
+# change? And what rank has a finished update, B·A?
+
+# %%
+text = prompt + ended
+trained = models.logits_of(model, tokenizer, text)
+with model.disable_adapter():
+    untouched = models.logits_of(model, tokenizer, text)
+distance = {"base": (untouched - trained).abs().max().item()}
+layer = next(m for n, m in model.named_modules() if n.endswith("q_proj"))
+update = layer.lora_B.default.weight @ layer.lora_A.default.weight
+update_rank = torch.linalg.matrix_rank(update.float()).item()
+frozen_after = checksums(model)
+changed = sum(frozen_after[n] != frozen_before[n] for n in frozen_before)
+print(f"logits moved by up to {distance['base']:.3g}")
+print(f"{changed} base tensors changed; an update has rank {update_rank}")
+
+# %% [markdown]
+# None did: whatever the model does differently sits in the adapter. Now the model leaves
+# memory and comes back from the disk. As equal counts what differs by eight roundings of
+# the largest logit, in the precision of this machine.
+
+# %%
+del model, base, trainer, layer, update, trainers, by_trl, by_unsloth
+models.free_memory()
+reloaded, _ = models.load_adapter(folder / "adapter", plan, profile)
+again = models.logits_of(reloaded, tokenizer, text)
+rounding = torch.finfo(profile.compute_dtype).eps * trained.abs().max().item()
+distance["reloaded"] = (again - trained).abs().max().item()
+assert distance["reloaded"] <= 8 * rounding < distance["base"]
+distance
+
+# %% [markdown]
+# The reloaded adapter gives the same logits, and the base gives others. Both halves of
+# the proof are needed.
+#
+# ## 9. Stop it, resume it
+#
+# A free Colab session ends when it likes. Can a run go on as if nothing had happened? A
+# drill: the same run again, stopped after three updates by `StopAfter`, a callback of the
+# course that saves and ends; then resumed by a fresh model. `build_trainer` is section 6
+# as a function, with which the next notebooks train. Prediction: the losses are those of
+# section 6.
+
+# %%
+from pathlib import Path
+
+from course_utils.training.trainer import StopAfter, build_trainer
+
+del reloaded
+
+
+def fresh_trainer(stop: int) -> SFTTrainer:
+    models.free_memory()
+    fresh = models.attach_lora(models.load_base(plan, profile)[0], plan)
+    where = Path(scratch.name)
+    rows = train_rows, valid_rows
+    trainer = build_trainer(fresh, tokenizer, *rows, plan, profile, where)
+    trainer.add_callback(StopAfter(stop))
+    return trainer
+
+
+# %%
+stopped = fresh_trainer(3)
+stopped.train();
+
+# %%
+del stopped
+resumed = fresh_trainer(6)
+resumed.train(resume_from_checkpoint=True)  # the newest one in output_dir
+log = pd.DataFrame(resumed.state.log_history).groupby("step").first()
+both = pd.DataFrame({"in one go": logged["loss"], "resumed": log["loss"]})
+both = both.dropna().loc[:6]
+rtol = torch.finfo(profile.compute_dtype).eps ** 0.5  # fp32 3e-4, fp16 0.03
+torch.testing.assert_close(*both.T.values.tolist(), rtol=rtol, atol=0)
+both.round(4)
+
+# %% [markdown]
+# The resumed run carries on with the same losses. A checkpoint holds the adapter, the
+# optimizer's moments, the place in the schedule and the state of the random numbers; an
+# adapter alone would have lost the last three. On Colab a checkpoint must lie on Drive,
+# or it dies with the machine: mount it and set COURSE_RUNS to a folder there.
+#
 # ## When it goes wrong
 #
 # | You see | Likely cause | Way out |
 # |---|---|---|
-# | “all labels are −100”, loss 0 or NaN | the mask's marks do not fit the template, or `max_length` cut the answer off | print the strip of section 2; look at the longest row |
-# | the first word of answers is odd, after training on a prompt of your own | prompt and answer were tokenised in one piece: `### Response:` and `{` became one token, which no prompt ends with | tokenise the two apart, as `tokenize_conversation` does |
-# | the model never stops | the end token is not among the labels, or pad and end token are confused in a collator that masks padding | last tile of the strip must be blue and be the end token |
-# | loss falls, answers look like before | adapter not saved, or base loaded in its place | the two-sided logits test of section 8 |
-# | NaN on a T4 | bf16 on a card without it, or fp16 without loss scaling | leave precision to the profile: fp16 with scaling there |
-# | `unexpected keyword argument 'max_seq_length'` | TRL renamed it to `max_length` (and `tokenizer` to `processing_class`) | the names in `course_utils/training/trainer.py`; a test holds them to the pinned version |
-# | the loss jumps back after a resume | only the adapter was loaded, not the checkpoint | `resume_from_checkpoint=True`, optimizer and schedule included |
-#
-# ## What only a source can tell
-#
-# | Claim | Verdict | What the source says |
-# |---|---|---|
-# | C017 · S0: SFT says “copy this style” | imprecise | it raises the likelihood of every labelled token, content as well as form (InstructGPT, §3; recalled) |
-# | C105 · S2: many models are *pre-trained* on Alpaca's format | wrong | pretraining reads raw text; instruct models have templates of their own (tokenizer configurations) |
-# | C106 · S2: the input field is optional | right | rows without one use the second template (Stanford Alpaca README; recalled) |
+# | “all labels are −100”, loss 0 or NaN | the mask's marks do not fit the template, or `max_length` cut the answer off | print the strip of section 3; look at the longest row |
+# | the first word of answers is odd | prompt and answer were tokenised in one piece, and share a token | tokenise the two apart, as `masked` does |
+# | the model never stops | the end token carries no loss: a template without it, or a collator that masks the pad token and both are one | last tile of the strip must be blue and be the end token |
+# | loss falls, answers look like before | adapter not saved, or base loaded in its place | the two-sided test of section 8 |
+# | NaN on a T4 | bf16 on a card without it, or fp16 without loss scaling | fp16 with scaling: `fp16=True` |
+# | `unexpected keyword argument 'max_seq_length'` | TRL renamed it to `max_length` (and `tokenizer` to `processing_class`) | the names of section 6 |
+# | the loss jumps back after a resume | only the adapter was loaded, not the checkpoint | `resume_from_checkpoint=True` |
 #
 # ## In the interview
 #
@@ -960,53 +862,110 @@ check(rate_at, halfway, rising, Case((100, 100, 20, 1.0), 0.0, {}))
 # %%
 from course_utils.evidence.cards import show_cards
 
-show_cards("03", ledger)
+show_cards("03")
+
+# %% [markdown]
+# ## The same on your project
+#
+# All of this lesson in one function, without the course's package. Your file holds a row
+# a line: `{"prompt": [{"role": "user", "content": "…"}], "completion": [{"role":
+# "assistant", "content": "…"}]}`. Change model, file and folder, call it, and go on from
+# there: hold back rows, print a strip, ask the base with a good prompt.
 
 # %%
-assert not ledger.missing()
+from unsloth import FastLanguageModel, is_bfloat16_supported  # first
+from datasets import load_dataset
+from trl import SFTConfig, SFTTrainer
+
+
+def fine_tune(model_name: str, rows: str, folder: str, **options) -> None:
+    model, tokenizer = FastLanguageModel.from_pretrained(model_name)
+    model = FastLanguageModel.get_peft_model(model, r=16, lora_alpha=16)
+    split = load_dataset("json", data_files=rows, split="train")
+    split = split.train_test_split(0.1, seed=1)
+    config = SFTConfig(
+        output_dir=folder,
+        per_device_train_batch_size=2, gradient_accumulation_steps=4,
+        num_train_epochs=1, learning_rate=2e-4, warmup_steps=5,
+        completion_only_loss=True, max_length=2048,
+        eval_strategy="steps", eval_steps=20, logging_steps=1,
+        bf16=is_bfloat16_supported(), fp16=not is_bfloat16_supported(),
+        **options,
+    )
+    trainer = SFTTrainer(
+        model=model, processing_class=tokenizer, args=config,
+        train_dataset=split["train"], eval_dataset=split["test"],
+    )
+    trainer.train()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
 
 # %% [markdown]
 # ## You can now …
 
 # %%
+headline = ", ".join(f"{n} {c}" for n, c in in_form.items()) + f", tuned {form}"
 print(
-    f"… turn a conversation into {len(spelled)} tokens of which "
-    f"{sum(carries_loss)} carry loss,\n"
-    f"… say that this run made {run.updates} updates of {plan.effective_batch} rows,\n"
-    f"… show a validation loss of {valid.iloc[0]:.2f} that fell to "
-    f"{valid.iloc[-1]:.2f},\n"
-    f"… prove that the reloaded adapter differs by {distance['reloaded']:.1g} in its "
-    f"logits,\n"
-    f"… report of {len(after)} held-out answers: {named[first]} {passes[first]}, "
-    f"{named[last]} {passes[last]}."
+    f"… turn a conversation into {len(blue)} tokens of which {sum(blue)} carry "
+    f"loss,\n… say that this run made {run.updates} updates of "
+    f"{plan.effective_batch} rows,\n… show a validation loss of "
+    f"{valid.iloc[0]:.2f} that fell to {valid.iloc[-1]:.2f},\n"
+    f"… prove that the reloaded adapter is off by {distance['reloaded']:.1g},\n"
+    f"… report of {total} answers in the form: {headline}."
 )
 
 # %% [markdown]
 # ## What this run does not show
 #
 # - One seed. Another one gives another curve; notebook 04 measures the spread.
-# - That the recommendations are good. The check sees form and a table's facts; taste,
-#   and harder requests, are for notebook 05.
+# - That the recommendations are good. The checks see form and a table's facts; harder
+#   requests are for notebook 05.
 # - That nothing was forgotten. Notebook 04 measures it.
 # - Anything on a T4 when it ran on a CPU: the precision, the model and the batch differ.
 #
 # ## Sources
 #
-# - Ouyang et al. 2022, *Training language models to follow instructions with human
-#   feedback*, arXiv:2203.02155, §3 (recalled).
-# - Hu et al. 2021, *LoRA*, arXiv:2106.09685, §4.1.
-# - Loshchilov and Hutter 2017, *Decoupled weight decay regularization*,
-#   arXiv:1711.05101 (recalled).
-# - Wilson 1927, *Probable inference, the law of succession, and statistical inference*.
-# - TRL 1.15 and transformers 5.17, `SFTConfig` and `Trainer`: installed source.
+# - TRL 1.15, installed source: docstring of `SFTConfig` (`completion_only_loss`,
+#   `packing`), `trainer/sft_trainer.py` (labels from a completion mask).
+# - unsloth_zoo 2026.10.9, installed source: `dataset_utils.py`,
+#   `train_on_responses_only`, `get_chat_template_parts`.
+# - transformers 5.17, installed source: `Trainer`, `data/data_collator.py`.
+# - tatsu-lab/stanford_alpaca, `train.py`: `PROMPT_DICT`, the prompt of section 3; its
+#   rows end with the tokenizer's end token.
+# - Not opened here, named for reading: Ouyang et al. 2022, arXiv:2203.02155 (supervised
+#   fine-tuning as the first stage of InstructGPT); Hu et al. 2021, arXiv:2106.09685
+#   (LoRA); Loshchilov and Hutter 2017, arXiv:1711.05101 (AdamW); Wilson 1927 (the
+#   interval).
+
+# %% tags=["hide-input"]
+from course_utils.evidence.ledger import Ledger
+from course_utils.training.trainer import gradient_zeros
+
+ledger = Ledger("03", profile, recipe.name)
+ended = [row["labels"][-1] == tokenizer.eos_token_id for row in train_rows]
+taught = sum(ended) / len(ended)
+said = [r.answer + tokenizer.eos_token for r in training]
+said = tokenizer(said, add_special_tokens=False)["input_ids"]
+extra = learnt - sum(map(len, said))
+means = [float(pd.Series(losses).mean()) for losses in under.values()]
+ledger.record("C053", rows_teaching_the_end=taught)
+ledger.record(
+    "C126", prompt_tokens_with_loss=extra, supervised_share=learnt / len(labels)
+)
+ledger.record("C068", own_nll=means[0], alpaca_nll=means[1], bare_nll=means[2])
+shrinks = recipe.plan.learning_rate * recipe.plan.weight_decay
+ledger.record("C060", decay_per_update=shrinks, base_tensors_changed=changed)
+zeros = gradient_zeros(resumed.model, two)
+ledger.record(
+    "C061", a_zero_share_first=zeros["A at the start"],
+    b_zero_share_first=zeros["B at the start"],
+    a_zero_share_later=zeros["A"], update_rank=update_rank,
+)
+assert not ledger.missing()
 
 # %%
 from course_utils.machine.run_record import write_run_record
 
-write_run_record(
-    "03",
-    profile,
-    headline=f"form check: base {sum(map(follows_form, before))} of {len(before)}, "
-    f"tuned {passes[first]} of {len(after)}",
-    seed=plan.seed,
-)
+told = f"in the form, of {total}: {headline}"
+write_run_record("03", profile, headline=told, seed=plan.seed)

@@ -122,3 +122,11 @@ def test_the_mode_comes_back_also_after_an_exception(loaded, training, fails):
     except ZeroDivisionError:
         assert fails
     assert (model.training, model.config.use_cache, tokenizer.padding_side) == kept
+
+
+def test_a_chat_is_asked_as_it_is_and_a_string_as_one_turn(loaded):
+    turn = [{"role": "user", "content": "a film"}]
+    reply = [{"role": "assistant", "content": "Alien"}]
+    chats = ["a film", turn, [*turn, *reply, *turn]]
+    said, asked, _ = models.generate(*loaded, chats, max_new_tokens=4, batch_size=1)
+    assert said == asked
