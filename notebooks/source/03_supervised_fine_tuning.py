@@ -283,12 +283,12 @@ answer_only = torch.tensor([[-100] * 4 + [5, 2]])
 from course_utils.data.templates import adds_bos, alpaca_prompt
 
 
-def loss_under(prompt: str, answer: str) -> float:
+def loss_under(model, prompt: str, answer: str) -> float:
     """The model's own loss of an answer, in nats per token."""
     tokens = masked(prompt, answer + tokenizer.eos_token).items()
-    batch = {n: torch.tensor([ids], device=base.device) for n, ids in tokens}
+    batch = {n: torch.tensor([ids], device=model.device) for n, ids in tokens}
     with torch.inference_mode():
-        return base(**batch).loss.item()
+        return model(**batch).loss.item()
 
 
 begin = tokenizer.bos_token if adds_bos(tokenizer) else ""
@@ -297,7 +297,7 @@ for r in held_out:
     own = prompt_of(list(r.messages[:-1]))
     texts = own, begin + alpaca_prompt(r.request), f"{begin}{r.request}\n"
     for losses, text in zip(under.values(), texts):
-        losses.append(loss_under(text, r.answer))
+        losses.append(loss_under(base, text, r.answer))
 pd.DataFrame(under).mean().rename("nats per answer token").round(3)
 
 # %% [markdown]
@@ -327,12 +327,15 @@ pd.DataFrame(under).mean().rename("nats per answer token").round(3)
 # chat of one turn, and one of two.
 
 # %% tags=["exercise"]
-from course_utils.exercises.training import ENDLESS  # try it on this one
+from course_utils.exercises.training import ENDLESS  # the template above
 
 
 def mend_template(template: str) -> str:
     """The template, in which every turn ends with its end token."""
     return TODO
+
+
+mend_template(ENDLESS)
 
 
 # %% tags=["check"]
