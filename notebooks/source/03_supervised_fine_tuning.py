@@ -788,7 +788,8 @@ print(f"{changed} base tensors changed; an update has rank {update_rank}")
 # the largest logit, in the precision of this machine.
 
 # %%
-del model, base, trainer, layer, update, trainers, by_trl, by_unsloth
+del model, trainer, layer, update, trainers, by_trl, by_unsloth
+base = None
 models.free_memory()
 reloaded, _ = models.load_adapter(folder / "adapter", plan, profile)
 again = models.logits_of(reloaded, tokenizer, text)
