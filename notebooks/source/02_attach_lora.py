@@ -16,9 +16,9 @@
 # - say what LoRA, QLoRA and gradient checkpointing save, and what they cost,
 # - merge an adapter, and show that the merged model is the same function.
 #
-# **Time and memory.** About 50 minutes to read, exercises and code included; about 6
-# minutes and 5 GiB on two CPU cores (estimated: one busy core took 10 to 13). On a T4
-# with the 8B model about 8 minutes and 8 GiB of GPU memory (estimated too).
+# **Time and memory.** About 50 minutes to read, exercises and code included. It runs
+# about 8 minutes and takes 5 GiB on two CPU cores (measured). On a T4 with the 8B model
+# about 8 minutes and 8 GiB of GPU memory (an estimate: the course was not timed there).
 #
 # What you need from lesson 01: the seven matrices of a block (its drawing), and what
 # fp32, fp16 and NF4 are.
@@ -753,10 +753,11 @@ step_ratio = taken["LoRA and optimizer"] / taken["full and optimizer"]
 f"LoRA / full: {pass_ratio:.2f}, with the optimizer {step_ratio:.2f}"
 
 # %% [markdown]
-# Forward and backward come out near the 0.67 of the count. The branches' many small
-# products push the ratio up; that full tuning writes a gradient for every weight, which
-# the count leaves out, pushes it down. With the optimizer LoRA gains a little more. It is faster,
-# not "much" faster: LoRA's case is memory, and adapters that are easy to store and swap.
+# The count leaves things out on both sides. The branches' many small products push the
+# ratio above 0.67; that full tuning writes a gradient for every weight pushes it down.
+# The optimizer's step, which full tuning makes over all weights, adds to what LoRA
+# saves. So LoRA is faster, not "much" faster: its case is memory, and adapters that are
+# easy to store and swap.
 #
 # ## 8. Gradient checkpointing
 #
