@@ -121,17 +121,22 @@ def load_base(
 def _load(
     name: str, plan: Plan, profile: Profile, load_in_4bit: bool | None
 ) -> _Loaded:
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        loaded = FastLanguageModel.from_pretrained(
-            model_name=name,
-            max_seq_length=plan.max_length,
-            dtype=profile.compute_dtype,
-            load_in_4bit=plan.load_in_4bit if load_in_4bit is None else load_in_4bit,
-            revision=plan.model.revision,
-        )
-    for line in said.getvalue().splitlines():
-        if "chunked CE" not in line:  # the CPU backend's banner, at each load
-            print(line)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            loaded = FastLanguageModel.from_pretrained(
+                model_name=name,
+                max_seq_length=plan.max_length,
+                dtype=profile.compute_dtype,
+                load_in_4bit=plan.load_in_4bit
+                if load_in_4bit is None
+                else load_in_4bit,
+                revision=plan.model.revision,
+            )
+    finally:  # a load that fails has said why
+        for line in said.getvalue().splitlines():
+            if "chunked CE" not in line:  # the CPU backend's banner, at each load
+                print(line)
     model, tokenizer = cast(_Loaded, loaded)
     use_template(tokenizer, plan.template)
     FastLanguageModel.for_inference(model)
