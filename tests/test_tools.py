@@ -323,7 +323,7 @@ def test_the_first_cell_is_idle_where_the_course_is_installed(first_cell, tmp_pa
 
 
 def test_an_unknown_notebook_number_names_the_known_ones():
-    with pytest.raises(SystemExit, match=r"No notebook 77; there are 01"):
+    with pytest.raises(SystemExit, match=r"No notebook 77; there are 00"):
         project.sources(["77"])
 
 

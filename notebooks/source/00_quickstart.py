@@ -17,8 +17,8 @@
 # - save the result twice, as an adapter and as a GGUF file, and chat with it,
 # - put your own rows, model and check in the place of these.
 #
-# **Time and memory.** About 19 minutes to read. On two free CPU cores 4 to 5 minutes and
-# 3 GiB, and once 4 minutes more where llama.cpp is not built yet. On a T4 about 8 minutes
+# **Time and memory.** About 19 minutes to read. On a CPU 5 minutes and 3 GiB (measured
+# with one core), and once 4 minutes more where llama.cpp is not built. On a T4 8 minutes
 # with that build, and 3 GiB of GPU memory (estimates: the course has not been timed
 # there).
 #
