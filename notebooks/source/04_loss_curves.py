@@ -15,10 +15,10 @@
 # - choose a learning rate without fooling yourself,
 # - measure what was forgotten beside what was gained, each with its interval.
 #
-# **Time and memory.** It takes about 40 minutes to read. It runs for about 7 minutes and
-# needs 3 GiB on two CPU cores (without a saved adapter 4 minutes more). On a
-# T4 with the 8B model about 40 minutes and 9 GiB of GPU memory: an estimate, it has not
-# been run there.
+# **Time and memory.** It takes about 40 minutes to read. It runs for about 14 minutes
+# and needs 3 GiB on a CPU (measured with one core; without a saved adapter 5 minutes
+# more). On a T4 with the 8B model about 40 minutes and 9 GiB of GPU memory: an estimate,
+# it has not been run there.
 
 # %% tags=["first-cell"]
 pass
