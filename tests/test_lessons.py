@@ -49,6 +49,10 @@ each_lesson = pytest.mark.parametrize(
 )
 
 
+def test_these_lessons_have_the_second_editions_form():
+    assert [path.name[:2] for path in cells.NEW_LESSONS] == list(CALLS)
+
+
 def code_of(path):
     return [c for c in cells.source_notebook(path).cells if c.cell_type == "code"]
 
