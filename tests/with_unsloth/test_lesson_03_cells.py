@@ -1,6 +1,7 @@
 """What lesson 03 writes out in its cells trains, and the next notebooks take it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_all_of_a_is_zero_in_the_first_gradient_and_none_of_b(trainer):
 def test_an_adapter_of_an_open_trainer_is_the_one_that_later_notebooks_take(
     trainer, profile, monkeypatch
 ):
-    folder = places.make_folder(trainer.args.output_dir).parent
+    folder = Path(trainer.args.output_dir).parent
     stale = places.make_folder(folder / "checkpoints" / "checkpoint-99")
     trainer.train()
     assert not stale.exists()
