@@ -54,9 +54,9 @@ def _refuse_gpu(gpu: Gpu) -> None:
     major, minor = gpu.capability
     if gpu.capability < MINIMUM_CAPABILITY:
         raise UnsupportedMachine(
-            f"{gpu.name} has CUDA capability {major}.{minor}; Unsloth's Triton kernels "
-            "need 7.0 or newer, so a P100 cannot run them. Choose a T4 (Colab, Kaggle "
-            "'T4 x2'), or set COURSE_PROFILE=cpu and CUDA_VISIBLE_DEVICES=-1."
+            f"{gpu.name} has CUDA capability {major}.{minor}; Unsloth asks for 7.0 or "
+            "newer, and torch.compile refuses less. Choose a T4 (Colab, Kaggle 'T4 "
+            "x2'), or set COURSE_PROFILE=cpu and CUDA_VISIBLE_DEVICES=-1."
         )
     if not gpu.driven_by_this_torch:
         raise UnsupportedMachine(
