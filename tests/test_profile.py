@@ -67,7 +67,7 @@ def test_a_t4_computes_in_fp16_and_an_h100_in_bf16():
 
 def test_a_p100_is_refused_for_its_capability():
     with pytest.raises(
-        UnsupportedMachine, match=r"6\.0.*need 7\.0.*COURSE_PROFILE=cpu"
+        UnsupportedMachine, match=r"6\.0.*asks for 7\.0.*COURSE_PROFILE=cpu"
     ):
         refuse_unsupported(on(P100))
 
