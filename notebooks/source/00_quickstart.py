@@ -81,10 +81,10 @@ for row in rows["train"].select(range(2)):
 #
 # The second cell asks twelve requests that no training row has. What would you do
 # without training? You would put the form into the prompt. So the untrained model, the
-# *base*, is asked twice: as it is, and told the form by an example, a row's answer. Which
-# row matters much to the small model: of six that were tried on ten training requests,
-# row 13 gave the form 9 times, the others 1 to 8 times. The first three requests, each
-# with both answers:
+# *base*, is asked twice: as it is, and told the form by an example, a row's answer. Row
+# 13 was picked among a few on training requests, since a baseline should be as strong as
+# you can make it; try others, the small model's answers change a lot. The first three
+# requests, each with both answers:
 
 # %%
 def ask(model, requests):
