@@ -117,8 +117,8 @@ for name, asked in ways.items():
 # %% [markdown]
 # These are the numbers that training has to beat. On the small model the description does
 # nothing, and three examples give the form in 39 of 40 answers, without any training. An
-# adapter must then earn its place by something else: a prompt a seventh as long (45
-# tokens, not 314, to be read for each answer), the last of the forty, or the content.
+# adapter must then earn its place by something else: a much shorter prompt to be read for
+# each answer, the last of the forty, or the content.
 # Section 7 holds all four against each other.
 #
 # ## 3. From conversation to tokens
