@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 # llama.cpp is compiled once, into the cache (minutes). `setup` and the tests ask for it
 # here; the first notebooks do without, and notebook 07 makes it when it is missing.
 LLAMA := $(VENV)/.llama-cpp
+# A file of tests goes to one of at most four processes, each with one thread.
+SPREAD := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 N ?= 00
 ONLY := $(if $(filter command line,$(origin N)),$(N))
 
@@ -31,7 +33,7 @@ $(LLAMA): $(READY) tools/build_llama_cpp.py course_utils/machine/toolchain.py
 
 setup: $(LLAMA) ## make .venv, fill it with the tested set, build llama.cpp
 
-course: $(READY) ## run every notebook in order, into runs/
+course: $(READY) ## run every notebook, into runs/; COURSE_JOBS=1: one by one
 	@$(COURSE) run
 
 notebook: $(READY) ## run one notebook: make notebook N=03
@@ -53,8 +55,8 @@ lint: $(READY) ## style, types, and which module may import which
 	@$(VENV)/bin/lint-imports
 
 unit: $(LLAMA) ## unit tests and gates, without executing notebooks
-	@$(RUN) -m pytest -q tests --ignore tests/with_unsloth
-	@$(RUN) -m pytest -q tests/with_unsloth
+	@$(SPREAD) tests --ignore tests/with_unsloth
+	@$(SPREAD) tests/with_unsloth
 
 nbval: $(LLAMA) ## every notebook, cell by cell, on the nano model
 	@$(COURSE) nbval
