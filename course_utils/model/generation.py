@@ -52,7 +52,7 @@ def answer(
     requests: Sequence[Request],
     *,
     max_new_tokens: int = 96,
-    batch_size: int = 8,
+    batch_size: int = 20,
 ) -> list[str]:
     """Answer each request greedily; see `generate`. The texts alone."""
     limits = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
@@ -65,7 +65,7 @@ def generate(
     requests: Sequence[Request],
     *,
     max_new_tokens: int = 96,
-    batch_size: int = 16,
+    batch_size: int = 20,
     sampling: Sampling | None = None,
 ) -> list[Generated]:
     """Answer each request; without special tokens, in order.
