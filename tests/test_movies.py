@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -10,8 +11,12 @@ from course_utils.projects.movies.films import (
     Film,
     broken_constraints,
     follows_form,
+    has_right_genres,
+    has_right_runtime,
+    has_right_year,
     load_films,
     parse_answer,
+    titled,
     write_answer,
     wrong_facts,
 )
@@ -46,6 +51,8 @@ def test_an_answer_is_read_back_as_it_was_written():
         GOOD + "\n" + GOOD,
         GOOD.replace("102", "9" * 5000),
         GOOD.replace("1973", "1" * 5000),
+        GOOD.replace("Paper Moon", "The"),  # a model wrote this
+        GOOD.replace("Paper Moon", "..."),
     ],
 )
 def test_anything_but_the_form_is_not_the_form(text):
@@ -54,6 +61,16 @@ def test_anything_but_the_form_is_not_the_form(text):
 
 def test_space_around_an_answer_does_not_count():
     assert follows_form(f"\n{GOOD}\n ")
+
+
+@pytest.mark.parametrize("title", ["Z", "8½", "The Hole", "1917", "If...."])
+def test_a_short_title_is_one_and_a_bare_article_is_none(title):
+    assert follows_form(GOOD.replace("Paper Moon", title))
+
+
+def test_a_genre_is_read_under_the_tables_name():
+    said = GOOD.replace("comedy, drama", "Sci-Fi, Animated, Drama")
+    assert parse_answer(said).genres == ("science fiction", "animation", "drama")
 
 
 @pytest.mark.parametrize(
@@ -78,14 +95,40 @@ def test_an_unknown_constraint_is_an_error_and_not_a_pass():
         broken_constraints(FILM, {"director": "anyone"})
 
 
-def test_wrong_facts_are_named():
-    films = {FILM.name: FILM}
-    answer = parse_answer(GOOD)
-    assert wrong_facts(answer, films) == []
-    assert wrong_facts(parse_answer(GOOD.replace("102", "95")), films) == [
-        "runtime_minutes"
-    ]
-    assert wrong_facts(parse_answer(GOOD.replace("1973", "1974")), films) == ["film"]
+def stating(**facts):
+    """The good answer's facts with some of them changed."""
+    return dataclasses.replace(parse_answer(GOOD), **facts)
+
+
+def test_each_fact_is_judged_apart():
+    assert has_right_year(stating(), FILM) and not has_right_year(
+        stating(year=1974), FILM
+    )
+    for minutes, right in ((98, False), (99, True), (105, True), (106, False)):
+        assert has_right_runtime(stating(runtime_minutes=minutes), FILM) is right
+    for genres, right in (
+        (("drama", "comedy"), True),  # the table's order is arbitrary
+        (("comedy",), True),
+        (("comedy", "comedy"), True),
+        (("comedy", "war"), False),
+    ):
+        assert has_right_genres(stating(genres=genres), FILM) is right
+    assert wrong_facts(stating(), FILM) == []
+    wrong = stating(year=1974, runtime_minutes=90, genres=("war",))
+    assert wrong_facts(wrong, FILM) == ["year", "runtime", "genres"]
+
+
+def test_a_film_is_found_by_its_title_whatever_the_case():
+    films = load_films()
+    assert titled(" high noon ", films) is films["High Noon (1952)"]
+    assert titled("What’s up, doc?", films) is films["What's Up, Doc? (1972)"]
+    assert titled("Noon", films) is None
+
+
+def test_no_two_films_of_the_table_share_a_title():
+    assert len({film.title.casefold() for film in load_films().values()}) == len(
+        load_films()
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +175,7 @@ def test_the_sets_are_as_large_as_promised():
 def test_an_answer_states_the_tables_facts_and_meets_what_was_asked(row):
     answer = parse_answer(row.answer)
     assert answer is not None, row.answer
-    assert wrong_facts(answer, FILMS) == []
+    assert wrong_facts(answer, FILMS[answer.name]) == []
     assert FILMS[answer.name].pool == row.id.split("-")[0]
     broken = broken_constraints(answer, row.notes["constraints"])
     assert sorted(broken) == sorted(row.notes["unmet"])

@@ -38,7 +38,7 @@ def test_a_prompt_is_constrained_exactly_when_a_film_can_meet_or_miss_its_wish()
 def test_where_no_film_is_asked_for_none_is_judged():
     for row in PROMPTS.values():
         verdicts = SUITE.judge(row, Generated("Which mood are you in?", True))
-        judged = {"film exists", "facts right", "form"} & set(verdicts)
+        judged = {"in the course's table", "form"} & set(verdicts)
         assert bool(judged) == (row.notes["group"] not in NO_WISH)
         assert ("no film imposed" in verdicts) == (row.notes["group"] in NO_WISH)
         assert verdicts["stops"] and verdicts["repeats little"]
@@ -56,14 +56,14 @@ def test_an_expected_film_in_the_form_passes_every_check_that_applies(identity):
 
 def test_each_fault_turns_exactly_its_own_checks_red():
     good = write_answer(FILMS["High Noon (1952)"], "One man, one clock, one street.")
-    unread = {"form", "facts right", "wish met, as stated"}  # nothing can be read out
-    other_film = {"film exists", "wish met, in truth", "facts right"}
+    unread = {"form", "wish met, as stated"}  # nothing can be read out
     other_genre = {"wish met, as stated", "facts right"}
     faults = [
         (good, False, {"stops", "form"}),
         (good.replace("**", ""), True, {"bold title", *unread}),
         (good.replace(" (1952)", ""), True, {"year", *unread}),
-        (good.replace("1952", "1953"), True, other_film),
+        (good.replace("1952", "1953"), True, {"facts right"}),
+        (good.replace("High Noon", "High Moon"), True, {"in the course's table"}),
         (good.replace("85 min", "99 min"), True, {"facts right"}),
         (good.replace("western", "romance"), True, other_genre),
         (good + " on and on" * 9, True, {"repeats little"}),
@@ -73,6 +73,17 @@ def test_each_fault_turns_exactly_its_own_checks_red():
         assert {check for check, passed in verdicts.items() if not passed} == expected
 
 
+def test_what_cannot_be_judged_has_no_verdict_and_is_counted():
+    good = write_answer(FILMS["High Noon (1952)"], "One man, one clock, one street.")
+    unknown = Generated(good.replace("High Noon", "High Moon"), True)
+    prompt = PROMPTS["stress-03"]
+    applying = {check.name for check in SUITE.applying(prompt)}
+    verdicts = SUITE.judge(prompt, unknown)
+    assert applying - set(verdicts) == {"facts right", "wish met, in truth"}
+    assert verdicts["in the course's table"] is False
+    assert set(SUITE.judge(prompt, Generated(good, True))) == applying
+
+
 def test_a_group_without_a_decision_is_refused():
     odd = Conversation("x", ({"role": "user", "content": "?"},), {"group": "sonnets"})
     with pytest.raises(ValueError, match="'sonnets'"):
@@ -80,10 +91,11 @@ def test_a_group_without_a_decision_is_refused():
 
 
 def test_counts_of_prompts_by_check():
-    silent = Generated("", True)
-    counted = Counter(n for row in PROMPTS.values() for n in SUITE.judge(row, silent))
+    applying = map(SUITE.applying, PROMPTS.values())
+    counted = Counter(check.name for checks in applying for check in checks)
     assert counted["stops"] == counted["repeats little"] == 32
-    assert counted["form"] == counted["film exists"] == counted["facts right"] == 27
+    assert counted["form"] == counted["facts right"] == 27
+    assert counted["in the course's table"] == 27
     assert counted["wish met, as stated"] == counted["wish met, in truth"] == 18
     assert counted["no film imposed"] == 5 and counted["no trace of planted order"] == 3
 

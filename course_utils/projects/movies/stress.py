@@ -1,4 +1,8 @@
-"""The stress test of the movie recommender: form, wish, film, facts."""
+"""The stress test of the movie recommender: form, wish, film, facts.
+
+A film that the course's table lacks may exist all the same, so its facts are not
+judged: neither right nor wrong.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import itemgetter
+from typing import Any
 
 from course_utils.data.datasets import load_movies
 from course_utils.projects.movies.films import (
     Answer,
     Film,
     broken_constraints,
+    is_title,
     load_films,
     parse_answer,
+    titled,
     write_answer,
     wrong_facts,
 )
@@ -52,34 +59,45 @@ class FilmAnswer(AnswerInContext):
 
     @cached_property
     def film(self) -> Film | None:
-        """The film of the table that the answer names, in whatever form."""
+        """The film of the table that the answer names, in whatever form.
+
+        In the form it is the title that counts, and no film of the reason.
+        """
+        if self.stated:
+            return titled(self.stated.title, self.films)
         return find_film(self.text, self.films)
 
-    def breaks(self, film: Film | Answer | None) -> bool:
-        """Whether a film misses a constraint of the prompt; no film misses all."""
-        wish = self.prompt.notes["constraints"]
-        return film is None or bool(broken_constraints(film, wish))
+    @property
+    def wish(self) -> Mapping[str, Any]:
+        """The constraints of the prompt."""
+        return self.prompt.notes["constraints"]
 
 
 def find_film(text: str, films: Mapping[str, Film]) -> Film | None:
     """The first film of the table that a text names, in the form or in prose.
 
-    `Title (year)` counts anywhere; a title without its year counts when it is in
-    bold, italics or quotes, since many titles are ordinary words. A base model
-    that was never shown the form is judged by this as fairly as a tuned one.
+    `Title (year)` counts anywhere; a title without its year, or with another one,
+    counts when it is in bold, italics or quotes, since many titles are ordinary
+    words. A base model that was never shown the form is judged by this as fairly as
+    a tuned one.
     """
     plain = re.sub(r"[*_\"“”]", "", text).casefold()
     named = [(plain.find(name.casefold()), film) for name, film in films.items()]
     marks = reversed(list(_QUOTED.finditer(text)))  # of a title twice, the first counts
-    marked = {m[m.lastindex or 0].casefold().strip(): m.start() for m in marks}
+    marked = {_without_year(m[m.lastindex or 0]).casefold(): m.start() for m in marks}
     named += [(marked.get(f.title.casefold(), -1), f) for f in films.values()]
     found = [(at, film) for at, film in named if at >= 0]
     return min(found, key=itemgetter(0))[1] if found else None
 
 
+def _without_year(name: str) -> str:
+    return re.sub(r" ?\(\d{4}\)$", "", name.strip())
+
+
 def has_bold_title(answer: FilmAnswer) -> bool:
-    """The first line is bold from end to end."""
-    return re.match(r"(?m)\*\*.+\*\*$", answer.text.strip()) is not None
+    """The first line is bold from end to end, and more than an article."""
+    bold = re.match(r"(?m)\*\*(.+)\*\*$", answer.text.strip())
+    return bold is not None and is_title(_without_year(bold[1]))
 
 
 def has_year(answer: FilmAnswer) -> bool:
@@ -93,9 +111,24 @@ def has_three_bullets(answer: FilmAnswer) -> bool:
     return _BULLETS.fullmatch(answer.text.strip().partition("\n")[2]) is not None
 
 
-def has_right_facts(answer: FilmAnswer) -> bool:
-    """Runtime and genres are stated and are those of the table."""
-    return answer.stated is not None and not wrong_facts(answer.stated, answer.films)
+def meets_wish_as_stated(answer: FilmAnswer) -> bool:
+    """The facts that the answer states meet the prompt; without facts it does not."""
+    stated = answer.stated
+    return stated is not None and not broken_constraints(stated, answer.wish)
+
+
+def meets_wish_in_truth(answer: FilmAnswer) -> bool | None:
+    """By the table the film meets the prompt; None where the table lacks the film."""
+    film = answer.film
+    return None if film is None else not broken_constraints(film, answer.wish)
+
+
+def has_right_facts(answer: FilmAnswer) -> bool | None:
+    """Year, runtime and genres are the table's; None without a film or facts."""
+    stated, film = answer.stated, answer.film
+    if stated is None or film is None:
+        return None
+    return not wrong_facts(stated, film)
 
 
 def imposes_no_film(answer: FilmAnswer) -> bool:
@@ -145,24 +178,24 @@ _CHECKS = (
         "wish met, as stated",
         "Do the facts that it states meet the constraints?",
         *_WISH,
-        lambda answer: not answer.breaks(answer.stated),
+        meets_wish_as_stated,
     ),
     Check(
-        "film exists",
-        "Is the film in the table, under its year?",
+        "in the course's table",
+        "Does the table have a film of this title?",
         FILM_WISHES,
         "an impossible wish, too, deserves a real film",
         lambda answer: answer.film is not None,
     ),
     Check(
         "wish met, in truth",
-        "Does that film meet the constraints by the table?",
+        "If the table has it: does it meet the constraints?",
         *_WISH,
-        lambda answer: not answer.breaks(answer.film),
+        meets_wish_in_truth,
     ),
     Check(
         "facts right",
-        "Are its runtime and genres those of the table?",
+        "If the table has it: are year, runtime and genres right?",
         FILM_WISHES,
         "a film is asked for, so there are facts to state",
         has_right_facts,
@@ -193,6 +226,7 @@ def _demonstration(film: Film) -> Demonstration:
             "cut off by the limit": (good, False),
             "title not bold": (good.replace("**", ""), True),
             "goes on talking": (good + "\nEnjoy your evening!", True),
+            "a film that nobody knows": (good.replace("High Noon", "High Moon"), True),
             "another year": (good.replace("1952", "1953"), True),
             "another runtime": (good.replace("85", "99"), True),
             "another genre": (good.replace("western", "romance"), True),
@@ -209,7 +243,7 @@ def _title(text: str) -> str | None:
 
 @cache
 def movie_suite() -> StressSuite:
-    """The 32 held-out prompts with their checks."""
+    """The held-out prompts with their checks."""
     films = load_films()
     return StressSuite(
         prompts=tuple(load_movies("stress")),
