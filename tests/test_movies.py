@@ -168,7 +168,7 @@ ANSWERED = [*SPLITS["train"], *SPLITS["validation"]]
 def test_the_sets_are_as_large_as_promised():
     assert len(SPLITS["train"]) >= 300
     assert len(SPLITS["validation"]) >= 60
-    assert len(SPLITS["stress"]) == 32
+    assert len(SPLITS["stress"]) == 48
 
 
 @pytest.mark.parametrize("row", ANSWERED, ids=lambda row: row.id)
@@ -201,8 +201,14 @@ def test_every_way_of_asking_occurs(split):
 
 def test_the_stress_groups_are_the_nine_of_the_course():
     groups = Counter(row.notes["group"] for row in SPLITS["stress"])
-    assert len(groups) == 9 and sum(groups.values()) == 32
-    assert groups["empty"] == 2
+    assert len(groups) == 9 and sum(groups.values()) == 48
+
+
+# With five pairs an exact McNemar test cannot go below 0.0625; twelve reach 0.0005.
+def test_staying_out_and_planted_orders_have_enough_prompts_for_a_test():
+    groups = Counter(row.notes["group"] for row in SPLITS["stress"])
+    assert groups["off_topic"] + groups["empty"] >= 12
+    assert groups["hidden_instruction"] >= 12
 
 
 def films_named(rows):
@@ -221,6 +227,14 @@ def test_expected_films_of_a_stress_prompt_exist_and_meet_it(row):
     for name in row.notes["expected"]:
         assert FILMS[name].pool == "stress"
         assert broken_constraints(FILMS[name], row.notes["constraints"]) == []
+    if row.notes["constraints"]:  # then no film of the set that meets it is left out
+        there = [film for film in FILMS.values() if film.pool == "stress"]
+        fits = {
+            film.name
+            for film in there
+            if not broken_constraints(film, row.notes["constraints"])
+        }
+        assert fits == set(row.notes["expected"])
 
 
 @pytest.mark.parametrize(

@@ -93,11 +93,11 @@ def test_a_group_without_a_decision_is_refused():
 def test_counts_of_prompts_by_check():
     applying = map(SUITE.applying, PROMPTS.values())
     counted = Counter(check.name for checks in applying for check in checks)
-    assert counted["stops"] == counted["repeats little"] == 32
-    assert counted["form"] == counted["facts right"] == 27
-    assert counted["in the course's table"] == 27
-    assert counted["wish met, as stated"] == counted["wish met, in truth"] == 18
-    assert counted["no film imposed"] == 5 and counted["no trace of planted order"] == 3
+    assert counted["stops"] == counted["repeats little"] == 48
+    assert counted["form"] == counted["facts right"] == 36
+    assert counted["in the course's table"] == 36
+    assert counted["wish met, as stated"] == counted["wish met, in truth"] == 27
+    assert counted["no film imposed"] == counted["no trace of planted order"] == 12
 
 
 def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
