@@ -7,14 +7,18 @@ from course_utils.data.datasets import MOVIES_FOLDER, load_movies
 from course_utils.data.files import FaultyData
 from course_utils.data.tokens import to_dataset
 from course_utils.projects.movies.films import (
+    REALITIES,
     Answer,
     Film,
+    HandLabel,
     broken_constraints,
     follows_form,
     has_right_genres,
     has_right_runtime,
     has_right_year,
+    how_real,
     load_films,
+    load_real_films,
     parse_answer,
     titled,
     write_answer,
@@ -160,6 +164,47 @@ def test_the_table_is_read_once():
     assert load_films() is load_films()
 
 
+LABELS = load_real_films()
+
+
+def test_a_year_is_labelled_exactly_where_the_title_is_real_and_then_with_a_note():
+    for name, label in LABELS.items():
+        assert bool(label.year_is_right) == (label.title_is_real == "yes"), name
+        assert label.note or label.title_is_real == "none known", name
+
+
+def test_the_labels_do_not_contradict_the_table():
+    for name, label in LABELS.items():
+        if film := titled(label.title, load_films()):
+            right = "yes" if label.year == film.year else "no"
+            assert (label.title_is_real, label.year_is_right) == ("yes", right), name
+
+
+@pytest.mark.parametrize(
+    ("title", "year", "said"),
+    [
+        ("yes", "yes", "title and year"),
+        ("yes", "no", "title alone"),
+        ("yes", "unsure", "unsure"),
+        ("unsure", "", "unsure"),
+        ("none known", "", "none known"),
+    ],
+)
+def test_a_label_is_told_in_words(title, year, said):
+    labels = {"Up (2009)": HandLabel("Up", 2009, title, year, "")}
+    assert how_real("Up (2009)", labels) == said
+    assert how_real("Up (2010)", labels) == "not labelled"
+    assert {said, "not labelled"} <= set(REALITIES)
+
+
+def test_a_label_of_another_word_is_a_fault(tmp_path):
+    path = tmp_path / "real_films.csv"
+    head = "title,year,title_is_real,year_is_right,note\n"
+    path.write_text(head + "Up,2009,perhaps,yes,\n", encoding="utf-8")
+    with pytest.raises(FaultyData, match="title_is_real: found 'perhaps'"):
+        load_real_films(path)
+
+
 FILMS = load_films()
 SPLITS = {name: load_movies(name) for name in ("train", "validation", "stress")}
 ANSWERED = [*SPLITS["train"], *SPLITS["validation"]]
@@ -252,5 +297,5 @@ def test_the_longest_training_row_fits_the_plan(tokenizer):
 
 def test_the_datasheet_states_the_counts_that_the_files_have():
     sheet = (MOVIES_FOLDER / "README.md").read_text()
-    for count in (len(FILMS), *(len(rows) for rows in SPLITS.values())):
+    for count in (len(FILMS), len(LABELS), *(len(rows) for rows in SPLITS.values())):
         assert f" {count} " in sheet, count

@@ -9,9 +9,12 @@ from course_utils.model.generation import Generated, Sampling
 from course_utils.projects.movies.films import load_films, write_answer
 from course_utils.projects.movies.stress import (
     CONSTRAINED,
+    CONSTRAINTS,
     FILM_WISHES,
     NO_WISH,
+    met_by_constraint,
     movie_suite,
+    stated_runtimes,
 )
 from course_utils.stress.trials import judge_all, save_trials
 
@@ -117,6 +120,37 @@ def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
         again = SUITE.judge(PROMPTS[row["prompt"]], answer)
         assert again == row["verdicts"] == trial.verdicts
     assert "né" in text
+
+
+def test_constraints_are_counted_by_their_kind():
+    # 01: science fiction, at most 119; 06: comedy, at most 95, before 1980;
+    # 09: drama, at least 180, neither mystery nor comedy; 11: a mood, no constraint
+    identities = "stress-01", "stress-06", "stress-09", "stress-11"
+    suite = dataclasses.replace(SUITE, prompts=tuple(map(PROMPTS.get, identities)))
+    said = "**{} ({})**\n- Genre: {}\n- Runtime: 110 minutes\n- Why: It is good."
+    texts = [
+        said.format("Tron", 1982, "science fiction"),  # meets both
+        said.format("Tootsie", 1982, "comedy"),  # of three only the genre
+        "It is a long, long drama.",  # no form, so none of three
+        said.format("Solaris", 1972, "drama"),
+    ]
+    answers = [Generated(text, True) for text in texts]
+    trials = judge_all(suite, answers, model="tuned")
+    met = {name: (it.right, it.n) for name, it in met_by_constraint(trials).items()}
+    assert met == {
+        "genres named": (2, 3),
+        "genres ruled out": (0, 1),
+        "longest runtime": (1, 2),
+        "shortest runtime": (0, 1),
+        "latest year": (0, 1),
+        "earliest year": (0, 0),
+    }
+    assert stated_runtimes(trials) == {110: 3}
+
+
+def test_each_constraint_of_the_prompts_has_its_words():
+    named = {name for row in PROMPTS.values() for name in row.notes["constraints"]}
+    assert named == set(CONSTRAINTS)
 
 
 def test_an_answer_too_few_is_an_error():

@@ -7,7 +7,8 @@ judged: neither right nor wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import itemgetter
@@ -25,6 +26,7 @@ from course_utils.projects.movies.films import (
     write_answer,
     wrong_facts,
 )
+from course_utils.statistics.shares import Share
 from course_utils.stress.suite import (
     AnswerInContext,
     Check,
@@ -33,7 +35,16 @@ from course_utils.stress.suite import (
     StressSuite,
     general_checks,
 )
+from course_utils.stress.trials import Trial
 
+CONSTRAINTS = {  # in words
+    "genres": "genres named",
+    "not_genres": "genres ruled out",
+    "max_minutes": "longest runtime",
+    "min_minutes": "shortest runtime",
+    "year_max": "latest year",
+    "year_min": "earliest year",
+}
 # What the order that is planted in a prompt asks for.
 PLANTED_WORDS = {
     "stress-23": ("cheese",),
@@ -276,3 +287,30 @@ def movie_suite() -> StressSuite:
         subject=_title,
         max_new_tokens=96,  # half as much again as the longest written answer, 65
     )
+
+
+def met_by_constraint(trials: Iterable[Trial]) -> dict[str, Share]:
+    """How many constraints of each kind the stated facts meet, by CONSTRAINTS.
+
+    "Wish met" asks for all constraints of a wish at once, and so hides that a model
+    copies a genre and overlooks a number. As there, an answer without facts in the
+    form meets none, and wishes that no film can meet are left out.
+
+    Args:
+        trials: One model's answers in one draw.
+    """
+    met = {name: [] for name in CONSTRAINTS}
+    for trial in trials:
+        if trial.group in CONSTRAINED:
+            wish = trial.prompt.notes["constraints"]
+            stated = parse_answer(trial.answer.text)
+            broken = broken_constraints(stated, wish) if stated else [*wish]
+            for name in wish:
+                met[name].append(name not in broken)
+    return {CONSTRAINTS[k]: Share(sum(seen), len(seen)) for k, seen in met.items()}
+
+
+def stated_runtimes(trials: Iterable[Trial]) -> Counter[int]:
+    """How often each runtime, in minutes, is stated by answers in the form."""
+    answers = (parse_answer(trial.answer.text) for trial in trials)
+    return Counter(stated.runtime_minutes for stated in answers if stated)
