@@ -14,15 +14,13 @@ from typing import cast
 
 import numpy as np
 from scipy.stats import bootstrap
-from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import (
     confint_proportions_2indep,
     proportion_confint,
-    proportion_effectsize,
     proportions_ztest,
 )
 
-from course_utils.statistics.power import ALPHA, POWER, exact_p, most_discordant
+from course_utils.statistics.power import ALPHA, exact_p, most_discordant
 
 RESAMPLES = 10_000  # of a bootstrap; the ends then move by about 0.1 point
 
@@ -114,31 +112,17 @@ class UnpairedComparison:
         return 100 * float(low), 100 * estimate, 100 * float(high)
 
     @property
-    def needed_questions(self) -> int | None:
-        """Questions a model that find this difference with 80 % power; None if 0."""
-        if self.first_right == self.second_right:
-            return None
-        shares = self.second_right / self.n, self.first_right / self.n
-        effect = proportion_effectsize(*shares)
-        needed = NormalIndPower().solve_power(effect, alpha=ALPHA, power=POWER)
-        return int(np.ceil(needed))
-
-    @property
     def most_discordant(self) -> int:
         """Most discordant questions with which a paired test would say p < 0.05."""
         return most_discordant(abs(self.second_right - self.first_right), self.n)
 
     def __repr__(self) -> str:
         low, estimate, high = self.points
-        needed = self.needed_questions
-        enough = ""
-        if needed is not None:
-            enough = f"; to find this difference unpaired: {needed:,} questions"
         return (
             f"{self.metric}, n = {self.n:,} questions each, answers not paired\n"
             f"{self.first_right:,} and {self.second_right:,} right: {estimate:+.2f} "
             f"points, 95 % interval {low:+.2f} to {high:+.2f}\n"
-            f"z = {self.z:.2f}, p = {self.p:.3f}{enough}\n"
+            f"z = {self.z:.2f}, p = {self.p:.3f}\n"
             f"paired it is significant with at most {self.most_discordant} discordant "
             f"questions ({self.most_discordant / self.n:.1%})"
         )
