@@ -67,7 +67,7 @@ def run(project: Project, profile: Profile) -> Outcome:
             evaluations.append(evaluate(model, tokenizer, benchmark, name))  # 06 ARC
     form = compare_models(verdict_table(trials, suite), suite.roles.form)
     base, tuned = evaluations
-    arc = compare_evaluations(base, tuned, "acc", seed=plan.seed)
+    arc = compare_evaluations(base, tuned, "acc")
     del model
     loading.free_memory()
 

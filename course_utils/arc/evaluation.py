@@ -212,7 +212,6 @@ def compare_evaluations(
     metric: str,
     *,
     varied: Collection[str] = (),
-    seed: int = 0,
 ) -> PairedComparison:
     """Pair two evaluations question by question, such as base and tuned.
 
@@ -240,7 +239,7 @@ def compare_evaluations(
     if metric not in metrics:
         raise ValueError(f"metric is {metric!r}, expected one of {', '.join(metrics)}")
     verdicts = [(a.right[metric], b.right[metric]) for a, b in pairs]
-    return PairedComparison.of((first.name, second.name), metric, verdicts, seed)
+    return PairedComparison.of((first.name, second.name), metric, verdicts)
 
 
 def paired_answers(

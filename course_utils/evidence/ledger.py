@@ -79,7 +79,7 @@ class Claim:
     id: str = ""  # its key in the bank
     seed: str  # document and question that make it
     claim: str
-    verdict: Literal["right", "imprecise", "depends", "wrong"]
+    verdict: Literal["right", "imprecise", "depends", "not shown", "wrong"]
     right: str  # the right statement; its numbers are references `{C009.key}`
     kind: Literal["arithmetic", "measured", "read"]
     notebook: str  # key of the one that settles it, `01` or `proofs/01`

@@ -42,8 +42,8 @@ def mcnemar_power(n: int, discordant: float, difference: float) -> float:
             `difference` when smaller, since no less can cause it.
         difference: Share gained minus share lost, positive.
 
-    Source: Connor 1987, *Sample size for testing differences in proportions for the
-        paired-sample design*, for the set-up.
+    Source: the set-up is Connor's (1987, *Sample size for testing differences in
+        proportions for the paired-sample design*, not opened here); the sum is our own.
     """
     share = max(discordant, difference)
     if share == 0:

@@ -1,28 +1,16 @@
-"""k of n with its error, and two published accuracies compared.
-
-Two accuracies on the same questions whose single answers are lost can only be
-compared as if they came from different questions, which wastes most of what they
-know. See `paired` for what the answers themselves allow.
-"""
+"""k of n with its error: a share, the mean of several, the votes for one of two."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from scipy.stats import bootstrap
-from statsmodels.stats.power import NormalIndPower
-from statsmodels.stats.proportion import (
-    confint_proportions_2indep,
-    proportion_confint,
-    proportion_effectsize,
-    proportions_ztest,
-)
+from statsmodels.stats.proportion import proportion_confint
 
-from course_utils.statistics.power import ALPHA, POWER, exact_p, most_discordant
+from course_utils.statistics.power import ALPHA, exact_p
 
 RESAMPLES = 10_000  # of a bootstrap; the ends then move by about 0.1 point
 
@@ -73,75 +61,6 @@ def mean_interval(values: Collection[float], seed: int) -> tuple[float, float]:
     how = {"n_resamples": RESAMPLES, "batch": 1000, "method": "percentile"}
     low, high = bootstrap((values,), np.mean, rng=seed, **how).confidence_interval
     return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class UnpairedComparison:
-    """Two published accuracies on n questions each, whose single answers are lost.
-
-    They are compared as if the questions were different ones, which wastes most of
-    what they know; see `PairedComparison` for what the answers themselves allow.
-    """
-
-    metric: str
-    first_right: int
-    second_right: int
-    n: int
-
-    @property
-    def z(self) -> float:
-        """Two-proportion z, pooled."""
-        return self._test[0]
-
-    @property
-    def p(self) -> float:
-        """Two-sided."""
-        return self._test[1]
-
-    @property
-    def _test(self) -> tuple[float, float]:
-        z, p = proportions_ztest([self.second_right, self.first_right], [self.n] * 2)
-        return float(z), float(p)
-
-    @property
-    def points(self) -> tuple[float, float, float]:
-        """Second minus first in percentage points: low, estimate, high (95 %, Wald)."""
-        ends = confint_proportions_2indep(
-            self.second_right, self.n, self.first_right, self.n, method="wald"
-        )
-        low, high = cast(tuple[float, float], ends)
-        estimate = (self.second_right - self.first_right) / self.n
-        return 100 * float(low), 100 * estimate, 100 * float(high)
-
-    @property
-    def needed_questions(self) -> int | None:
-        """Questions a model that find this difference with 80 % power; None if 0."""
-        if self.first_right == self.second_right:
-            return None
-        shares = self.second_right / self.n, self.first_right / self.n
-        effect = proportion_effectsize(*shares)
-        needed = NormalIndPower().solve_power(effect, alpha=ALPHA, power=POWER)
-        return int(np.ceil(needed))
-
-    @property
-    def most_discordant(self) -> int:
-        """Most discordant questions with which a paired test would say p < 0.05."""
-        return most_discordant(abs(self.second_right - self.first_right), self.n)
-
-    def __repr__(self) -> str:
-        low, estimate, high = self.points
-        needed = self.needed_questions
-        enough = ""
-        if needed is not None:
-            enough = f"; to find this difference unpaired: {needed:,} questions"
-        return (
-            f"{self.metric}, n = {self.n:,} questions each, answers not paired\n"
-            f"{self.first_right:,} and {self.second_right:,} right: {estimate:+.2f} "
-            f"points, 95 % interval {low:+.2f} to {high:+.2f}\n"
-            f"z = {self.z:.2f}, p = {self.p:.3f}{enough}\n"
-            f"paired it is significant with at most {self.most_discordant} discordant "
-            f"questions ({self.most_discordant / self.n:.1%})"
-        )
 
 
 @dataclass(frozen=True)
