@@ -525,6 +525,23 @@ def test_the_readme_says_what_the_published_runs_left_behind():
     assert readme.filled(text) == text, "run `make prose`"
 
 
+# Its first sentence once said "not one fact", which nobody had measured.
+def test_what_the_readme_claims_first_is_what_lesson_03_counted(tmp_path, monkeypatch):
+    ways = "base", "shown examples", "tuned"
+    checks = "in the form", "facts as stated fit the wish", "in the course's table"
+    rows = [
+        {"held-out answers": check} | {way: f"{check[:4]}/{way[:4]}" for way in ways}
+        for check in checks
+    ]
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    assert readme.finding() == "Not published yet."
+    write_json(tmp_path / "03.json", {"tables": {"movie_recommender": rows}})
+    told = readme.finding()
+    counted = "in t/base", "in t/tune", "in t/show", "fact/tune", "in t/tune"
+    assert re.findall(r"\w+(?: \w)?/\w+", told) == list(counted)
+    assert max(map(len, told.splitlines())) <= 88
+
+
 def test_a_readme_without_its_marks_is_an_error_and_not_left_stale():
     with pytest.raises(SystemExit, match="marks of its part 'notebooks'"):
         readme.filled("# A course")

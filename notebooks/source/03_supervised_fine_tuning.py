@@ -977,6 +977,19 @@ ledger.record(
 )
 assert not ledger.missing()
 
+# %% tags=["hide-input"]
+from course_utils.machine.run_record import save_results
+
+results = [
+    {"held-out answers": check.replace("\n", " "), **{
+        name: f"{passed[name][row]} of {total} ({low:.0%}–{high:.0%})"
+        for name, intervals in ends.items()
+        for low, high in [intervals[row]]
+    }}
+    for row, check in enumerate(checks)
+]
+save_results(folder, "03", results);
+
 # %%
 from course_utils.machine.run_record import write_run_record
 
