@@ -10,9 +10,9 @@
 # **You will be able to**
 #
 # - turn a conversation into tokens and say which of them carry loss,
-# - work out updates and epochs before a run, and give a reason for each argument,
-# - write `SFTConfig`, `SFTTrainer` and `train()`, stop a run and resume it,
-# - save an adapter, load it again and prove that it is the same function,
+# - write `SFTConfig`, `SFTTrainer` and `train()`, with a reason for each argument,
+# - count updates and epochs, stop a run and resume it,
+# - save an adapter, load it and prove that it is the same function,
 # - hold the tuned model against the base *with a good prompt*, with error bars.
 #
 # **Time and memory.** About 45 minutes to read, two thirds for the code. It runs 14
@@ -131,9 +131,9 @@ print(tokenizer.apply_chat_template(messages, tokenize=False))
 #
 # ### Which tokens carry loss?
 #
-# Training raises the probability of each next token. The user's words are not what the
-# model should learn to write, so their labels are set to −100: the value that PyTorch's
-# cross-entropy skips (`ignore_index`). On a toy of six tokens, of which four are prompt:
+# The user's words are not what the model should learn to write, so their labels are
+# −100, the value that PyTorch's cross-entropy skips (`ignore_index`). On a toy of six
+# tokens, of which four are prompt:
 
 # %% tags=["nbval-check-output"]
 toy_tokens = [11, 12, 13, 14, 21, 2]  # the 2 ends the answer
@@ -504,7 +504,7 @@ print(f"{told} = {updates / epoch:.2f} epochs of {len(train_rows)} rows")
 #
 # ### ●○○ Exercise 3 · Updates of a run (3 minutes)
 #
-# *Why it matters: an interviewer who hears “two epochs” asks for the number of updates.*
+# *Why it matters: who hears “two epochs” asks for the number of updates.*
 #
 # Write `count_updates(rows, batch, accumulation, epochs)`. The last batch and the last
 # update of an epoch may be smaller; they still count.
@@ -594,8 +594,8 @@ config = SFTConfig(
 #
 # *Why it matters: a loss that jumps in the first updates is often a missing warm-up.*
 #
-# Write `rate_at(step, total, warmup, peak)`: it rises in a line from 0 at step 0 to
-# `peak` at step `warmup`, then falls in a line to 0 at step `total`.
+# Write `rate_at(step, total, warmup, peak)`: a line from 0 at step 0 up to `peak` at
+# step `warmup`, then a line down to 0 at step `total`.
 
 # %% tags=["exercise"]
 def rate_at(step: int, total: int, warmup: int, peak: float) -> float:
@@ -747,8 +747,8 @@ with whole_folder(folder / "adapter") as new:
 sorted(path.name for path in (folder / "adapter").iterdir())
 
 # %% [markdown]
-# How far did training move the scores of the next token? Did any tensor of the base
-# change? And what rank has a finished update, B·A?
+# How far did training move the logits, did any tensor of the base change, and what rank
+# has a finished update, B·A?
 
 # %%
 text = prompt + ended
@@ -839,7 +839,7 @@ both.round(4)
 # | the model never stops | the end token carries no loss: a template without it, or a collator that masks it as pad token | last tile of the strip must be a blue end token |
 # | loss falls, answers look like before | adapter not saved, or base loaded in its place | the two-sided test of section 8 |
 # | NaN on a T4 | bf16 on a card without it, or fp16 without loss scaling | fp16 with scaling: `fp16=True` |
-# | `unexpected keyword argument 'max_seq_length'` | TRL renamed it to `max_length` (and `tokenizer` to `processing_class`) | the names of section 6 |
+# | `unexpected keyword argument 'max_seq_length'` | TRL renamed it (and `tokenizer`) | `max_length`, `processing_class` |
 # | the loss jumps back after a resume | only the adapter was loaded, not the checkpoint | `resume_from_checkpoint=True` |
 #
 # ## In the interview
@@ -916,8 +916,7 @@ print(
 # - unsloth_zoo 2026.10.9, installed source: `dataset_utils.py`,
 #   `train_on_responses_only`, `get_chat_template_parts`.
 # - transformers 5.17, installed source: `Trainer`, `data/data_collator.py`.
-# - tatsu-lab/stanford_alpaca, `train.py`: `PROMPT_DICT`, the prompt of section 3; its
-#   rows end with the tokenizer's end token.
+# - tatsu-lab/stanford_alpaca, `train.py`: `PROMPT_DICT`, the prompt of section 3.
 # - Not opened here: Ouyang et al. 2022, arXiv:2203.02155 (InstructGPT); Loshchilov and
 #   Hutter 2017, arXiv:1711.05101 (AdamW); Wilson 1927 (the interval).
 
