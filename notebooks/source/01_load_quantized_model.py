@@ -431,9 +431,9 @@ axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3);
 # `config` is what `model.config` holds: `hidden_size`, `intermediate_size`,
 # `num_hidden_layers`, `num_attention_heads`, `num_key_value_heads`, `head_dim`,
 # `vocab_size`, `tie_word_embeddings`. Count the bytes of the model in NF4, at 4.5 bits
-# a packed weight; all other numbers take `rest_bytes` each. As in the drawing of
-# section 1; k_proj and v_proj have `num_key_value_heads × head_dim` outputs. Each block
-# has two norms of `hidden_size` numbers, and there is one at the end.
+# a packed weight; all other numbers take `rest_bytes` each. The shapes are those of
+# section 1's drawing; k_proj and v_proj have `num_key_value_heads × head_dim` outputs.
+# Each block has two norms of `hidden_size` numbers, and there is one at the end.
 
 # %% tags=["exercise"]
 def nf4_bytes(config, rest_bytes: int) -> float:
