@@ -14,7 +14,8 @@
 # - write the calls of a fine-tuning run in their order,
 # - say which tokens of a row a model learns from,
 # - hold a tuned model against the prompt that you would write instead,
-# - save the result twice, as an adapter and as a GGUF file, and chat with it,
+# - save the result twice, as an adapter and as a GGUF file (one file for a chat
+#   program), and chat with it,
 # - put your own rows, model and check in the place of these.
 #
 # **Time and memory.** About 19 minutes to read. On a CPU 5 minutes and 3 GiB (measured
@@ -240,14 +241,14 @@ grouped_bars(
 );
 
 # %% [markdown]
-# The small model learnt the form from 160 rows. The two groups on the right show what
-# such rows can hardly teach: films, and their facts. Lesson 08 looks at what to do about
-# that.
+# The small model learnt the form from 160 rows, but none of its films is in the
+# course's table. (About films outside the table the check cannot say anything; lesson
+# 05 looks closer, lesson 08 at what to do.)
 #
 # Was training needed? That is the comparison with the base that was told the form, not
 # with the bare base. One example in the prompt goes a long way, and on a large model it
-# may do as well as training; then it is the cheaper answer. Where the two whiskers
-# overlap, twelve requests cannot tell the two apart: lesson 05 asks more of them, in
+# may do as well as training; then it is the cheaper answer. Twelve requests are too few
+# to tell two ways apart whose whiskers overlap widely: lesson 05 asks more of them, in
 # pairs.
 #
 # ### ●○○ Exercise 1 · Change the form (5 minutes)
@@ -297,9 +298,10 @@ check(add_decade)
 # answers to all twelve requests?
 #
 # The second cell makes a GGUF file, which holds all that a chat program needs: weights
-# with the adapter added to them, tokenizer, template, end mark. Unsloth makes it by
-# llama.cpp, which is built now where it is missing. `q8_0` rounds each weight to about
-# 8 bits. llama.cpp's server then speaks the protocol of OpenAI's API:
+# with the adapter added to them, tokenizer, template, end mark. Unsloth makes it with
+# llama.cpp, a program that runs such files; it is built now where it is missing. `q8_0`
+# rounds each weight to about 8 bits. llama.cpp's server then speaks the protocol of
+# OpenAI's API:
 
 # %%
 saved = str(run_folder("quickstart", profile) / "adapter")
@@ -326,6 +328,10 @@ headline = f"{counts['tuned'][0].right} of {number} answers in the form"
 write_run_record("00", profile, headline=headline, seed=plan.seed)
 
 # %% [markdown]
+# The file's answer may differ from the one of section 7: rounding can tip the choice
+# between two tokens, and what follows changes with it. Lesson 07 measures how much is
+# lost.
+#
 # ## The same on your project
 #
 # Three lines change. Everything else stays as it is.

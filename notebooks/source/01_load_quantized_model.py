@@ -3,31 +3,28 @@
 #
 # <!-- colab badge -->
 #
-# A model with 8 billion parameters does not fit on a free GPU in 16 bits, and in 4 bits
-# it does. What is stored then, how large is it really, and how much worse does the model
-# become?
+# A model with 8 billion parameters does not fit on a free GPU in 16 bits; in 4 bits it
+# does. What is stored, and how much worse does the model become?
 #
 # **You will be able to**
 #
-# - name the seven matrices of a transformer block and count a model's parameters,
-# - choose between fp32, fp16 and bf16 for a given machine, and say why,
-# - derive the code book of NF4 and quantize a block of weights by hand,
+# - name the seven matrices of a transformer block, and choose between fp32, fp16 and
+#   bf16,
+# - derive NF4's code book and quantize a block of weights by hand,
 # - predict the size of a 4-bit model from its config, within five percent,
-# - load a model in any format with transformers and with Unsloth, and ask it,
+# - load a model in any format with transformers and Unsloth, and ask it,
 # - say which way of tuning fits on which card, and how far to trust the plan.
 #
-# **Time and memory.** It takes about 50 minutes to read. It runs about 3
-# minutes and takes 2.7 GiB on two CPU cores (measured). On a T4 with the 8B model it
-# takes about 8 minutes and 7 GiB of GPU memory, most of the time for the download (an
-# estimate: the course has not been timed there).
+# **Time and memory.** About 45 minutes to read, two thirds for the code. It runs 3
+# minutes in 2.7 GiB on two CPU cores (measured); on a T4 with the 8B model 8 minutes,
+# mostly download, in 7 GiB of GPU memory (estimated).
 
 # %% tags=["first-cell"]
 pass
 
 # %% [markdown]
-# The course's project is a movie recommender. Its recipe says which model is tuned, and
-# `plan` is what this machine makes of the recipe: an 8B model on a GPU, a model of 135
-# million parameters, SmolLM2, on a CPU.
+# The course's project is a movie recommender. `plan` is its recipe on this machine: an
+# 8B model on a GPU, on a CPU SmolLM2 with 135 million parameters.
 
 # %%
 from course_utils.model import loading as models  # first of all
@@ -45,12 +42,10 @@ plan.model.name
 # %% [markdown]
 # ## 1. What there is to store
 #
-# A language model reads *tokens*, pieces of words. The **embedding** is a table with one
-# row of numbers for each token of the vocabulary. The row then passes through a stack of
-# equal **blocks**, and each block adds something to it. At the end the **output head**
-# compares the result with every token, and the best match is the next token.
-#
-# What is inside a block? The shapes of eight models ship with the course.
+# A language model reads *tokens*, pieces of words. The **embedding** is a table with
+# one row of numbers for each token. A token's row passes through equal **blocks**, and
+# each adds something to it. At the end the **output head** compares the result with
+# every token; the best match is the next one. What is inside a block?
 
 # %%
 from course_utils.model.architectures import load_architectures
@@ -61,28 +56,25 @@ llama = architectures["llama-3.1-8b"]
 draw_block(llama);
 
 # %% [markdown]
-# Seven matrices. In the **attention** part, q_proj, k_proj and v_proj make a *query*, a
-# *key* and a *value* of each token; the query is compared with the keys of earlier
-# tokens, their values are mixed, and o_proj brings the mixture back. In the **MLP** part,
-# gate_proj and up_proj widen the row, and down_proj narrows it again. While a model
-# writes, keys and values of earlier tokens are kept, so that they are not computed again
-# for each new token: this is the **KV cache**.
+# Seven matrices. (A *norm* rescales the row; SiLU is a smooth switch.) In the
+# **attention** part, q_proj, k_proj and v_proj make a *query*, a *key* and a *value* of
+# each token; the query is compared with the keys of earlier tokens, their values are
+# mixed, and o_proj brings the mixture back. In the **MLP** part, gate_proj and up_proj
+# widen the row, and down_proj narrows it. Keys and values of earlier tokens are kept
+# while a model writes: the **KV cache**.
 #
-# The two tables of Llama-3.1, 128,256 × 4,096 numbers each, are an eighth of the model.
-# In many small models the output head *is* the embedding: the embedding is **tied** and
-# takes memory only once. This will matter below, since 4-bit loading packs the seven
-# matrices and nothing else.
+# In many small models the output head *is* the embedding: it is **tied**, and takes
+# memory once. This matters, since 4-bit loading packs the seven matrices only.
 #
 # ## 2. Number formats: range against precision
 #
-# How many bytes has one parameter? A floating-point number has a sign, some bits for the
-# exponent and some for the fraction. The exponent decides the *range*. The fraction
-# decides the *precision*: the step from 1 to the next number. With $e$ exponent bits and
-# $m$ fraction bits
+# A floating-point number has a sign, $e$ bits of exponent, which decide the *range*,
+# and $m$ bits of fraction, which decide the *precision*, the step from 1 to the next
+# number:
 #
 # $$\text{largest} = (2 - 2^{-m})\; 2^{\,2^{e-1}-1}, \qquad \text{step} = 2^{-m}.$$
 #
-# What does torch say of the formats that you meet in training code?
+# What does torch say of three formats?
 
 # %% tags=["nbval-check-output"]
 import torch
@@ -94,8 +86,8 @@ for dtype in [torch.float32, torch.bfloat16, torch.float16]:
 
 # %% [markdown]
 # bf16 is fp32 without its last 16 bits: the same range, coarse steps. fp16 has three
-# bits fewer for the exponent and three more for the fraction. What happens beyond the
-# largest number, below the smallest, and between two numbers? Predict all three.
+# bits fewer for the exponent and three more for the fraction. Predict: what happens
+# beyond the largest number, below the smallest, and between two numbers?
 
 # %% tags=["nbval-check-output"]
 too_large = torch.tensor(70_000.0).to(torch.float16)
@@ -105,8 +97,8 @@ too_large.item(), too_small.item(), too_fine.item()
 
 # %% [markdown]
 # Infinity, zero and one. In fp16 a large number **overflows** and a small one
-# **underflows**; bf16 loses the 0.003, because its step at 1 is 0.0078. The next plot
-# shows the step to the next number, relative to the number, for all sizes.
+# **underflows**; bf16 loses the 0.003, because its step at 1 is 0.0078. How large is
+# the step, relative to the number, at other sizes?
 
 # %%
 import numpy as np
@@ -129,18 +121,18 @@ axes.legend(loc="upper center");
 
 # %% [markdown]
 # Below 0.00006 fp16 loses precision step by step, and below 0.00000003 it rounds to
-# zero. Many gradients are that small. That is why fp16 training multiplies its loss by a
-# large factor, so that no gradient underflows, and divides the gradients again before
-# the update (**loss scaling**). If a scaled gradient overflows, the update is skipped
-# and the factor is halved. bf16 has two to three decimal digits at every size and needs
-# no scaling.
+# zero. Many *gradients* are that small (how the error changes with each weight). So
+# fp16 training multiplies its loss, the error, by a large factor, and divides the
+# gradients again before the update (**loss scaling**). If a scaled gradient overflows,
+# the update is skipped and the factor halved. bf16 needs no scaling.
 #
 # ### Are two or three digits enough?
 #
-# For *updating* a weight they are not: a step smaller than half the distance to the next
-# number leaves the weight where it was. Take bf16 weights of a usual spread, 0.02, and
-# Adam, whose step is about the learning rate. Which share of the weights does not move
-# at a LoRA rate, and at a tenth of it, a usual rate of full tuning?
+# bf16 has no more. For *updating* a weight that is too few: a step smaller than half
+# the distance to the next number is lost. Take bf16 weights of a usual spread, 0.02,
+# and Adam, an optimizer whose step is about the learning rate. How many do not move at
+# a rate of LoRA (which trains small added matrices), and at a tenth of it, usual for
+# *full tuning* (of all weights)?
 
 # %%
 generator = torch.Generator().manual_seed(plan.seed)
@@ -151,36 +143,29 @@ for rate in (recipe.plan.learning_rate, recipe.plan.learning_rate / 10):
     print(f"rate {rate:.0e}: {still.float().mean():.1%} do not move")
 
 # %% [markdown]
-# At the lower rate most weights stay where they were. So numbers that are *trained*
-# belong in fp32: all weights under full tuning (a "master copy"), and the two small
-# matrices of a LoRA adapter. Weights that are not trained may be stored coarsely, as
-# long as the answers stay good.
-#
-# ### Which hardware has which?
+# At the lower rate most weights stay where they were. So *trained* numbers belong in
+# fp32: all weights under full tuning (a "master copy"), or LoRA's small matrices.
+# Frozen weights may be coarser. Which hardware has which format?
 #
 # | Card | CUDA capability | fp16 | bf16 | this course |
 # |---|---|---|---|---|
-# | P100 | 6.0 | no tensor cores | no | no: torch for CUDA 12.8 and newer has no code for it |
-# | T4 | 7.5 | tensor cores | emulated, slow | fp16 |
-# | A100, H100 | 8.0, 9.0 | tensor cores | tensor cores | bf16 |
-# | CPU | – | slow | only with AVX512-BF16, AMX or Arm BF16 | fp32 |
+# | P100 | 6.0 | yes | no | no: torch for CUDA 12.8 and newer lacks it |
+# | T4 | 7.5 | fast | emulated, slow | fp16 |
+# | A100, H100 | 8.0, 9.0 | fast | fast | bf16 |
+# | CPU | – | slow | with AVX512-BF16, AMX or Arm BF16 | fp32 |
 #
-# Native bf16 starts at capability 8.0, but `torch.cuda.is_bf16_supported()` says True on
-# a T4: it counts emulation. (Does Unsloth run on a P100? It did once: a public log of
-# 2025 shows it, with the torch of that year.)
+# `torch.cuda.is_bf16_supported()` says True on a T4: it counts emulation.
 #
 # ## 3. NF4 by hand
 #
 # ### The code book
 #
-# Four bits can name 16 values. Which 16? INT4 takes evenly spaced ones. But trained
-# weights lie close to a bell curve around zero. NF4 ("normal float") takes *quantiles* of
-# the normal distribution: values between which about equally many weights fall. There
-# are eight steps up from the middle, seven steps down, an exact zero, and all are divided
-# by the largest. The outermost quantile cannot be 1, because the curve never ends; the
-# library takes 1 − (1/30 + 1/32)/2 = 0.9677. Four lines make the levels, and the
-# assertion holds them against the code book of bitsandbytes, the library behind 4-bit
-# loading:
+# Four bits can name 16 values. INT4 takes evenly spaced ones. But trained weights lie
+# close to a bell curve around zero. NF4 ("normal float") takes *quantiles* of the
+# normal distribution: values between which about equally many weights fall, eight steps
+# up from the middle, seven down and an exact zero, all divided by the largest. (The
+# curve never ends: 1 − (1/30 + 1/32)/2 = 0.9677 stands for 1.) Are these the levels of
+# bitsandbytes, the library behind 4-bit loading?
 
 # %% tags=["nbval-check-output"]
 from bitsandbytes.functional import get_4bit_type
@@ -212,17 +197,15 @@ axes.plot(evenly, [-0.06] * 15, "|", label="symmetric INT4", **style)
 axes.legend(loc="upper left", fontsize=9);
 
 # %% [markdown]
-# Equal to six digits.
-#
-# "NF4 spends fewer bits on extreme values" is a common way to say it, and it is wrong:
-# each code has four bits. What differs is the *gap* between two levels, 0.30 at the left
-# end and 0.08 beside zero.
+# They are, to six digits. "NF4 spends fewer bits on extreme values" is a common answer,
+# and wrong: each code has four bits. What differs is the *gap* between two levels, 0.30
+# at the left end and 0.08 beside zero.
 #
 # ### One block, printed whole
 #
-# Weights come in blocks, and each block is divided by its largest absolute value, the
-# *absmax*, so that it fits into −1 … 1. Each scaled weight takes the nearest level.
-# Stored are the number of that level, 0 to 15, and the absmax. A toy block of eight:
+# Weights come in blocks, each divided by its largest absolute value, the *absmax*, to
+# fit into −1 … 1. Stored are the number of the nearest level, 0 to 15, and the absmax
+# as the block's *scale*. A toy block: weights, scaled, codes, back.
 
 # %% tags=["nbval-check-output"]
 w = torch.tensor([0.03, -0.11, 0.20, 0.00, -0.40, 0.07, -0.02, 0.31])
@@ -233,14 +216,13 @@ for row in (w, w / absmax, codes, back):
     print([round(number, 3) for number in row.tolist()])
 
 # %% [markdown]
-# −0.40, the largest, comes back exactly, and so does zero. 0.31 became 0.289. Two codes
-# share a byte, so the eight weights take four bytes, and the absmax four more.
+# The largest, −0.40, comes back exactly, as does zero; 0.31 became 0.289. Two codes
+# share a byte: eight weights take four bytes, and the absmax four more.
 #
 # ### The same on a matrix, against bitsandbytes
 #
-# Now a million weights in blocks of 64, as bitsandbytes does it. The nearest level is
-# found by comparing with the middles between levels, which is the same and faster. How
-# many weights does the library give back differently?
+# How many of a million weights, in blocks of 64, does the library give back
+# differently? (`bucketize` finds the nearest level by the middles between levels.)
 
 # %%
 def quantize(blocks, levels):
@@ -260,13 +242,12 @@ print("that differ:", (library != quantize(normal, nf4)).sum().item())
 print("bytes:", packed.numel(), "for codes,", state.absmax.nbytes, "for scales")
 
 # %% [markdown]
-# None. Half a byte a weight for the codes, and one fp32 scale for 64 weights. The
-# function took a tensor and nothing else: NF4 needs no calibration data.
+# None. The codes take half a byte a weight, the scales four bytes a block. NF4 needs no
+# calibration data (texts by which other methods choose their rounding).
 #
 # ### ●○○ Exercise 1 · Bits per weight (4 minutes)
 #
-# *Why it matters: a file name says "4-bit" or "q4", and the size on disk says something
-# else. The block size explains it.*
+# *Why it matters: a file name says "4-bit", the size on disk says something else.*
 #
 # A format stores codes of `code_bits` bits, and for each block of `block_size` weights
 # `scales` numbers of `scale_bits` bits. How many bits is that a weight?
@@ -297,22 +278,20 @@ check(bits_per_weight)
 # def bits_per_weight(
 #     code_bits: int, block_size: int, scale_bits: int, scales: int = 1
 # ) -> float:
-#     """Bits that one weight takes, its share of the block's scales included."""
 #     return code_bits + scales * scale_bits / block_size
 # ```
 #
-# NF4 is 4 + 32/64 = 4.5 bits. GGUF's Q4_1, blocks of 32 with a 16-bit scale and a
-# 16-bit minimum, is 5 bits. The course's small model comes in that format.
+# NF4: 4 + 32/64 = 4.5 bits. Q4_1, in GGUF files: blocks of 32, a 16-bit scale and a
+# 16-bit minimum, so 5 bits.
 # </details>
 #
 # ### Is NF4 better than INT4?
 #
 # Only a comparison at *equal bits* is fair. Symmetric INT4 has levels from −7 to 7.
-# *Affine* INT4 puts 16 even steps between the smallest and the largest weight of a
-# block, and so stores two numbers a block. Smaller blocks follow the weights better and
-# cost more bits. All scales count 16 bits here, as GGUF stores them. The error is the
-# root of the mean squared difference, on normal numbers, which NF4 was made for, and on
-# evenly spread ones. Predict which method wins where.
+# *Affine* INT4 puts 16 even steps between a block's smallest and largest weight, and so
+# stores two numbers. All scales count 16 bits here; the error is the root of the mean
+# squared difference. Which method wins on normal numbers, and which on evenly spread
+# ones?
 
 # %%
 def affine(blocks):
@@ -359,21 +338,19 @@ for method, points in errors.groupby("method", sort=False):
 axes.legend();
 
 # %% [markdown]
-# On normal numbers at 4.5 bits NF4 has an error of 0.087 and affine INT4 of 0.090; at 5
-# bits the order is reversed, 0.081 against 0.078. On evenly spread numbers INT4 always
-# wins. So "NF4 is more accurate than INT4 with the same 4 bits" depends on the numbers
-# and on the bits that are spent on scales.
+# On normal numbers NF4 leads affine INT4 at 4.5 bits, 0.087 to 0.090, and trails at 5
+# bits, 0.081 to 0.078. On evenly spread numbers INT4 wins. The answer depends on the
+# numbers, and on the bits spent on scales.
 #
 # ### Double quantization
 #
-# One fp32 scale for 64 weights is half a bit a weight. Double quantization stores the
-# scales themselves in 8 bits, in blocks of 256 scales with one fp32 scale each:
+# Double quantization stores the scales in 8 bits, in blocks of 256 scales with one fp32
+# scale each:
 #
 # $$4 + \frac{32}{64} = 4.5 \qquad\text{against}\qquad
 # 4 + \frac{8}{64} + \frac{32}{64 \cdot 256} = 4.127 .$$
 #
-# Does bitsandbytes store exactly that? Count the bytes of the million weights, with
-# everything that is needed to get them back, and the error that it adds.
+# Does bitsandbytes store exactly that, and what error does it add?
 
 # %% tags=["nbval-check-output"]
 codes, state = quantize_4bit(normal, quant_type="nf4", compress_statistics=True)
@@ -383,24 +360,22 @@ error_now = (dequantize_4bit(codes, state) - normal).square().mean().sqrt()
 print(f"{stored_bits / normal.numel():.3f} bits, error {error_now:.3f}")
 
 # %% [markdown]
-# The same error to three digits, for 0.37 bit less. On a model of 70 billion parameters
-# that is 3.2 GB. (Two small tables that each matrix carries are left out: 1,088 bytes.)
+# The same error to three digits, for 0.37 bit less: 3.2 GB on a model of 70 billion
+# parameters.
 #
 # ## 4. From weights to models
 #
-# bitsandbytes packs the seven matrices of each block. The embedding, the output head and
-# the norms stay in 16 bit. So with $N$ packed weights out of $P$ parameters
+# bitsandbytes packs the seven matrices; embedding, output head and norms stay in 16
+# bit. So with $N$ packed weights out of $P$ parameters
 #
 # $$\text{bytes} = N \cdot \frac{\text{bits}}{8} + (P - N) \cdot 2 .$$
 #
 # For Llama-3.1-8B in NF4: 6,979,321,856 × 4.5 / 8 = 3.93 GB, and 1,050,939,392 × 2 =
-# 2.10 GB. Say which unit you mean: a GB is a billion bytes, a GiB is 2³⁰ bytes, 7 %
-# more. Files are given in GB. Memory is built in powers of two, so a "16 GB" card has
-# 16 GiB; a T4 leaves you about 14.7 of them, because error correction and the driver
-# keep the rest.
+# 2.10 GB. A GB is a billion bytes; a GiB is 2³⁰ bytes, 7 % more. A "16 GB" card has 16
+# GiB; a T4 leaves you about 14.7, because error correction and the driver keep the
+# rest.
 #
-# Does 4-bit make a model four times smaller than 16-bit? Four models, predicted from
-# their shapes alone, without a download:
+# Is 4-bit four times smaller than 16-bit? Four models, predicted from their shapes:
 
 # %% tags=["nbval-check-output"]
 def predicted_bytes(architecture, bits, rest_bytes=2):
@@ -445,22 +420,20 @@ axes.set_xlim(0, 100)
 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3);
 
 # %% [markdown]
-# The embedding decides. Mistral-7B has 32,000 tokens, and nearly all of its weight is in
-# the blocks; Qwen2.5-0.5B has 151,936 tokens for rows of only 896 numbers. A common
-# interview answer, "half a byte for each parameter", gives 4.0 GB for Llama-3.1-8B and
-# is a third too low.
+# The embedding decides. Mistral-7B has 32,000 tokens, Qwen2.5-0.5B 151,936 for rows of
+# only 896 numbers. A common answer, "half a byte for each parameter", gives 4.0 GB for
+# Llama-3.1-8B and is a third too low.
 #
 # ### ●●○ Exercise 2 · Predict the model that you load next (10 minutes)
 #
-# *Why it matters: "how much memory will it take?" is the first question before any run,
-# and a model's config answers it before a single byte is downloaded.*
+# *Why it matters: "how much memory will it take?" is asked before the download.*
 #
 # `config` is what `model.config` holds: `hidden_size`, `intermediate_size`,
 # `num_hidden_layers`, `num_attention_heads`, `num_key_value_heads`, `head_dim`,
-# `vocab_size`, `tie_word_embeddings`. Count the bytes of the model in NF4, at 4.5 bits a
-# packed weight; all other numbers take `rest_bytes` each. The drawing of section 1 shows
-# the shapes: k_proj and v_proj have `num_key_value_heads × head_dim` outputs. Each block
-# has two norms of `hidden_size` numbers, and there is one at the end.
+# `vocab_size`, `tie_word_embeddings`. Count the bytes of the model in NF4, at 4.5 bits
+# a packed weight; all other numbers take `rest_bytes` each. The shapes are those of
+# section 1's drawing; k_proj and v_proj have `num_key_value_heads × head_dim` outputs.
+# Each block has two norms of `hidden_size` numbers, and there is one at the end.
 
 # %% tags=["exercise"]
 def nf4_bytes(config, rest_bytes: int) -> float:
@@ -474,16 +447,14 @@ check(nf4_bytes)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# One block: q_proj and o_proj have hidden × heads × head_dim weights each, k_proj and
-# v_proj hidden × key-value heads × head_dim, and the three of the MLP hidden ×
-# intermediate.
+# q_proj and o_proj have hidden × heads × head_dim weights, k_proj and v_proj hidden ×
+# key-value heads × head_dim, the three of the MLP hidden × intermediate.
 # </details>
 #
 # <details><summary>Solution</summary>
 #
 # ```python
 # def nf4_bytes(config, rest_bytes: int) -> float:
-#     """Bytes of a model in NF4, its rest in numbers of `rest_bytes`."""
 #     hidden, layers = config.hidden_size, config.num_hidden_layers
 #     queries = config.num_attention_heads * config.head_dim
 #     keys = config.num_key_value_heads * config.head_dim
@@ -497,10 +468,9 @@ check(nf4_bytes)
 #
 # ## 5. Predict, then measure
 #
-# Now a real model, small enough to be held in every format on every machine:
-# SmolLM2-135M. It is loaded with plain transformers here, because there each format can
-# be chosen. `BitsAndBytesConfig` says how to pack. How large is the model then? Three
-# numbers: your prediction, every tensor counted, and what `get_memory_footprint()` says.
+# Now a real model, SmolLM2-135M, with plain transformers, where you choose how to pack.
+# Three sizes: your prediction (from exercise 2), every tensor counted, and what
+# `get_memory_footprint()` says.
 
 # %%
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -532,13 +502,13 @@ print("reported: ", packed_model.get_memory_footprint())
 
 # %% [markdown]
 # The reported number is too small: `get_memory_footprint()` does not see the scales,
-# which bitsandbytes keeps in `weight.quant_state`. On a CPU the course computes in fp32,
-# so there the rest takes four bytes a number and not two.
+# which bitsandbytes keeps in `weight.quant_state`. (On a CPU the rest is in fp32: four
+# bytes a number.)
 #
 # ### How normal are real weights?
 #
-# NF4 assumes a bell curve. *Excess kurtosis* says how heavy the tails of a distribution
-# are; it is zero for a normal one. What is it for the matrices of the small model?
+# *Excess kurtosis* says how heavy the tails of a distribution are; a bell curve has
+# zero. And the small model's matrices?
 
 # %%
 del packed_model
@@ -553,18 +523,16 @@ del full
 f"median {median_kurtosis:.1f}, largest {max(kurtosis):.1f}"
 
 # %% [markdown]
-# On SmolLM2 the median is about 1: roughly normal, with heavier tails than NF4 assumes,
-# and one matrix is far off. These weights have one more property. The course's copy came
-# from a file in Q4_1, so they have been 4-bit once before. What is measured next is the
-# cost of quantizing *again*, on another grid.
+# On SmolLM2 the median is about 1: roughly normal, with heavier tails. Besides, the
+# course's copy came from a file in Q4_1, so what follows is the cost of going to 4 bits
+# *again*.
 #
 # ### What each format costs
 #
-# Quality is measured as **loss** on a page of prose that was written for this course.
-# The loss is the mean of −ln(p), where p is the probability that the model gave to the
-# token that really came next. Its unit is the **nat**: 3.2 nats a token mean a
-# probability of $e^{-3.2}$ = 4 % for the right token (as a geometric mean), and 0.2 nats
-# more mean a probability 18 % lower.
+# Quality is measured as **loss** on a page of prose written for this course: the mean
+# of −ln(p), where p is the probability that the model gave to the token that really
+# came next. Its unit is the **nat**: 3.2 nats a token mean a (geometric) mean
+# probability of $e^{-3.2}$ = 4 %, and 0.2 nats more a probability 18 % lower.
 
 # %%
 from transformers import AutoTokenizer
@@ -577,8 +545,7 @@ tokens = encoded.input_ids.to(profile.device)  # (1, seq)
 tuple(tokens.shape)
 
 # %% [markdown]
-# Five ways to load the same model. Which of them will be smaller than bf16 on this
-# machine, and which of them worse?
+# Of five ways to load the model, which will be smaller than bf16, and which worse?
 
 # %%
 from copy import copy
@@ -636,23 +603,21 @@ for way, row in costs.iterrows():
 axes.margins(0.2);
 
 # %% [markdown]
-# On SmolLM2 bf16 and INT8 are nearly free, and NF4 is not. Double quantization adds
-# nothing that you could see. Two things make these numbers pessimistic for a large
-# model: small models suffer more from rounding, and these weights sat on another 4-bit
-# grid before. One page of text is also a small sample. Lesson 02 asks the question that
-# matters more: how much worse is the model *after* LoRA tuning on the 4-bit base?
+# On SmolLM2 bf16 and INT8 are nearly free, NF4 is not, and double quantization adds
+# nothing that you could see. For a large model this is pessimistic: small models suffer
+# more from rounding, and these weights were 4-bit before. What matters more, the loss
+# *after* LoRA tuning on the 4-bit base, is measured in lesson 02.
 #
-# **And speed?** It is not measured here. Fewer bytes can make writing faster, because
-# each new token needs every weight once. But the time depends on the *kernel*, the
-# program that multiplies. NF4 weights are unpacked to 16 or 32 bit before each product.
-# LLM.int8 multiplies in 8 bits, but has to quantize the activations in each call and to
-# rescale the result. So a quantized model is always smaller, and only sometimes faster.
+# **And speed?** Not measured here. Fewer bytes can make writing faster, because each
+# new token needs every weight once. But NF4 weights are unpacked before each product,
+# and LLM.int8, the table's INT8, quantizes its inputs in each call. A quantized model
+# is always smaller, and only sometimes faster.
 #
 # ## 6. The course's model, in four bits
 #
-# Fine-tuning goes through Unsloth, whose loader packs, patches and brings the tokenizer
-# in one call. On a T4 this is the 8B model. Is it really packed, and how? And does the
-# rule of section 4 hold for it, at 4.127 bits a packed weight?
+# Unsloth's loader packs, patches and brings the tokenizer in one call. Is the model (on
+# a T4 the 8B) really packed, and does the rule of section 4 hold, at 4.127 bits a
+# packed weight?
 
 # %%
 from unsloth import FastLanguageModel
@@ -684,17 +649,13 @@ assert abs(deviation) < 0.05
 print(f"predicted {predicted / 1e6:,.1f}, true {true_size / 1e6:,.1f} MB")
 
 # %% [markdown]
-# It does, within five percent. Double quantization is on without being asked for: the
-# loader sets it. (On a GPU some of Unsloth's repositories leave a few matrices in 16
-# bits on purpose; the count then says so.)
+# It does, within five percent; double quantization is on by itself. (Some of Unsloth's
+# GPU repositories leave a few matrices in 16 bits on purpose.)
 #
 # ### Ask it
 #
-# Three steps make an answer. The **chat template** turns a conversation into the text
-# that the model was trained on, with marks for each turn. `generate` appends one token
-# after the other, until the model writes its end token. `batch_decode` turns the new
-# tokens into text. Four requests of people who want a film; what does one prompt look
-# like?
+# The **chat template** turns a conversation into the text that the model was trained
+# on, with marks for each turn; `add_generation_prompt` ends it where the answer begins:
 
 # %%
 from course_utils.data.datasets import load_movies
@@ -707,9 +668,9 @@ text = tokenizer.apply_chat_template(
 print(text)
 
 # %% [markdown]
-# `add_generation_prompt` adds the beginning of the assistant's turn at the end, so that
-# the model goes on there. Shorter prompts of a batch are filled up with **padding**, on
-# the left, so that each prompt ends where its answer begins.
+# `generate` appends one token after the other, until the model writes its end token.
+# Shorter prompts of a batch are filled up with **padding**, on the left, so that each
+# prompt ends where its answer begins:
 
 # %%
 inputs = tokenizer.apply_chat_template(
@@ -742,10 +703,8 @@ in_form = sum(follows_form(answer.strip()) for answer in answers)
 print(in_form, "of", len(answers), "answers in the form")
 
 # %% [markdown]
-# That is where fine-tuning starts. Lesson 03 trains the form. What it can and cannot do
-# about the facts is measured in lesson 05. Later lessons load and ask with
-# `models.load_base` and `models.answer`, which do the same; a test holds them equal. The
-# model is not needed any more:
+# Fine-tuning starts there: lesson 03. Later lessons load and ask with
+# `models.load_base` and `models.answer`, which do the same.
 
 # %%
 del model, state, output, inputs, new
@@ -754,15 +713,14 @@ models.free_memory()
 # %% [markdown]
 # ## 7. Will it train? The memory planner
 #
-# Weights are only the first part. Training adds a gradient and optimizer states for each
-# number that is trained. Under full tuning in mixed precision with Adam that is
+# Training adds to each trained number its gradient and two *moments*, running means
+# that Adam keeps. Under full tuning in mixed precision that is
 #
-# 2 (weights) + 2 (gradients) + 4 (fp32 copy) + 4 + 4 (two moments) = 16 bytes
+# 2 (weights) + 2 (gradients) + 4 (fp32 copy) + 4 + 4 (moments) = 16 bytes
 #
-# a parameter. transformers' Trainer with `fp16=True` keeps fp32 weights instead and
-# arrives at 16 as well: 4 + 4 + 4 + 4. With LoRA the 16 bytes count for the adapter
-# only. The planner adds it up for any architecture, with estimates of activations. Does
-# it agree with the sixteen bytes, and with this lesson's rule for 4-bit weights?
+# a parameter. (transformers' `fp16=True` keeps fp32 weights: 4 + 4 + 4 + 4.) With LoRA
+# the 16 bytes count for the *adapter*, the added matrices, only. Does the planner
+# agree?
 
 # %%
 from course_utils.memory.formulas import weight_bytes
@@ -776,16 +734,15 @@ for name, memory in plans.items():
     print(f"{name:5} {memory.static_bytes / 1e9:6.1f} GB before activations")
 
 # %% [markdown]
-# 128 GB under full tuning, 17 GB with LoRA, 7 GB with QLoRA (LoRA on a 4-bit base). Is
-# LoRA what makes an 8B model trainable on a T4? Only half: with LoRA alone the 16-bit
-# weights (15.0 GiB) do not load, and a 4-bit model cannot be trained without an adapter,
-# because codes have no gradient. Both are needed.
+# 128 GB under full tuning, 17 GB with LoRA, 7 GB with QLoRA (LoRA on a 4-bit base). On
+# a T4 both halves of the name are needed: with LoRA alone the 16-bit weights (15.0 GiB)
+# do not load, and 4-bit codes, which have no gradient, cannot be trained without an
+# adapter.
 #
-# One part can be saved by the library. The **logits** are one score for each of the
-# 128,256 tokens at each position. transformers' own loss holds them in fp32, and their
-# gradient: 3.9 GiB for two rows of 2,048 tokens. Unsloth's loss works through them in
-# chunks and never holds them all. The whole picture, for the recipe as its author runs
-# it on a T4:
+# Add the *activations*, results of each layer that the gradients need, and the
+# **logits**, one score for each of the 128,256 tokens at each position. transformers'
+# own loss holds them in fp32, and their gradient: 3.9 GiB for two rows of 2,048 tokens.
+# Unsloth's works through them in chunks. For the recipe as its author runs it on a T4:
 
 # %%
 author = recipe.plan
@@ -807,8 +764,8 @@ plans = {
 }
 
 # %% [markdown]
-# Is the plan right? Others have published what such runs took: the stored outputs of
-# Unsloth's own notebooks, same card, same settings, same shapes, other rows.
+# Is the plan right? Unsloth's own notebooks have stored what such runs took: same card,
+# settings and shapes, other rows.
 
 # %%
 import matplotlib.pyplot as plt
@@ -825,16 +782,13 @@ reported = {"QLoRA, with Unsloth": peaks}
 plot_memory_plans(axes, plans, reported_gib=reported);
 
 # %% [markdown]
-# The plan is of the right size and no upper limit: the highest reported peak, of a run
-# on long conversations, is a fifth above it. What the planner leaves out takes that
-# room: fragments between tensors, matrices that are unpacked for a moment, chunks of
-# logits. So leave 2 GiB free. Weights and states are exact; activations are estimates
-# for rows of full length, and memory depends on how long your rows really are.
+# The plan is no upper limit: the highest reported peak, of a run on long conversations,
+# is a fifth above it. Weights and states are exact, activations estimates. So leave 2
+# GiB free.
 #
-# One setting saves more than all others: **gradient checkpointing** keeps one tensor a
-# block and computes the rest again in the backward pass. What if it is off? Below the
-# picture are the sliders, when the notebook runs. Try a longer sequence or another
-# model: which part grows first?
+# **Gradient checkpointing** saves more than any other setting: it keeps one tensor a
+# block and computes the rest again when the gradients need it. What if it is off? (In a
+# running notebook, sliders stand below.)
 
 # %%
 from IPython.display import Image, display
@@ -846,16 +800,17 @@ display(Image(plan_picture(plan_memory(llama, **without))))
 memory_planner(architectures)
 
 # %% [markdown]
+# Without checkpointing the activations alone would not fit.
+#
 # ## When it goes wrong
 #
 # | Symptom | Cause | Way out |
 # |---|---|---|
-# | A memory count that does not change with double quantization | `get_memory_footprint()` does not see the scales | Count `quant_state` too: `tensor_bytes` |
-# | "4-bit" was asked for, the size is that of 16 bit | Layers narrower than 64 or a failed probe: Unsloth on a CPU then loads 16 bit, with a message only | Count `Linear4bit` in `model.modules()` |
-# | A few matrices are not packed, the model is 5 % larger than predicted | A repository named `…-unsloth-bnb-4bit` leaves sensitive layers in 16 bit; Unsloth may choose it for you | Look at `model.config.quantization_config`, or pass `use_exact_model_name=True` |
-# | The size jumps by tens of percent before training | PEFT's `prepare_model_for_kbit_training` turns embedding and norms into fp32 | Plan with 4 bytes for the rest, or use Unsloth's own function |
-# | Out of memory when the second model is loaded | `del model` alone keeps the memory with torch | `gc.collect()` and `torch.cuda.empty_cache()`: `models.free_memory()` |
-# | Answers of a batch differ from single ones, or are cut | Padding on the right stands between prompt and answer | `padding_side="left"` for `generate` |
+# | The memory count does not change with double quantization | `get_memory_footprint()` does not see the scales | Count `quant_state` too |
+# | "4-bit" has the size of 16 bit | Layers narrower than 64 or a failed probe: on a CPU Unsloth then loads 16 bit, with a message only | Count `Linear4bit` in `model.modules()` |
+# | The model is 5 % larger than predicted | A repository named `…-unsloth-bnb-4bit` leaves sensitive layers in 16 bit | `use_exact_model_name=True` |
+# | Out of memory at the second model | `del model` alone keeps the memory with torch | `gc.collect()`, `torch.cuda.empty_cache()` |
+# | Answers of a batch differ from single ones | Padding stands between prompt and answer | `padding_side="left"` |
 #
 # ## In the interview
 
@@ -867,8 +822,8 @@ show_cards("01")
 # %% [markdown]
 # ## The same on your project
 #
-# Nothing of this course is needed for it. Change the name to a model of yours, a hub id
-# or a folder. Here the small model answers, and what it says is not always true.
+# Without this course: give a hub id or a folder of yours. (The small model's answers
+# are not always true.)
 
 # %%
 from unsloth import FastLanguageModel
@@ -910,29 +865,22 @@ print(
 # %% [markdown]
 # ## What this run does not show
 #
-# - What NF4 costs a model that was never quantized: SmolLM2's weights were 4-bit before,
-#   and it is small. The QLoRA paper's parity is for far larger models.
-# - Speed, on a CPU or a GPU.
-# - What a 4-bit base costs after tuning: lesson 02.
-# - GPTQ and AWQ at work; GGUF comes in lesson 07.
-# - Peak memory of a run of our own on a T4: the marks are other people's runs, of other
-#   rows and of older releases.
+# - What NF4 costs a large model, or one never quantized before.
+# - Speed, and what a 4-bit base costs after tuning (lesson 02).
+# - GPTQ and AWQ; GGUF comes in lesson 07.
+# - Peak memory of our own on a T4: the marks are other people's runs, with older
+#   releases.
 #
 # ## Sources
 #
-# - QLoRA, arXiv:2305.14314: NF4 and double quantization (not opened here; derived and
-#   compared with the library above).
-# - bitsandbytes 0.50, installed source: `functional.create_normal_map` (the quantiles),
-#   `functional.quantize_4bit`, `autograd/_functions.py` (NF4 is unpacked before the
-#   product; LLM.int8 quantizes the activations and multiplies in 8 bits).
-# - PyTorch documentation, Automatic Mixed Precision, "Gradient Scaling": opened. Small
-#   gradients "will flush to zero"; scaling the loss prevents it.
-# - Unsloth 2026.10.9, installed source: `models/llama.py` (the fused loss),
-#   `unsloth_zoo/cpu/loader.py`.
-# - github.com/unslothai/notebooks at bdda2ef, folder nb, stored outputs: peaks on a T4,
-#   14.741 and 14.748 GiB of memory. Opened; `data/memory_peaks.yaml` lists them.
-# - github.com/YugalSingh624/LLM-Finetuning at 4e6b036, mistral-7b.ipynb, stored outputs:
-#   Unsloth 2025.5.9 on a P100, CUDA capability 6.0. Opened.
+# - QLoRA, arXiv:2305.14314 (not opened here; derived and compared with the library).
+# - Installed source: bitsandbytes 0.50 (`functional.create_normal_map`,
+#   `quantize_4bit`, `autograd/_functions.py`), Unsloth 2026.10.9 (`models/llama.py` for
+#   the fused loss, `unsloth_zoo/cpu/loader.py`).
+# - Opened: PyTorch documentation, Automatic Mixed Precision, "Gradient Scaling";
+#   github.com/unslothai/notebooks at bdda2ef, folder nb, for a T4's peaks and memory
+#   (`data/memory_peaks.yaml`); github.com/YugalSingh624/LLM-Finetuning at 4e6b036,
+#   mistral-7b.ipynb: Unsloth 2025.5.9 on a P100.
 # - config.json of each model in `data/architectures.yaml`.
 
 # %% tags=["hide-input"]

@@ -4,24 +4,22 @@
 # <!-- colab badge -->
 #
 # LoRA puts two thin matrices beside each frozen weight matrix and trains only those.
-# What exactly is computed, how many numbers are trained, how do rank and alpha act, and
-# which of the well-known promises about memory and speed hold when you measure them?
+# What is computed, how do rank and alpha act, and which promises about memory and speed
+# hold when you measure them?
 #
 # **You will be able to**
 #
-# - write a LoRA layer yourself, and train it,
-# - attach an adapter with `FastLanguageModel.get_peft_model` and explain each argument,
-# - predict what `print_trainable_parameters()` will print, for any model and rank,
+# - write and train a LoRA layer yourself,
+# - attach an adapter with `FastLanguageModel.get_peft_model`, explain each argument,
+#   and predict what `print_trainable_parameters()` prints,
 # - change rank or alpha without changing the learning rate by accident,
-# - say what LoRA, QLoRA and gradient checkpointing save, and what they cost,
-# - merge an adapter, and show that the merged model is the same function.
+# - say what LoRA, QLoRA and gradient checkpointing save and cost,
+# - merge an adapter, and show that it is the same function.
 #
-# **Time and memory.** About 50 minutes to read, exercises and code included. It runs
-# about 8 minutes and takes 5 GiB on two CPU cores (measured). On a T4 with the 8B model
-# about 8 minutes and 8 GiB of GPU memory (an estimate: the course was not timed there).
-#
-# What you need from lesson 01: the seven matrices of a block (its drawing), and what
-# fp32, fp16 and NF4 are.
+# **Time and memory.** About 48 minutes to read, two thirds for the code. It runs 8
+# minutes in 5 GiB on two CPU cores (measured); on a T4 with the 8B model 8 minutes in 8
+# GiB of GPU memory (estimated). Needed from lesson 01: a block's seven matrices, fp32,
+# fp16, NF4.
 
 # %% tags=["first-cell"]
 pass
@@ -39,14 +37,13 @@ profile = check_machine()
 # ## 1. The idea, on a matrix that fits on the screen
 #
 # A linear layer multiplies its input $x$ (k numbers) by $W$ (d rows, k columns). Full
-# fine-tuning changes every entry of $W$. LoRA leaves $W$ as it is and learns an update
-# made of two thin matrices:
+# tuning changes every entry of $W$. LoRA leaves $W$ as it is and learns an update made
+# of two thin matrices:
 #
 # $$h = W x + \Delta W x, \qquad \Delta W = \frac{\alpha}{r}\, B\, A$$
 #
-# with $A$ of shape (r, k) and $B$ of shape (d, r). The rank r is small. Here d = 4,
-# k = 6, r = 2 and α = 4, and training has already moved B away from its start, which is
-# zero. What is the update?
+# with $A$ of shape (r, k) and $B$ of shape (d, r). The rank r is small. Here d = 4, k =
+# 6, r = 2 and α = 4, after some training. What is the update?
 
 # %% tags=["nbval-check-output"]
 import torch
@@ -58,12 +55,11 @@ delta_W = 4 / 2 * B @ A  # α/r · B A: (d, k)
 delta_W
 
 # %% [markdown]
-# All 24 entries of W may change, but not freely: each row of the update is a mix of the
-# two rows of A. That is what rank 2 means. Rows one and two are twice the rows of A,
-# since the scale α/r is 2; row three is their sum.
+# Nearly all 24 entries of W change, but not freely: each row of the update is a mix of
+# the two rows of A. That is rank 2. Rows one and two are twice those of A (α/r is 2);
+# row three is their sum.
 #
-# Nobody has to build ΔW to use it. Is the cheap order, first A and then B, the same as
-# adding ΔW to W?
+# Is the cheap order, first A and then B, the same as adding ΔW to W?
 
 # %% tags=["nbval-check-output"]
 x = torch.tensor([1.0, 2, 3, 4, 5, 6])
@@ -72,18 +68,16 @@ merged = (W + delta_W) @ x
 print(beside, merged, sep="\n")
 
 # %% [markdown]
-# Equal. The first form, with a branch beside W, is how an adapter is trained. The second
-# form, with the update added to W, is a *merged* adapter.
+# Equal. With the branch beside W an adapter is trained; with the update added to W it
+# is *merged*.
 #
-# > **Two mistakes that interviewers listen for.** "h = Wx + BAx" drops α/r: where alpha
-# > is twice the rank, as here, the update is then wrong by a factor of two. "A is d × r
-# > and B is r × k" swaps the letters: the product BA then exists only for a square
-# > layer, and is a matrix of r × r.
+# > **Two mistakes that interviewers listen for.** "h = Wx + BAx" drops α/r, here a
+# > factor of two. "A is d × r and B is r × k" swaps the letters: BA then exists only
+# > for a square layer, and is r × r.
 #
 # ## 2. Your own LoRA layer
 #
-# The whole method fits into ten lines of PyTorch. The base is frozen; A starts random, B
-# at zero.
+# The whole method in ten lines: the base is frozen; A starts random, B at zero.
 
 # %%
 from torch import nn
@@ -103,9 +97,7 @@ class LoRALayer(nn.Module):
 
 
 # %% [markdown]
-# Can it learn the update of section 1, from examples alone? Its base holds W; the
-# examples are 64 random inputs with the outputs of W + ΔW.
-#
+# Can it learn the update of section 1, from 64 random inputs and the outputs of W + ΔW?
 # First one backward pass. B is zero: which of the two matrices gets a gradient?
 
 # %% tags=["nbval-check-output"]
@@ -126,8 +118,8 @@ print("any of B's gradient is zero:", bool((layer.B.grad == 0).any()))
 # $$\frac{\partial L}{\partial B} = \frac{\alpha}{r}\, g\,(A x)^\top, \qquad
 # \frac{\partial L}{\partial A} = \frac{\alpha}{r}\, B^\top g\, x^\top .$$
 #
-# B's gradient contains A, which is random. A's gradient contains B, so it is zero until
-# B has moved. (If both started at zero, nothing would ever move.)
+# B's gradient contains A, which is random. A's contains B, so it is zero until B has
+# moved. (If both started at zero, nothing would ever move.)
 #
 # Now 150 updates of Adam, with a rank that is too low and with the right one. Predict:
 # which loss goes to zero?
@@ -162,8 +154,8 @@ line_plot(
 );
 
 # %% [markdown]
-# Rank 1 fits the larger of the update's two directions and cannot reach the other one.
-# What has the layer of rank 2 learnt, beside what was hidden in the examples?
+# Rank 1 fits one direction of the update and cannot reach the other. What has the layer
+# of rank 2 learnt, beside what was hidden in the examples?
 
 # %% tags=["nbval-check-output"]
 learnt = curves["rank 2"][1]
@@ -173,13 +165,13 @@ print("found:", bool(error < 0.05), "W kept:", learnt.base.weight.equal(W))
 found.round(decimals=1) + 0
 
 # %% [markdown]
-# The update of section 1, and the base weight is untouched. A and B themselves may be
-# others: many pairs have the same product.
+# The update of section 1, and W is untouched. (A and B may be others: many pairs have
+# the same product.)
 #
 # ## 3. The real layer
 #
-# The same in a language model. The recipe's plan says which model and which numbers.
-# First the model as it is: the scores of the next token after each position of a text.
+# The same in a language model. First the model as it is: the scores (*logits*) of each
+# next token of a text.
 
 # %%
 from course_utils.data.datasets import load_movies
@@ -211,20 +203,19 @@ FastLanguageModel.for_training(model)
 model.print_trainable_parameters()
 
 # %% [markdown]
-# `use_gradient_checkpointing` may be `False`, `True` (recompute activations, section 7)
-# or `"unsloth"` (recompute, and keep what is kept in the computer's main memory).
-# The arguments that are left out here:
+# `use_gradient_checkpointing` may be `False`, `True` (section 8) or `"unsloth"`, which
+# also moves what is kept to the computer's main memory. Arguments left out here:
 #
 # | Argument | Default | Meaning |
 # |---|---|---|
-# | `use_rslora` | `False` | scale by α/√r in place of α/r (section 5) |
-# | `modules_to_save` | none | layers to train as a whole and save with the adapter, such as the embedding when tokens were added |
-# | `layers_to_transform`, `layers_pattern` | all | adapt only the blocks with these numbers |
-# | `init_lora_weights` | `True` | A random, B zero; other names choose other starts |
-# | `loftq_config` | none | start A and B so that they make good for the error of 4-bit rounding |
+# | `use_rslora` | `False` | scale by α/√r in place of α/r |
+# | `modules_to_save` | none | layers to train whole, such as the embedding when tokens were added |
+# | `layers_to_transform` | all | adapt only these blocks |
+# | `init_lora_weights` | `True` | A random, B zero; other starts have names |
 #
-# What has become of a layer? PEFT, the library below Unsloth, has replaced it by a
-# wrapper that holds it. Which shapes do its A and B have, against (r, k) and (d, r)?
+#
+# PEFT, the library below Unsloth, has replaced each layer by a wrapper that holds it.
+# Are the shapes of its A and B (r, k) and (d, r)?
 
 # %%
 gate = model.get_submodule("base_model.model.model.layers.0.mlp.gate_proj")
@@ -238,8 +229,8 @@ print(f"base: {gate.in_features} inputs, {gate.out_features} outputs")
 #
 # ### How many numbers are trained?
 #
-# r·(inputs + outputs) for each adapted layer. Does the sum over the model agree with
-# what PEFT printed?
+# r·(inputs + outputs) for each adapted layer. Does the sum agree with what PEFT
+# printed?
 
 # %%
 adapted = [m for m in model.modules() if hasattr(m, "lora_A")]
@@ -250,19 +241,14 @@ print(f"{len(adapted)} branches: {plan.rank} × {sides:,} = {trained:,}")
 print(f"{trained / (total - trained):.2%} of the base")
 
 # %% [markdown]
-# It does. Two shares are in use: PEFT prints adapter over base *plus* adapter, people
-# quote adapter over base. And on a 4-bit base PEFT counts each packed weight once, as it
-# should.
-#
-# The share says little without model and rank. At rank 16 on all seven layers it is
-# 3.6 % of SmolLM2-135M and 0.52 % of Llama-3.1-8B: the adapter grows with the *sides* of
-# the matrices, the model with their *area*. Two thirds or more of it sit in the MLP,
-# whose matrices have the longest sides.
+# It does. (PEFT divides by base *plus* adapter, people by the base.) At rank 16 on all
+# seven layers the share is 3.6 % of SmolLM2-135M and 0.52 % of Llama-3.1-8B: the
+# adapter grows with the *sides* of the matrices, the model with their *area*. Most of
+# it sits in the MLP, which has the longest sides.
 #
 # ### ●○○ Exercise 1 · Count an adapter (3 minutes)
 #
-# *Why it matters: you will be asked for such a number, and a wrong one is easy to
-# notice.*
+# *Why it matters: you will be asked for such a number.*
 #
 # One module, the same in each block. How many numbers does its adapter train?
 
@@ -291,15 +277,13 @@ check(adapter_parameters)
 #
 # ```python
 # def adapter_parameters(inputs: int, outputs: int, rank: int, blocks: int) -> int:
-#     """Trained numbers of one module's adapters, over all blocks."""
 #     return blocks * rank * (inputs + outputs)
 # ```
 # </details>
 #
 # ### ●●○ Exercise 2 · Attach it, and say the count before (8 minutes)
 #
-# *Why it matters: a count that you predicted tells you that the adapter sits where you
-# meant it to sit.*
+# *Why it matters: a right prediction shows that the adapter sits where you meant.*
 #
 # `LoraConfig` and `get_peft_model` are PEFT's own calls, which Unsloth's call uses.
 # Attach LoRA to `q_proj` and `v_proj` alone. Return your prediction, computed from
@@ -323,8 +307,8 @@ check(attach_to_query_and_value)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `q_proj` maps `hidden_size` to `hidden_size`. `v_proj` maps `hidden_size` to fewer
-# outputs: as many as its heads, `num_key_value_heads`, are wide together.
+# `q_proj` maps `hidden_size` to `hidden_size`; `v_proj` maps it to as many outputs as
+# its `num_key_value_heads` heads are wide together.
 # </details>
 #
 # <details><summary>Solution</summary>
@@ -335,7 +319,6 @@ check(attach_to_query_and_value)
 #
 #
 # def attach_to_query_and_value(base: nn.Module, rank: int):
-#     """(predicted number of trained parameters, model with the adapter)"""
 #     c = base.config
 #     values = c.hidden_size * c.num_key_value_heads // c.num_attention_heads
 #     block = rank * (2 * c.hidden_size) + rank * (c.hidden_size + values)
@@ -347,7 +330,7 @@ check(attach_to_query_and_value)
 # ## 4. The first steps of training
 #
 # B is zero, so a fresh adapter should change nothing. How far apart are the scores of
-# the bare model and of the model with its new adapter?
+# the bare model and of the model with its adapter?
 
 # %%
 fresh_logits = models.logits_of(model, tokenizer, text)
@@ -355,13 +338,13 @@ logit_difference = (fresh_logits - base_logits).abs().max()
 f"largest difference of a score: {logit_difference:g}"
 
 # %% [markdown]
-# Zero in fp32. (In fp16 on a GPU the two may run through different kernels and then
-# differ by rounding.) Training starts from the base and not from a disturbed model.
+# Zero in fp32 (in fp16 on a GPU other kernels may round otherwise): training starts
+# from the base.
 #
-# Training needs a loss: the mean of $-\ln p$ of each next token, in nats (lesson 01).
-# The scaler multiplies it where the model computes in fp16, so that small gradients do
-# not become zero; elsewhere it does nothing. The optimizer gets only what requires a
-# gradient: A and B of every branch.
+# Training needs a loss, the mean of $-\ln p$ of each next token, in nats (lesson 01).
+# On a GPU `autocast` computes the products in 16 bits, and the scaler guards small
+# gradients in fp16. The optimizer gets only what requires a gradient: A and B of every
+# branch.
 
 # %%
 dtype = profile.compute_dtype
@@ -405,9 +388,9 @@ zero_A = (torch.cat(grads_A) == 0).float().mean()
 f"{zero_A:.0%} of A's gradient is zero"
 
 # %% [markdown]
-# In every layer. Five more updates, and A has moved too. Build ΔW of one layer by the
-# formula and hold it against PEFT's own. Then look at its singular values, the strengths
-# of the independent directions in a matrix: rank r means that r are not zero.
+# In every layer. Five more updates, and A has moved too. Does the formula give PEFT's
+# own ΔW? And how many of its singular values, the strengths of a matrix's independent
+# directions, are not zero? Rank r means r.
 
 # %%
 losses += [update(model, optimizer, tokens) for _ in range(5)]
@@ -427,11 +410,10 @@ line_plot(
 print(f"difference to PEFT's: {delta_error:g}")
 
 # %% [markdown]
-# The values fall off a cliff after the rank. Every entry of W would change by ΔW, and
-# still it moves the outputs in r directions at most. The *update* is factorised; W
-# itself is not decomposed.
+# The values fall off a cliff after the rank: ΔW moves the outputs in r directions at
+# most. The *update* is factorised, not W.
 #
-# The base is frozen. So with the adapter switched off, is the model the old one?
+# With the adapter switched off, is the model the old one?
 
 # %%
 tuned_logits = models.logits_of(model, tokenizer, text)
@@ -443,15 +425,14 @@ f"scores moved: adapter on, up to {moved:.2g}; off, up to {restored:.2g}"
 
 # %% [markdown]
 # Off, it is the base again: exactly in fp32, up to rounding in fp16. On, it is another
-# function: frozen weights do not mean that nothing is forgotten. Lesson 04 measures that.
+# function: frozen weights do not mean that nothing is forgotten (lesson 04).
 #
 # ## 5. Rank and alpha, measured
 #
-# Two rules are common: keep alpha whatever the rank, or keep α/r ("alpha is twice the
-# rank"). A common answer says that with a fixed alpha a higher rank makes a *smaller*
-# update, because α/r falls. But the product BA is a sum of r terms, and grows with r.
-# What is left in the end? First the toy: our own layer at width 64 and one update of
-# Adam. Which share of the loss does it take away?
+# Two rules are common: keep alpha, or keep α/r ("alpha is twice the rank"). A common
+# answer says that with a fixed alpha a higher rank makes a *smaller* update, because
+# α/r falls. But BA is a sum of r terms, and grows with r. In the toy, at width 64:
+# which share of the loss does one update of Adam take away?
 
 # %% tags=["nbval-check-output"]
 def first_progress(rank, alpha):
@@ -476,9 +457,8 @@ print("α = r: ", {rank: first_progress(rank, alpha=rank) for rank in ranks})
 # many terms. With α/r fixed, four times the rank is four times the progress, as if the
 # learning rate had been multiplied.
 #
-# Does that hold in a language model? Twelve updates for each rank and rule, on the small
-# model, which fits on every machine. It reads pieces of the movie answers; pieces of the
-# validation rows are held out.
+# Does that hold in a language model? Twelve updates of the small model for each rank
+# and rule, on pieces of the movie answers; those of the validation rows are held out.
 
 # %%
 del model, base, adapted, optimizer
@@ -560,15 +540,11 @@ for axes, (rule, runs) in zip(panels, rules.items(), strict=True):
     )
 
 # %% [markdown]
-# On the small model the three lines of the left panel lie on each other: with α fixed,
-# sixteen times the rank changed nothing that one could see. On the right the ranks fan
-# out, and it looks as if a high rank learnt faster. But the left panel shows the same
-# ranks; what differs is α, and with it the size of the steps.
-#
-# So "a higher rank is better", measured at α = 2r, is a comparison of learning rates.
-# (The library's documentation of LoRA Without Regret agrees: with the factor 1/r the best
-# learning rate hardly depends on the rank.) The work grows little: the branches are small
-# beside the layers, so four times the rank cost only the few percent printed above.
+# On the small model the left panel's three lines lie on each other: with α fixed,
+# sixteen times the rank changed nothing that one could see. On the right a high rank
+# seems to learn faster, but what differs is α, and with it the size of the steps. So "a
+# higher rank is better", measured at α = 2r, compares learning rates. (Time hardly
+# differs: the branches are small.)
 #
 # ### ●●○ Exercise 3 · Double the rank, keep α/r (4 minutes)
 #
@@ -591,8 +567,8 @@ check(matching_rate)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Look at the two rows of the toy. The rank alone changed nothing; in the second row rank
-# and alpha both grew by four, and so did the progress.
+# In the toy the rank alone changed nothing; when rank and alpha both grew by four, so
+# did the progress.
 # </details>
 #
 # <details><summary>Solution</summary>
@@ -601,7 +577,6 @@ check(matching_rate)
 # def matching_rate(
 #     rate: float, rank: int, alpha: float, new_rank: int, new_alpha: float
 # ) -> float:
-#     """The learning rate for the new rank and alpha."""
 #     return rate * alpha / new_alpha
 # ```
 #
@@ -609,8 +584,7 @@ check(matching_rate)
 # α/r, and α doubles: so halve the rate.
 # </details>
 #
-# Does that bring the run of rank 64 with α = 64 back to the others? Train it again at a
-# quarter of the rate.
+# Does a quarter of the rate bring the run of rank 64 with α = 64 back to the others?
 
 # %%
 quarter, _ = train(with_adapter(64, alpha=64), small.learning_rate / 4)
@@ -621,22 +595,18 @@ early, late = (quarter[i] - again["α = 16"][i] for i in (1, -1))
 f"a quarter of the rate, against α = 16: {early:+.2f} early, {late:+.2f} late"
 
 # %% [markdown]
-# For the first updates it does: on the small model the run was within a tenth of a nat of
-# the others after three. After twelve it was well behind them, so a quarter was too
-# careful. Adam makes steps of A and B as large as the rate says, whatever α is; α only
-# scales their product. So four times α makes up for a quarter of the rate in B, but A
-# still moves at a quarter of its pace. α and the rate are one knob in the first updates
-# only. (A paper of 2026, arXiv:2606.12883, argues so for whole runs.)
+# For the first updates it does: on the small model it was within a tenth of a nat after
+# three, but well behind after twelve. Adam's steps of A and B are as large as the rate
+# says; α only scales the product. So four times α makes up for a quarter of the rate in
+# B, but A still moves at a quarter of its pace.
 #
-# What to do: keep α when you change the rank; the rate that was right stays about right.
-# If α changes, tune the rate again. `use_rslora=True`, with α/√r, lies between the rules.
+# What to do: keep alpha when you change the rank, and the rate that was right stays
+# about right. If alpha changes, tune the rate again.
 #
 # ## 6. LoRA or QLoRA, after training
 #
-# QLoRA is the same adapter on a base in NF4. What does it save, and what does it cost? A
-# fair comparison trains both alike: the same twelve updates at rank 16. (On a GPU the
-# recipe's own model is in 4 bits already, so there too the small one is used, once in 16
-# bits and once in 4.)
+# QLoRA is the same adapter on a base in NF4. What does it save, and what does it cost?
+# Both get the same twelve updates at rank 16, on the small model.
 
 # %%
 from course_utils.memory.measured import tensor_bytes
@@ -656,19 +626,14 @@ slower = arms["QLoRA"][1] / arms["LoRA"][1]
 f"QLoRA is {start:.2f} nats behind before, {end:.2f} after; time {slower:.2f}"
 
 # %% [markdown]
-# The weights take much less memory (against the fp32 of a CPU; against 16 bits the saving
-# is less than half as large). On the small model NF4 cost some loss before training, and
-# equal training made up for most of it, though not for all. These weights had been 4-bit
-# once before, so it is the price of rounding twice; for large models QLoRA's authors
-# report no loss against 16 bits. A common answer says "about 99 % of the quality"; no
-# fixed share can be right for all sizes.
+# The weights take much less memory (a CPU holds them in fp32; 16 bits would be half).
+# On the small model, rounded to 4 bits for the second time, NF4 cost some loss, and
+# training made up for most of it. For large models QLoRA's authors report no loss. So
+# no fixed share, such as the common "99 % of the quality", can be right. Time depends
+# on how fast a chip unpacks the weights.
 #
-# Time depends on the kernels: each pass unpacks the weights again, and how much that is
-# beside the products differs from chip to chip. Measure it on yours.
-#
-# In which precision is the adapter, on a base in 4 bits? A common answer says fp16. Take
-# a base whose linear layers are in NF4 and whose rest is in 16 bits, as in the paper's
-# recipe, and let PEFT attach the adapter.
+# In which precision is the adapter of a 4-bit base? A common answer says fp16. Take NF4
+# for the linear layers and bf16 for the rest, as in the paper's recipe:
 
 # %%
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -685,14 +650,13 @@ rest = packed.get_input_embeddings().weight
 print(f"adapter {thin.dtype}, codes {codes.weight.dtype}, rest {rest.dtype}")
 
 # %% [markdown]
-# The adapter is in fp32, beside packed codes (uint8) and a rest in bf16. PEFT keeps what
-# is trained in fp32, and autocast computes in 16 bits. With its gradient and Adam's two
-# moments the adapter takes 16 bytes a number.
+# In fp32, beside packed codes (uint8) and a rest in bf16. With its gradient and Adam's
+# two moments the adapter takes 16 bytes a number.
 #
-# PEFT has one more call for 4-bit bases, `prepare_model_for_kbit_training`. It casts
-# every frozen 16-bit number to fp32 (2.1 GB more on an 8B model) and lets gradients
-# reach the inputs. Does training fail without it, as a common answer says? Count the B
-# matrices that get a gradient on a base that nobody prepared.
+# `prepare_model_for_kbit_training`, PEFT's call for 4-bit bases, casts every frozen
+# 16-bit number to fp32 (2.1 GB more on an 8B model) and lets gradients reach the
+# inputs. Does training fail without it, as a common answer says? How many B matrices
+# get a gradient?
 
 # %%
 unprepared = get_peft_model(four_bit, config).train()
@@ -702,20 +666,18 @@ alive = sum(g is not None and bool(g.abs().max() > 0) for g in grads_B)
 f"{alive} of {len(grads_B)} B matrices have a gradient"
 
 # %% [markdown]
-# It trains without. The gradients at the inputs are for the older, reentrant kind of
-# checkpointing, which drops a block whose inputs need none. Unsloth's `get_peft_model`
-# does its own preparing and leaves the frozen embedding and head as they were loaded.
+# It trains without: only the older kind of checkpointing needs gradients at the inputs.
+# Unsloth's `get_peft_model` leaves embedding and head as they were loaded.
 #
 # ## 7. What does it cost in time?
 #
-# "LoRA trains *much* faster, because only the small matrices are updated" is a common
-# answer. Count the work for each weight and token: 2 operations forward, 2 for the
-# gradient of the activations, 2 for the gradient of the weight. LoRA saves only the last
-# two, so forward and backward take (2 + 2) / (2 + 2 + 2) = 0.67 of the work at best.
-# Then comes the optimizer, where full tuning has every weight to update.
+# "LoRA trains *much* faster" is a common answer. For each weight and token there are 2
+# operations forward, 2 for the gradient of the activations, and 2 for that of the
+# weight. LoRA saves only the last two: (2 + 2) / (2 + 2 + 2) = 0.67 of the work at
+# best. Then comes the optimizer, which under full tuning updates every weight.
 #
-# Measure both. Other programs can only slow a step down, so the two models take turns
-# and the fastest of five rounds counts.
+# The two models take turns, and the fastest of five rounds counts, since other programs
+# can only slow a step down.
 
 # %%
 del four_bit, bases, packed, unprepared, base
@@ -753,17 +715,14 @@ step_ratio = taken["LoRA and optimizer"] / taken["full and optimizer"]
 f"LoRA / full: {pass_ratio:.2f}, with the optimizer {step_ratio:.2f}"
 
 # %% [markdown]
-# The count leaves things out on both sides. The branches' many small products push the
-# ratio above 0.67; that full tuning writes a gradient for every weight pushes it down.
-# The optimizer's step, which full tuning makes over all weights, adds to what LoRA
-# saves. So LoRA is faster, not "much" faster: its case is memory, and adapters that are
-# easy to store and swap.
+# The branches' many small products push the ratio up; that full tuning writes a
+# gradient for every weight, and updates it, pushes it down. So LoRA is faster, not
+# "much" faster: its case is memory, and adapters that are easy to store and swap.
 #
 # ## 8. Gradient checkpointing
 #
-# The backward pass needs the activations of the forward pass. Checkpointing keeps one
-# tensor a block and computes the rest a second time when it is needed. Some lists put
-# it under "training stability". If it only recomputes, what must the gradients be?
+# Checkpointing keeps one tensor a block of the forward pass and computes the rest
+# again. Some lists put it under "training stability". What must the gradients be?
 
 # %%
 def switched(on):
@@ -781,9 +740,9 @@ f"largest difference of a gradient: {gradient_difference:g}"
 
 # %% [markdown]
 # In fp32 the same to the last bit, so it cannot make training more stable. What does it
-# save? Predict what is kept with checkpointing: one hidden state a block, and a table of
-# log-probabilities for the loss. For SmolLM2-135M in fp32 that is 30 × 128 × 576 × 4 B =
-# 8.8 MB and 127 × 49,152 × 4 B = 25.0 MB, so about 34 MB. And measured?
+# save? Kept are one hidden state a block, and a table of log-probabilities for the
+# loss. For SmolLM2-135M in fp32: 30 × 128 × 576 × 4 B = 8.8 MB and 127 × 49,152 × 4 B =
+# 25.0 MB, so about 34 MB. And measured?
 
 # %%
 from course_utils.memory.measured import saved_activation_bytes
@@ -808,12 +767,11 @@ stacked_bars(
 );
 
 # %% [markdown]
-# On a CPU 34 MB, as predicted. The table of log-probabilities is not touched by checkpointing and
-# sets the limit here. It belongs to the plain loss that we wrote; on a GPU, Unsloth's
-# trainer uses a fused loss that never builds it.
+# On a CPU 34 MB, as predicted. The table of log-probabilities belongs to the plain loss
+# that we wrote; on a GPU, Unsloth's trainer never builds it.
 #
-# The price is one more forward pass. In units of 2 operations a weight and token, full
-# tuning takes 3 and then 4, so 4/3 of the time; LoRA takes 2 and then 3, so 3/2.
+# The price is one more forward pass. In units of 2 operations, full tuning goes from 3
+# to 4, so 4/3 of the time; LoRA from 2 to 3, so 3/2.
 
 # %%
 passes = {on: lambda on=on: switched(on)[0] for on in (False, True)}
@@ -822,15 +780,14 @@ time_ratio = taken[True] / taken[False]
 f"with checkpointing a pass takes {time_ratio:.2f} times as long"
 
 # %% [markdown]
-# "It saves five times the memory and costs 20 % of the speed" is a common answer. Both
-# numbers are one model's. The saving grows with depth and shrinks with the vocabulary,
-# and LoRA pays more in proportion than full tuning: 3/2 by the count, not 4/3.
+# "Five times the memory for 20 % of the speed" is a common answer, and one model's: the
+# saving grows with depth and shrinks with the vocabulary, and LoRA pays 3/2 by the
+# count, not 4/3.
 #
 # ## 9. Merging
 #
-# W + ΔW has the shape of W, so a merged model is the base with other numbers. Give the
-# adapter three updates, so that B is not zero. Then add each ΔW to a copy of the base, by
-# the formula of section 1.
+# A merged model is the base with other numbers. After three updates, so that B is not
+# zero, add each ΔW to a copy of the base:
 
 # %%
 FastLanguageModel.for_training(tuned, use_gradient_checkpointing=False)
@@ -846,8 +803,8 @@ with torch.no_grad():
             twin.weight += branch.scaling["default"] * (thin_B @ thin_A)
 
 # %% [markdown]
-# Does the merged model cost more time than the base? And what does a branch cost that is
-# not merged, for 128 tokens at once, and for a single token as in writing?
+# What does a merged and an unmerged model cost in time, for 128 tokens at once and for
+# a single one, as in writing?
 
 # %%
 def read(network, length):
@@ -870,12 +827,11 @@ for length in (128, 1):
     print(f"{length:3} tokens, time in units of the base's: {told}")
 
 # %% [markdown]
-# Merged, the model has the base's shapes and runs at the base's speed; what is left
-# between the two is noise of the measurement. Unmerged, each branch is two more small
-# products a layer, which weighs most when a single token is computed.
+# Merged, the model runs at the base's speed, up to noise. Unmerged, each branch is two
+# more small products a layer, which weighs most for a single token.
 #
 # PEFT merges in one call, `merge_and_unload()`, and takes the branches away. Is the
-# result what we built by hand, in every parameter and in its answers?
+# result what we built by hand?
 
 # %%
 beside = models.logits_of(tuned, tokenizer, text)
@@ -886,20 +842,19 @@ difference = (models.logits_of(merged, tokenizer, text) - beside).abs().max()
 f"every parameter equal; scores moved by up to {difference:.1g}"
 
 # %% [markdown]
-# Equal up to rounding. What merging gives up is the switch: several adapters over one
-# base stay unmerged. And merge only into weights of 16 or 32 bits: in a 4-bit base a
-# small ΔW is rounded away, and the merged model answers like the base. Lesson 07 shows
-# that, and the way out.
+# Equal up to rounding. Merging gives up the switch: several adapters over one base must
+# stay unmerged. And merge only into 16 or 32 bits: in a 4-bit base a small ΔW is
+# rounded away (lesson 07).
 #
 # ## When it goes wrong
 #
 # | Symptom | Cause | Way out |
 # |---|---|---|
-# | `Target modules {…} not found in the base model` | The names are another family's (`c_attn`, `query_key_value`) | Print `model.named_modules()` of the base and take the names from there |
-# | The loss does not move from the first step on | Nothing requires a gradient: the adapter is frozen or was never attached | `print_trainable_parameters()`; after one backward pass B must have a gradient |
-# | Out of memory although the weights fit | Activations and, without a fused loss, the table of scores: batch × length × vocabulary × 4 bytes | Checkpointing, smaller batch, shorter rows |
-# | A higher rank trains worse, or explodes | Alpha was raised with it, so the effective rate rose | Keep alpha, or tune the rate again |
-# | The merged model answers like the base | ΔW was rounded away by merging into 4-bit weights | Merge into 16- or 32-bit weights, then quantize (lesson 07) |
+# | `Target modules {…} not found in the base model` | The names are another family's (`c_attn`, `query_key_value`) | `model.named_modules()` has yours |
+# | The loss never moves | The adapter is frozen or was never attached | After one backward pass B must have a gradient |
+# | Out of memory although the weights fit | Activations; the scores: batch × length × vocabulary × 4 bytes | Checkpointing, smaller batch, shorter rows |
+# | A higher rank trains worse, or explodes | Alpha was raised with it | Keep alpha, or tune the rate again |
+# | The merged model answers like the base | ΔW was rounded away by merging into 4-bit weights | Merge into 16 or 32 bits, then quantize |
 #
 # ## In the interview
 
@@ -911,7 +866,7 @@ show_cards("02")
 # %% [markdown]
 # ## The same on your project
 #
-# Change the name and the rank. The next lesson gives the result to a trainer.
+# Lesson 03 gives the result to a trainer.
 
 # %%
 def load_with_adapter(name, rank=16, load_in_4bit=True):
@@ -948,26 +903,24 @@ print(f"""… predict a count: {plan.rank} × {sides:,} = {trained:,} numbers
 # %% [markdown]
 # ## What this run does not show
 #
-# - Whether the adapter learns anything useful: twelve updates train little. Lesson 03.
-# - Which rank is best for a task: that needs held-out loss at the end of training, not
-#   after its first updates. A low rank can still run out of room later.
-# - LoRA against QLoRA on a large model. The small model's weights had been in 4 bits
-#   once before, so its loss in NF4 is that of rounding twice.
-# - The speed of Unsloth's kernels, which need a GPU. Times are the fastest of a few
-#   passes on a shared machine; ratios move by a tenth from run to run.
-# - One seed, one learning rate and one text for each run of sections 5 and 6.
+# - Whether the adapter learns anything useful: lesson 03.
+# - Which rank is best: a low one can run out of room later in training.
+# - LoRA against QLoRA on a large model.
+# - The speed of Unsloth's GPU kernels. Times on a shared machine move by a tenth.
+# - More than one seed, rate and text.
 #
 # ## Sources
 #
 # - TRL's guide to LoRA Without Regret (Schulman et al. 2025): huggingface/trl,
-#   docs/source/lora_without_regret.md (67 % of the compute; all matrices; with 1/r the best
-#   rate is about independent of the rank). The article itself was not opened.
+#   docs/source/lora_without_regret.md (67 % of the compute; all matrices; with 1/r the
+#   best rate hardly depends on the rank). The article itself was not opened.
 # - The Hidden Power of Scaling Factor in LoRA Optimization: arXiv:2606.12883, abstract.
-# - PEFT documentation, LoRA developer guide (how A and B start); source of peft 0.21.2:
-#   `tuners/lora/layer.py`, `prepare_model_for_kbit_training`, `autocast_adapter_dtype`.
-# - Source of unsloth 2026.10.9, `FastLanguageModel.get_peft_model`, on GPU and CPU.
-# - Not opened here: LoRA, arXiv:2106.09685; QLoRA, arXiv:2305.14314 (its claim about large
-#   models is that of its abstract); checkpointing, arXiv:1604.06174.
+# - PEFT documentation, LoRA developer guide. Installed source: peft 0.21.2
+#   (`tuners/lora/layer.py`, `prepare_model_for_kbit_training`,
+#   `autocast_adapter_dtype`), unsloth 2026.10.9 (`FastLanguageModel.get_peft_model`).
+#
+# - Not opened here: LoRA, arXiv:2106.09685; QLoRA, arXiv:2305.14314 (its claim about
+#   large models is that of its abstract); checkpointing, arXiv:1604.06174.
 #
 # ## Run record
 

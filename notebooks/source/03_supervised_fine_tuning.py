@@ -3,23 +3,22 @@
 #
 # <!-- colab badge -->
 #
-# SFT, supervised fine-tuning, means: go on training a language model on examples of
-# requests with the answers that you want. Here every answer has the same form, a bold
-# title and three bullets. What does the model learn from a few hundred of them, how can
-# you tell, and what does it not learn at all?
+# SFT, supervised fine-tuning, means: go on training a language model on requests with
+# the answers that you want. Here every answer has the same form. What does the model
+# learn from a few hundred of them, how can you tell, and what does it not learn?
 #
 # **You will be able to**
 #
 # - turn a conversation into tokens and say which of them carry loss,
-# - work out updates and epochs before a run, and give a reason for each argument,
-# - write `SFTConfig`, `SFTTrainer` and `train()`, stop a run and resume it,
-# - save an adapter, load it again and prove that it is the same function,
+# - write `SFTConfig`, `SFTTrainer` and `train()`, with a reason for each argument,
+# - count updates and epochs, stop a run and resume it,
+# - save an adapter, load it and prove that it is the same function,
 # - hold the tuned model against the base *with a good prompt*, with error bars.
 #
-# **Time and memory.** About 50 minutes to read, exercises included. It runs about 14
-# minutes and takes 2.5 GiB on two CPU cores (measured; half of it passes before the
-# training, while the base answers). On a T4 with the 8B model about 20 minutes and 9 GiB of
-# GPU memory (an estimate: the course has not been timed there).
+# **Time and memory.** About 45 minutes to read, two thirds for the code. It runs 14
+# minutes in 2.5 GiB on two CPU cores (measured; half of it passes before the training,
+# while the base answers); on a T4 with the 8B model about 20 minutes in 9 GiB of GPU
+# memory (estimated).
 
 # %% tags=["first-cell"]
 pass
@@ -34,8 +33,8 @@ profile = check_machine()
 
 # %% [markdown]
 # What is tuned is the movie recommender, or the project that COURSE_RECIPE names (`%env
-# COURSE_RECIPE=inframind` in a cell before this one). Each number of the run stands in
-# its recipe, with a unit or a reason:
+# COURSE_RECIPE=inframind` in a cell before this one). Its recipe gives each number,
+# with a unit or a reason:
 
 # %%
 import pandas as pd
@@ -51,9 +50,6 @@ styled = table.style.format(escape="html").hide(axis="index")
 styled.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
-# Rank, alpha, modules and seed are the same on every machine. What differs, differs for
-# the reason in the last column.
-#
 # ## 1. The data
 #
 # The rows are split into sets that share no request and no film: one to train on, one
@@ -67,8 +63,8 @@ row = training[0]
 print(row.request, row.answer, sep="\n\n")
 
 # %% [markdown]
-# The answer states facts that stand in a table of films, so each can be checked. The
-# first check is the form. It is a program, so that nobody judges by eye. Is it strict?
+# The first check is the form. It is a program, so that nobody judges by eye. Is it
+# strict?
 
 # %% tags=["nbval-check-output"]
 follows_form = project.follows_form
@@ -81,9 +77,8 @@ broken = project.broken_variants(row.answer)
 #
 # ## 2. Before: what does the base answer, and what does a good prompt do?
 #
-# A base that was asked badly is no baseline. Before they train anything, most people
-# would describe the form in the prompt, or show examples. So the base is asked the
-# held-out requests in three ways.
+# Before they train anything, most people would describe the form in the prompt, or show
+# examples. So the base is asked the held-out requests in three ways.
 
 # %%
 requests = [row.request for row in held_out]
@@ -93,8 +88,7 @@ examples = [[*shown, {"role": "user", "content": r}] for r in requests]
 print(described[0])
 
 # %% [markdown]
-# Predict: in how many of the answers is the form right, for each way? Write three
-# numbers down, then run the cell.
+# Predict three numbers: in how many of the answers is the form right?
 
 # %%
 import dataclasses
@@ -115,18 +109,17 @@ for name, asked in ways.items():
     print(answers[name][0], "\n")
 
 # %% [markdown]
-# These are the numbers that training has to beat. On the small model the description does
-# nothing, and three examples give the form in 39 of 40 answers, without any training. An
-# adapter must then earn its place by something else: a much shorter prompt to be read for
-# each answer, the last of the forty, or the content.
-# Section 7 holds all four against each other.
+# These are the numbers that training has to beat. On the small model the description
+# does nothing, and three examples give the form in 39 of 40 answers, without any
+# training. An adapter must then earn its place by something else: a much shorter
+# prompt, the last of the forty, or the content.
 #
 # ## 3. From conversation to tokens
 #
 # ### The template
 #
-# A model sees one row of tokens and knows no roles. The *chat template*, a small program
-# that comes with the tokenizer, writes where a turn begins and ends. What does it write?
+# A model sees one row of tokens and knows no roles. The tokenizer's *chat template*
+# writes where a turn begins and ends. What does it write?
 
 # %%
 messages = list(row.messages)
@@ -138,9 +131,9 @@ print(tokenizer.apply_chat_template(messages, tokenize=False))
 #
 # ### Which tokens carry loss?
 #
-# Training raises the probability of each next token. The user's words are not what the
-# model should learn to write, so their labels are set to −100: the value that PyTorch's
-# cross-entropy skips (`ignore_index`). On a toy of six tokens, of which four are prompt:
+# The user's words are not what the model should learn to write, so their labels are
+# −100, the value that PyTorch's cross-entropy skips (`ignore_index`). On a toy of six
+# tokens, of which four are prompt:
 
 # %% tags=["nbval-check-output"]
 toy_tokens = [11, 12, 13, 14, 21, 2]  # the 2 ends the answer
@@ -148,11 +141,10 @@ toy_labels = [-100] * 4 + toy_tokens[4:]
 list(zip(toy_tokens, toy_labels))
 
 # %% [markdown]
-# Two tokens carry loss: the answer's only word and the end token. The same for a real
-# row. Prompt and answer are made into tokens apart, because that is how the model will be
-# asked: the prompt alone, and nothing after it. `add_generation_prompt` adds the header of
-# the assistant's turn; `add_special_tokens=False` because the template has written all
-# marks already. Which tokens of our row are learnt?
+# Two tokens carry loss: the answer's only word and the end token. Which are they in our
+# row? Prompt and answer are made into tokens apart, because the model will be asked
+# with the prompt alone. `add_generation_prompt` adds the header of the assistant's
+# turn; the template has written all marks, hence `add_special_tokens=False`.
 
 # %%
 def masked(prompt: str, answer: str) -> dict[str, list[int]]:
@@ -183,8 +175,8 @@ label_strip([text.replace(" ", "␣") for text in spelled], blue, title=title);
 
 # %% [markdown]
 # Grey is read, blue is learnt; ␣ is a space. The last blue tile is the end token, which
-# teaches the model to stop. A strip shows one row. Does the same hold for all? The
-# course's `to_dataset` makes the same mask with checks around it.
+# teaches the model to stop. Does the same hold for all rows? The course's `to_dataset`
+# makes the same mask with checks around it.
 
 # %%
 from course_utils.data.tokens import to_dataset
@@ -204,13 +196,13 @@ print(
 )
 
 # %% [markdown]
-# All rows agree, and no row is cut. `max_length` is only an upper limit; memory depends on
-# how long the rows really are.
+# All rows agree, and none is cut. `max_length` is only an upper limit; memory depends
+# on the rows.
 #
 # ### ●○○ Exercise 1 · Mask a conversation of several turns (4 minutes)
 #
-# *Why it matters: “all labels are −100” and “the model repeats my question” are common
-# faults of fine-tuning notebooks, and both are a wrong mask.*
+# *Why it matters: “all labels are −100” and “the model repeats my question” are both a
+# wrong mask.*
 #
 # Write `mask(tokens, spans)`: labels for `tokens` in which only the positions inside
 # `spans` carry loss. A span `(start, stop)` includes `start` and excludes `stop`.
@@ -247,14 +239,13 @@ check(mask)
 #
 # ### The loss
 #
-# What is computed from logits and labels? The mean of −ln p over the blue tokens, in
-# *nats* (units of the natural logarithm). Position t predicts token t + 1, so both are
-# shifted by one:
+# The loss is the mean of −ln p over S, the blue tokens, in *nats* (lesson 01). Position
+# t predicts token t + 1, so both are shifted by one:
 #
 # $$L = -\frac{1}{|S|}\sum_{t \in S} \ln p(x_{t+1} \mid x_{\le t})$$
 #
-# A model that knows nothing gives each of V tokens the probability 1/V, so its loss is
-# ln V, for V = 8 that is 2.079. How much does the masked part count?
+# A model that knows nothing gives each of V tokens the probability 1/V; its loss is ln
+# V, for V = 8 that is 2.079. How much does the masked part count?
 
 # %% tags=["nbval-check-output"]
 import torch
@@ -273,16 +264,15 @@ answer_only = torch.tensor([[-100] * 4 + [5, 2]])
 [round(loss_of(logits, labels).item(), 3) for labels in (whole, answer_only)]
 
 # %% [markdown]
-# With all labels the certain prompt token lowers the mean; with the mask only the answer
-# counts. The end token is one of the tokens in this mean, as in every loss of this lesson.
+# With all labels the certain prompt token lowers the mean; with the mask only the
+# answer counts, its end token included.
 #
 # ### Does another template hurt?
 #
-# Many tutorials print *Alpaca's* prompt, a format of 2023: an instruction under the
-# heading `### Instruction:`, the answer under `### Response:`. It is no part of an
-# instruct model's own template. A common interview answer says that an instruct model
-# “understands the Alpaca format”. How likely does the base find the held-out answers
-# under three prompts?
+# Many tutorials print *Alpaca's* prompt of 2023: an instruction under the heading `###
+# Instruction:`, the answer under `### Response:`. A common interview answer says that
+# an instruct model “understands the Alpaca format”. How likely does the base find the
+# held-out answers under three prompts?
 
 # %%
 from course_utils.data.templates import adds_bos, alpaca_prompt
@@ -306,16 +296,15 @@ for r in held_out:
 pd.DataFrame(under).mean().rename("nats per answer token").round(3)
 
 # %% [markdown]
-# The lower, the likelier the model finds these answers. On the small model the bare
-# request costs as much as the template, 3.84 nats, and Alpaca's prompt more, 4.12: it was
-# not tuned on those headings, and they lead it away a little, not far. So the common
-# answer is neither right nor wrong. It depends on the model, and likelihood is not yet
-# behaviour; measure it, and use the same prompt in training and afterwards.
+# The lower, the likelier. On the small model the bare request costs as much as the
+# template, 3.84 nats, and Alpaca's prompt a little more, 4.12. So the common answer is
+# neither right nor wrong: it depends on the model, and likelihood is not yet behaviour.
+# Measure it, and use the same prompt in training and afterwards.
 #
 # ### ●●○ Exercise 2 · Mend a template that loses its end token (6 minutes)
 #
-# *Why it matters: a model that was trained without its end token never stops, and nothing
-# warns you: the loss looks fine.*
+# *Why it matters: a model trained without its end token never stops, and the loss looks
+# fine.*
 #
 # This template, without its line breaks, ends the user's turn and forgets the
 # assistant's:
@@ -329,8 +318,7 @@ pd.DataFrame(under).mean().rename("nats per answer token").round(3)
 # ```
 #
 # Write `mend_template(template)`: it returns the template in which every turn ends with
-# `<|im_end|>` and a line break. The check renders it with a real tokenizer: a prompt, a
-# chat of one turn, and one of two.
+# `<|im_end|>` and a line break. The check renders it with a real tokenizer.
 
 # %% tags=["exercise"]
 from course_utils.exercises.training import ENDLESS  # the template above
@@ -366,10 +354,10 @@ check(mend_template)
 #
 # ## 4. The libraries make the same mask
 #
-# You will rarely write the mask yourself. TRL's trainer makes it from rows with `prompt`
-# and `completion`; Unsloth's makes it from whole texts. Do they agree with ours? A trainer
-# wants a model with an adapter, so that of notebook 02 goes on first. The frozen base is
-# summed up, tensor by tensor, for later.
+# You will rarely write the mask yourself. TRL's trainer makes it from rows with
+# `prompt` and `completion`, Unsloth's from whole texts. A trainer wants a model with an
+# adapter, so that of lesson 02 goes on first; the frozen base is summed up, tensor by
+# tensor, for section 8.
 
 # %%
 def checksums(model) -> dict[str, float]:
@@ -382,9 +370,8 @@ frozen_before = checksums(model)
 model.print_trainable_parameters()
 
 # %% [markdown]
-# The arguments that depend on the machine are needed by every trainer of this notebook.
-# Then TRL's mask: `completion_only_loss=True` is the default for rows with a prompt and a
-# completion; it is written out because it is the argument that matters.
+# First the arguments that depend on the machine, then TRL's mask:
+# `completion_only_loss=True` is the default for rows with a prompt and a completion.
 
 # %%
 machine = dict(
@@ -413,8 +400,8 @@ by_trl = SFTTrainer(
 )
 
 # %% [markdown]
-# Unsloth searches each text for the marks that begin a user's and an assistant's turn.
-# They are read from the template, by a function of Unsloth's:
+# Unsloth searches each text for the marks that begin a user's and an assistant's turn,
+# which it can read from the template:
 
 # %%
 from unsloth.chat_templates import train_on_responses_only
@@ -464,23 +451,21 @@ pd.DataFrame({n: compared(t.train_dataset) for n, t in trainers.items()})
 # %% [markdown]
 # Wherever the tokens are the same, so are the labels. Two differences are worth knowing:
 #
-# - ChatML, the template of SmolLM2 and Qwen, writes a line break after the end token. TRL
-#   learns it too, one label a row. It does no harm, because an answer stops before it.
-# - Where not all rows are “of the same tokens”, the libraries spelled them differently:
-#   they tokenise prompt and answer in one piece. Under Alpaca's prompt (COURSE_RECIPE=
-#   alpaca_mistral) an answer that begins with `-` shares a token `:-` with the heading
-#   `### Response:`. No prompt ends with that token, so it is never asked for.
+# - ChatML, the template of SmolLM2 and Qwen, writes a line break after the end token.
+#   TRL learns it too, one label a row. It does no harm: an answer stops before it.
+# - The libraries tokenise prompt and answer in one piece. Under Alpaca's prompt an
+#   answer that begins with `-` then shares a token `:-` with the heading `###
+#   Response:`, and no prompt ends with that token.
 #
 # ### Padding
 #
-# Rows of a batch must have one length. The collator pads the shorter ones: with the pad
-# token in the input, 0 in the attention mask, −100 in the labels. When training, the
-# padding stands on the right; when generating, on the left, since new tokens must follow
-# the prompt directly.
+# Rows of a batch must have one length. The *collator* pads the shorter ones, on the
+# right when training: with the pad token in the input, 0 in the attention mask, −100 in
+# the labels.
 #
-# A trap: many tokenizers, this course's small one among them, use the end token as pad
-# token. A collator that masks *by token* then hides every end token from the loss. Of two
-# rows, how many end tokens carry loss under either kind of collator?
+# A trap: many tokenizers use the end token as pad token. A collator that masks *by
+# token* then hides every end token from the loss. Of two rows, how many end tokens
+# carry loss under either kind?
 
 # %%
 from transformers import DataCollatorForLanguageModeling as ByToken
@@ -502,8 +487,8 @@ print(f"by place: {found[0]} of 2, by token: {found[1]} of 2")
 # ## 5. How many updates?
 #
 # An *update* is one change of the weights; an *epoch* is one pass over all rows. With
-# batch b and accumulation a, an update sees b × a rows: a passes of b rows each, whose
-# gradients are added. So N rows make ⌈⌈N / b⌉ / a⌉ updates an epoch.
+# batch b and accumulation a, an update adds the gradients of a passes of b rows each.
+# So N rows make ⌈⌈N / b⌉ / a⌉ updates an epoch (⌈ ⌉ rounds up).
 
 # %%
 from course_utils.training.trainer import total_updates, updates_per_epoch
@@ -514,12 +499,12 @@ told = f"{updates} updates of {plan.effective_batch} rows"
 print(f"{told} = {updates / epoch:.2f} epochs of {len(train_rows)} rows")
 
 # %% [markdown]
-# Always state rows, effective batch and updates together. A common answer says “one epoch
-# (60 steps)”: with 2 × 4 rows an update that is true of a set of 480 rows and of no other.
+# Always state rows, effective batch (b × a) and updates together. A common answer, “one
+# epoch (60 steps)”, is with 2 × 4 rows an update true of 480 rows only.
 #
 # ### ●○○ Exercise 3 · Updates of a run (3 minutes)
 #
-# *Why it matters: an interviewer who hears “two epochs” asks for the number of updates.*
+# *Why it matters: who hears “two epochs” asks for the number of updates.*
 #
 # Write `count_updates(rows, batch, accumulation, epochs)`. The last batch and the last
 # update of an epoch may be smaller; they still count.
@@ -552,8 +537,7 @@ check(count_updates)
 # ## 6. The arguments, and the run
 #
 # First what the trainer watches: the loss on held-out rows before the first update and
-# four times on the way, each time with a *checkpoint*, a folder from which the run can go
-# on.
+# four times on the way, with a *checkpoint*, a folder from which the run can go on.
 
 # %%
 from course_utils.training.trainer import tracker
@@ -572,8 +556,8 @@ watching = dict(
 )
 
 # %% [markdown]
-# Then what decides the result. TRL's own defaults are meant for tuning *all* weights of a
-# model: a rate of 2e-5, sequences cut at 1,024 tokens. So each is set:
+# Then what decides the result. TRL's defaults are meant for tuning *all* weights (a
+# rate of 2e-5, rows cut at 1,024 tokens), so each is set:
 
 # %%
 from course_utils.places import run_folder
@@ -601,19 +585,17 @@ config = SFTConfig(
 )
 
 # %% [markdown]
-# Why these? A rate of 2e-4 is a usual start for LoRA on a large model, about ten times
-# one for full tuning: “low” and “high” mean something only within one method. The warm-up
-# is there because Adam's estimate of each gradient's size is poor in the first updates;
-# the very first has the rate 0 and changes nothing. *Weight decay* shrinks a weight by
-# rate × decay at each update. Only A and B are in the optimizer, so the base should stay
-# as it is: section 8 measures that.
+# A rate of 2e-4 is a usual start for LoRA on a large model, about ten times one for
+# full tuning. The warm-up is there because Adam's estimate of each gradient's size is
+# poor in the first updates; the very first has the rate 0 and changes nothing. *Weight
+# decay* shrinks a weight by rate × decay at each update, here A and B only.
 #
 # ### ●●○ Exercise 4 · The schedule (5 minutes)
 #
 # *Why it matters: a loss that jumps in the first updates is often a missing warm-up.*
 #
-# Write `rate_at(step, total, warmup, peak)`: it rises in a line from 0 at step 0 to
-# `peak` at step `warmup`, then falls in a line to 0 at step `total`.
+# Write `rate_at(step, total, warmup, peak)`: a line from 0 at step 0 up to `peak` at
+# step `warmup`, then a line down to 0 at step `total`.
 
 # %% tags=["exercise"]
 def rate_at(step: int, total: int, warmup: int, peak: float) -> float:
@@ -643,9 +625,8 @@ check(rate_at)
 #
 # ### The trainer
 #
-# `RunRecorder` is a *callback* of the course: the trainer calls its functions at the
-# beginning and end of each update. It clears older checkpoints, times the updates and
-# knows plan and rows; what it knows is saved beside the adapter.
+# `RunRecorder` is a *callback* of the course: functions that the trainer calls at each
+# update. What it notes is saved beside the adapter.
 
 # %%
 from course_utils.training.trainer import RunRecorder, TrainingRun
@@ -689,13 +670,12 @@ axes = line_plot(
 
 # %% [markdown]
 # The training line jumps from batch to batch; the validation line is the one to trust.
-# First the form is learnt, which all rows share. What stays is what differs from row to
-# row: titles, numbers, reasons. Notebook 04 reads such curves.
+# What can be learnt fast is the form, which all rows share; what stays is what differs
+# from row to row: titles, numbers, reasons. Lesson 04 reads such curves.
 #
 # ## 7. After: the form, and the facts
 #
-# The same requests to the tuned model, without any description or example; the answers
-# are kept:
+# The same requests to the tuned model, without any description or example:
 
 # %%
 from course_utils.places import write_jsonl
@@ -708,12 +688,11 @@ for asked in kept[:3]:
     print(f"{asked['request']}\n{asked['after']}\n")
 
 # %% [markdown]
-# A share of a few dozen answers needs an interval. Wilson's 95 % interval stays honest
-# near 0 and 1, where the simple one (± 1.96 standard errors) shrinks to a point. And form
-# is one thing: does the answer fit the wish, does the course's table have a film of that
-# title, and are then year, runtime (within three minutes) and genres right? The table
-# knows a few hundred films: one that it lacks fails the last two checks, although it may
-# exist. Lesson 05 takes the two apart.
+# A share of a few dozen answers needs an interval; Wilson's stays honest near 0 and 1,
+# where the simple one (± 1.96 standard errors) shrinks to a point. And form is one
+# thing: does the answer fit the wish, does the course's table have a film of that title,
+# and are then year, runtime (within three minutes) and genres right? The table has a few
+# hundred films: one that it lacks fails the last two checks, although it may exist.
 
 # %%
 from statsmodels.stats.proportion import proportion_confint
@@ -746,20 +725,17 @@ grouped_bars(
 
 # %% [markdown]
 # Hold blue against all three greys, not against the first alone. (An answer that repeats
-# one of the three examples is in the table, with right facts.) The form is what training
-# showed hundreds of times; each fact it showed once. SFT makes every token of the answers
-# likelier, their content too, but a few hundred rows teach no catalogue of films. A model
-# that does not know a film fills the form all the same, which makes it look true. (A model
-# of 8B parameters knows more films than the small one: there, read the bars.) A program
-# of ten lines that fills the form from the table would be right in all four: where facts
-# matter, look them up.
+# one of the three examples is in the table, with right facts.) Training showed the form
+# hundreds of times, and each fact once: a few hundred rows teach no catalogue of films.
+# A model that does not know a film fills the form all the same, which makes it look true.
+# (An 8B model knows more films: there, read the bars.) A program of ten lines that fills
+# the form from the table would be right in all four: where facts matter, look them up.
 #
 # ## 8. Save it, load it, prove it
 #
 # A common complaint about a saved adapter is that it comes back as the base model. So:
 # save, load again, and compare logits, not impressions. `save_pretrained` writes the
-# adapter alone. `whole_folder` lets the new folder take the old one's place at once, so
-# that a run that is stopped while it saves leaves no half adapter.
+# adapter alone; `whole_folder` leaves no half adapter if it is stopped.
 
 # %%
 from course_utils.places import whole_folder
@@ -771,8 +747,8 @@ with whole_folder(folder / "adapter") as new:
 sorted(path.name for path in (folder / "adapter").iterdir())
 
 # %% [markdown]
-# How far did training move the scores of the next token? Did any tensor of the base
-# change? And what rank has a finished update, B·A?
+# How far did training move the logits, did any tensor of the base change, and what rank
+# has a finished update, B·A?
 
 # %%
 text = prompt + ended
@@ -789,9 +765,9 @@ print(f"logits moved by up to {distance['base']:.3g}")
 print(f"{changed} base tensors changed; an update has rank {update_rank}")
 
 # %% [markdown]
-# None did: whatever the model does differently sits in the adapter. Now the model leaves
-# memory and comes back from the disk. As equal counts what differs by eight roundings of
-# the largest logit, in the precision of this machine.
+# None did: whatever the model does differently sits in the adapter. Now the model
+# leaves memory and comes back from the disk. Equal means: within eight roundings of the
+# largest logit.
 
 # %%
 del model, trainer, layer, update, trainers, by_trl, by_unsloth
@@ -811,10 +787,9 @@ distance
 # ## 9. Stop it, resume it
 #
 # A free Colab session ends when it likes. Can a run go on as if nothing had happened? A
-# drill: the same run again, stopped after three updates by `StopAfter`, a callback of the
-# course that saves and ends; then resumed by a fresh model. `build_trainer` is section 6
-# as a function, with which the next notebooks train. Prediction: the losses are those of
-# section 6.
+# drill: the same run, stopped after three updates by `StopAfter`, a callback that saves
+# and ends; then resumed by a fresh model. `build_trainer` is section 6 as a function.
+# Prediction: the losses are those of section 6.
 
 # %%
 from pathlib import Path
@@ -851,26 +826,25 @@ both.round(4)
 
 # %% [markdown]
 # The resumed run carries on with the same losses. A checkpoint holds the adapter, the
-# optimizer's moments, the place in the schedule and the state of the random numbers; an
-# adapter alone would have lost the last three. On Colab a checkpoint must lie on Drive,
-# or it dies with the machine: mount it and set COURSE_RUNS to a folder there.
+# optimizer's moments, the place in the schedule and the state of the random numbers. On
+# Colab it must lie on Drive, or it dies with the machine: mount it and set COURSE_RUNS
+# to a folder there.
 #
 # ## When it goes wrong
 #
 # | You see | Likely cause | Way out |
 # |---|---|---|
-# | “all labels are −100”, loss 0 or NaN | the mask's marks do not fit the template, or `max_length` cut the answer off | print the strip of section 3; look at the longest row |
-# | the first word of answers is odd | prompt and answer were tokenised in one piece, and share a token | tokenise the two apart, as `masked` does |
-# | the model never stops | the end token carries no loss: a template without it, or a collator that masks the pad token and both are one | last tile of the strip must be blue and be the end token |
+# | “all labels are −100”, loss 0 or NaN | the mask's marks do not fit the template, or `max_length` cut the answer off | print the strip; look at the longest row |
+# | the first word of answers is odd | prompt and answer share a token | tokenise the two apart, as `masked` does |
+# | the model never stops | the end token carries no loss: a template without it, or a collator that masks it as pad token | last tile of the strip must be a blue end token |
 # | loss falls, answers look like before | adapter not saved, or base loaded in its place | the two-sided test of section 8 |
 # | NaN on a T4 | bf16 on a card without it, or fp16 without loss scaling | fp16 with scaling: `fp16=True` |
-# | `unexpected keyword argument 'max_seq_length'` | TRL renamed it to `max_length` (and `tokenizer` to `processing_class`) | the names of section 6 |
+# | `unexpected keyword argument 'max_seq_length'` | TRL renamed it (and `tokenizer`) | `max_length`, `processing_class` |
 # | the loss jumps back after a resume | only the adapter was loaded, not the checkpoint | `resume_from_checkpoint=True` |
 #
 # ## In the interview
 #
-# Say the answer aloud before you unfold it. Its numbers are those that a cell of this
-# course recorded.
+# Say the answer aloud before you unfold it.
 
 # %%
 from course_utils.evidence.cards import show_cards
@@ -880,10 +854,9 @@ show_cards("03")
 # %% [markdown]
 # ## The same on your project
 #
-# All of this lesson in one function, without the course's package. Your file holds a row
-# a line: `{"prompt": [{"role": "user", "content": "…"}], "completion": [{"role":
-# "assistant", "content": "…"}]}`. Change model, file and folder, call it, and go on from
-# there: hold back rows, print a strip, ask the base with a good prompt.
+# All of this lesson in one function. Your file holds a row a line: `{"prompt":
+# [{"role": "user", "content": "…"}], "completion": [{"role": "assistant", "content":
+# "…"}]}`.
 
 # %%
 from unsloth import FastLanguageModel, is_bfloat16_supported  # first
@@ -931,11 +904,10 @@ print(
 # %% [markdown]
 # ## What this run does not show
 #
-# - One seed. Another one gives another curve; notebook 04 measures the spread.
-# - That the recommendations are good. The checks see the form, and facts of films that
-#   the table has; harder requests are for notebook 05.
-# - That nothing was forgotten. Notebook 04 measures it.
-# - Anything on a T4 when it ran on a CPU: the precision, the model and the batch differ.
+# - Another seed's curve, and what was forgotten: lesson 04 measures both.
+# - That the recommendations are good: the checks see the form, and facts of films that
+#   the table has. Harder requests: lesson 05.
+# - Anything on a T4 when it ran on a CPU: precision, model and batch differ.
 #
 # ## Sources
 #
@@ -944,12 +916,9 @@ print(
 # - unsloth_zoo 2026.10.9, installed source: `dataset_utils.py`,
 #   `train_on_responses_only`, `get_chat_template_parts`.
 # - transformers 5.17, installed source: `Trainer`, `data/data_collator.py`.
-# - tatsu-lab/stanford_alpaca, `train.py`: `PROMPT_DICT`, the prompt of section 3; its
-#   rows end with the tokenizer's end token.
-# - Not opened here, named for reading: Ouyang et al. 2022, arXiv:2203.02155 (supervised
-#   fine-tuning as the first stage of InstructGPT); Hu et al. 2021, arXiv:2106.09685
-#   (LoRA); Loshchilov and Hutter 2017, arXiv:1711.05101 (AdamW); Wilson 1927 (the
-#   interval).
+# - tatsu-lab/stanford_alpaca, `train.py`: `PROMPT_DICT`, the prompt of section 3.
+# - Not opened here: Ouyang et al. 2022, arXiv:2203.02155 (InstructGPT); Loshchilov and
+#   Hutter 2017, arXiv:1711.05101 (AdamW); Wilson 1927 (the interval).
 
 # %% tags=["hide-input"]
 from course_utils.evidence.ledger import Ledger

@@ -3,9 +3,8 @@
 #
 # <!-- colab badge -->
 #
-# Training wrote some hundred numbers into a log. Which of them say that the run was
-# normal, when should it have stopped, and what did the model lose elsewhere while it
-# gained here?
+# Training wrote some hundred numbers into a log. Was the run normal, when should it
+# have stopped, and what did the model lose elsewhere while it gained here?
 #
 # **You will be able to**
 #
@@ -17,8 +16,7 @@
 #
 # **Time and memory.** It takes about 40 minutes to read. It runs for about 14 minutes
 # and needs 3 GiB on a CPU (measured with one core; without a saved adapter 5 minutes
-# more). On a T4 with the 8B model about 40 minutes and 9 GiB of GPU memory: an estimate,
-# it has not been run there.
+# more); on a T4 with the 8B model about 40 minutes and 9 GiB of GPU memory (estimated).
 
 # %% tags=["first-cell"]
 pass
@@ -46,8 +44,7 @@ plan, folder = finetuned.plan, finetuned.folder
 # ## 1. The log
 #
 # After `trainer.train()` the log stands in `trainer.state.log_history`, a list of
-# dictionaries. Each checkpoint has a copy in its `trainer_state.json`, and lesson 03
-# saved one beside the adapter. What does a trainer write down?
+# dictionaries, of which lesson 03 saved a copy beside the adapter:
 
 # %%
 import json
@@ -82,10 +79,9 @@ title = f"Validation {start:.2f} → {end:.2f} nats"
 run_plot(healthy, title=f"{title}; {clipped:.0%} of updates clipped");
 
 # %% [markdown]
-# The pale line is the loss of single batches; it jumps, because some rows are harder
-# than others. The strong line is a running mean, which lags behind: read no turning
-# point off it. The curve is flat at the end. Was everything learnt, or did the schedule
-# run out?
+# The pale line, single batches, jumps, because some rows are harder than others. The
+# strong line is a running mean, which lags behind: read no turning point off it. The
+# curve is flat at the end. Was everything learnt, or did the schedule run out?
 
 # %%
 held_out = healthy.validation.iloc[1:]
@@ -98,17 +94,15 @@ pd.DataFrame(
 ).round(2)
 
 # %% [markdown]
-# On the small model nine tenths of the fall are done at update 20, at four fifths of the
-# peak rate: the bend does not come from the schedule. But in the last quarter the rate
-# goes to zero, and a flat curve under a vanishing rate does not prove that a longer run
-# would bring nothing.
+# On the small model nine tenths of the fall are done at update 20, at four fifths of
+# the peak rate: the bend does not come from the schedule. But a flat curve under a rate
+# that goes to zero does not prove that a longer run would bring nothing.
 #
 # ## 2. What does the number mean?
 #
-# The loss is a mean over tokens of −ln p, where p is the probability that the model
-# gave to the token that came. Its unit is the *nat*. *Perplexity* is e to the loss:
-# between how many equally likely tokens the model hesitates. Predict it for three tokens
-# that got 1/2, 1/4 and 1/8:
+# The loss is a mean over tokens of −ln p, in *nats*. *Perplexity* is e to the loss:
+# between how many equally likely tokens the model hesitates. Predict it for three
+# tokens that got the probabilities 1/2, 1/4 and 1/8:
 
 # %% tags=["nbval-check-output"]
 import math
@@ -118,8 +112,8 @@ loss = sum(-math.log(p) for p in probabilities) / len(probabilities)
 print(f"{loss:.4f} nats per token, perplexity {math.exp(loss):.2f}")
 
 # %% [markdown]
-# A model that finds all V tokens of its vocabulary equally likely has a loss of ln V.
-# Above that, it is confidently wrong; section 7 shows such a run. Ours:
+# A model that finds all V tokens equally likely has a loss of ln V. Above that, it is
+# confidently wrong (section 7 shows such a run). Ours:
 
 # %%
 from course_utils.curves.losses import guess_level, perplexity
@@ -143,8 +137,8 @@ print(
 # ## 3. The shapes
 #
 # What does a curve look like when something is wrong? First six made ones, so that we
-# know the truth. The function `diagnose` sees the log alone. Predict: which of them ends
-# with the lowest training loss that is a real number?
+# know the truth; `diagnose` sees the log alone. Predict: which ends with the lowest
+# training loss that is a real number?
 
 # %% tags=["nbval-check-output"]
 from course_utils.curves.diagnosis import diagnose
@@ -172,13 +166,12 @@ print(verdicts["learnt by heart"], verdicts["half way"], sep="\n\n")
 # Both are right: validation turned at update 16 while training went on, and the straight
 # line fell as much in its last quarter as in any other.
 #
-# **The NaN that the log hides.** The sixth shape has a loss of 0 where it broke: the
-# trainer's `logging_nan_inf_filter`, on by default, keeps NaN out of the log. With
-# `logging_steps=1` it writes 0, which looks like a perfect run. With a longer window it
-# is worse: a NaN counts as the mean of the window so far, so the window in which the run
-# breaks looks ordinary. (A toy in proof 04 breaks at update 7, and updates 5 to 8 show
-# its best value yet.) The gradient norm is not filtered. So log each update, and look at
-# `grad_norm`.
+# **The NaN that the log hides.** The sixth shape has a loss of 0 where it broke. The
+# loss became NaN (“not a number”), and the trainer's `logging_nan_inf_filter`, on by
+# default, keeps NaN out of the log. With `logging_steps=1` it writes 0, which looks
+# like a perfect run. With a longer window a NaN counts as the mean of the window so
+# far, so the window in which the run breaks looks ordinary. The gradient norm is not
+# filtered. So log each update, and look at `grad_norm`.
 #
 # What does `diagnose` say of our own run?
 
@@ -186,8 +179,7 @@ print(verdicts["learnt by heart"], verdicts["half way"], sep="\n\n")
 print(diagnose(healthy))
 
 # %% [markdown]
-# On the small model: “healthy”, the fall has nearly ended. Whether a *normal* run looks
-# like that is the question of section 4.
+# On the small model: “healthy”. Does a *normal* run look like that? Section 4 asks.
 #
 # ### ●●○ Exercise 1 · Name the disease (8 minutes)
 #
@@ -237,8 +229,8 @@ check(disease)
 #
 # A: validation turns, training goes on falling: sixteen rows, learnt by heart. B: the
 # blue line goes nowhere, but validation falls at each point: a tenth of the recipe's
-# rate, twelve updates. C: the last gradient norm and validation are `nan`: a weight was
-# set to NaN after update 17, and the log shows a mean of earlier losses.
+# rate. C: the last gradient norm and validation are `nan`: a weight was set to NaN
+# after update 17.
 #
 # </details>
 #
@@ -246,13 +238,13 @@ check(disease)
 #
 # Another seed orders the rows differently and starts the adapter elsewhere. The course
 # ships the curves of five seeds of the movie recommender on the small model; your own
-# seed is left out, since a curve always agrees with itself. With n other seeds, mean m
-# and standard deviation s, one more seed lies in 95 % of cases within
+# seed is left out. With n other seeds, mean m, standard deviation s and t from
+# Student's table (3.18 for n = 4), one more seed lies in 95 % of cases within
 #
 # $$m \pm t_{n-1} \cdot s \cdot \sqrt{1 + 1/n}$$
 #
-# Where the model is another one (on a T4) or the recipe, `other_seeds` gives none and
-# the next two cells say so: a curve of another model lies elsewhere without any fault.
+# For another model (on a T4) or recipe the next two cells say that there is no
+# reference.
 
 # %%
 from course_utils.curves.plots import band_plot
@@ -270,18 +262,18 @@ print(points_in_band(healthy, band))
 # %% [markdown]
 # Update 0 does not count: there all seeds are the same untouched model. On the small
 # model one point of four lies outside, by less than a thousandth of a nat. That is no
-# alarm: chance alone does it in 19 % of cases. A run outside at *all* points, or by many
-# times the spread, has other data, another plan or another model than you think. And if
-# two settings differ by less than two seeds do, do not call it a difference.
+# alarm: chance alone does it in 19 % of cases. A run outside at *all* points has other
+# data, another plan or another model than you think. And if two settings differ by less
+# than two seeds do, do not call it a difference.
 #
 # ## 5. What the curve hides: forgetting
 #
 # The validation rows are of the training's own kind. What happened to everything else?
-# A frozen base keeps its *weights*; that says nothing about the *behaviour* with the
-# adapter on. So we score texts: how many bits per byte does the model need for held-out
-# answers of the task; for eight more of them, kept for later; for a story that is in no
-# training set; for the right choices of science questions; and, as a control, for a
-# wrong choice of each question? A passage is scored; its context is only read.
+# A frozen base keeps its *weights*, which says nothing about the *behaviour* with the
+# adapter on. So: how many bits per byte does the model need for held-out answers of the
+# task; for eight more, kept for later; for a story that is in no training set; for the
+# right choices of science questions; and, as a control, for a wrong choice of each? A
+# passage is scored; its context is only read.
 
 # %%
 from course_utils.curves import forgetting
@@ -333,8 +325,8 @@ for name, found in effect.items():
 # Each interval is over pairs: the same passage before and after. On the small model the
 # task gained about 0.76 bits per byte, and the general text moved by less than its
 # interval: **in this run nothing measurable was forgotten**. The function did change:
-# the likeliest next token is another one at 27 % of that text's positions. For a
-# yardstick, loading the untuned base in NF4 changes 29 % (proof 04).
+# the likeliest next token is another one at 27 % of that text's positions (29 % when
+# the untuned base is loaded in NF4: proof 04).
 #
 # The science answers became likelier, although no training row is about science. But so
 # did the *wrong* choices. Knowledge would be a growing lead of the right one:
@@ -353,15 +345,15 @@ print(f"lead: {lead_before.mean():.2f} → {lead_after.mean():.2f} nats")
 print(f"95 % interval {low:+.2f} to {high:+.2f}, n = {len(grown)}")
 
 # %% [markdown]
-# On the small model the lead did not grow: the interval includes 0. A likelihood that
-# rises is not yet knowledge. (Why both rose, we did not test.) Measure a control, or let
-# the choices compete, as lesson 06 does.
+# On the small model the lead did not measurably grow: the interval includes 0. A
+# likelihood that rises is not yet knowledge. Measure a control, or let the choices
+# compete, as lesson 06 does.
 #
 # ## 6. Overfitting on purpose, and stopping in time
 #
-# Now a run that must go wrong: so few rows that they can be learnt by heart, ten passes
-# over them. Prediction: training loss goes on falling; validation falls while the form
-# is learnt, and rises when the rows are. First what lesson 03 taught, unchanged:
+# Now a run that must go wrong: ten passes over so few rows that they can be learnt by
+# heart. Prediction: training loss goes on falling; validation falls while the form is
+# learnt, and rises when the rows are. First what lesson 03 taught, unchanged:
 
 # %%
 import dataclasses
@@ -449,9 +441,9 @@ print(f"best validation {best_loss:.2f} after {best_update / epoch:.0f} epochs")
 print(f"stopped after {last_update / epoch:.0f} of {EPOCHS}; loaded: {best}")
 
 # %% [markdown]
-# On the small model the best came after four epochs; after two more without a new best
-# the callback stopped the run. Was that right, or too early? The last checkpoint is
-# still there, so the same trainer can go on without its callback:
+# On the small model the best came after four epochs, and two more without a new best
+# stopped the run. Too early? From the last checkpoint the same trainer can go on
+# without its callback:
 
 # %%
 trainer.remove_callback(EarlyStoppingCallback)
@@ -471,17 +463,14 @@ axes.axvline(last_update, color="#b5443c", linewidth=1.4, label="stopped here")
 axes.legend(fontsize=9);
 
 # %% [markdown]
-# On the small model the verdict is “overfit”, and the picture agrees: training loss gets
-# better and better, while the held-out rows lose again a quarter of what they had
+# On the small model the verdict is “overfit”, and the picture agrees: training loss
+# gets better and better, while the held-out rows lose again a quarter of what they had
 # gained. Stopping was right: no later validation is as good.
-# (“Two epochs” would be a budget, chosen before the run; early stopping decides during
-# it, by a signal.)
 #
 # ### Does a low rank protect?
 #
 # *“The low-rank bottleneck prevents overfitting.”* The lowest rank is 1; alpha stays.
-# From here on `build_trainer`, held equal to the cells above by a test, saves the
-# writing.
+# From here on `build_trainer`, equal to the cells above, saves the writing.
 
 # %%
 curves_of = {"healthy": healthy, "stopped": stopped, "overfit": overfit}
@@ -532,17 +521,17 @@ axes.lines[1].set(color="#d9822b", linestyle="--", marker="s")
 axes.legend();
 
 # %% [markdown]
-# On the small model the two curves lie on top of each other and turn at the same update,
-# with a sixteenth of the trainable numbers. This is one pair of ranks and one seed: it
-# refutes “prevents”; it does not say that rank never matters.
+# On the small model the two curves turn at the same update, with a sixteenth of the
+# trainable numbers. One pair of ranks and one seed refute “prevents”; they do not say
+# that rank never matters.
 #
 # ### ●●○ Exercise 2 · When does it stop? (6 minutes)
 #
 # *Why it matters: “patience 2” is easy to say and easy to get wrong by one.*
 #
-# Write `stops_at(losses, patience)`: the index of the validation after which training
-# stops, that is, the first at which `patience` validations in a row brought no new
-# best; the last index if that never happens.
+# Write `stops_at(losses, patience)`: the index of the first validation at which
+# `patience` validations in a row brought no new best; the last index if that never
+# happens.
 
 # %% tags=["exercise"]
 def stops_at(losses: list[float], patience: int) -> int:
@@ -592,18 +581,15 @@ long_runs.round(3)
 
 # %% [markdown]
 # On the small model the lowest training loss belongs to the run that is worst on
-# held-out rows. And the recipe's rows (“healthy”) are about 0.3 nats better than the
-# best moment of the few (“stopped”): two points of a curve over the number of rows.
-#
-# Mind the 2.35 for “stopped”, where the trainer said 2.31 for the same adapter and
-# rows. The trainer's mean includes the end token of each answer, which is nearly free;
-# the meter counts the answer alone. Compare only means over the same tokens.
+# held-out rows, and the recipe's rows (“healthy”) are about 0.3 nats better than the
+# best moment of the few (“stopped”). (That is 2.35 where the trainer said 2.31: its
+# mean includes the end token of each answer, which is nearly free. Compare only means
+# over the same tokens.)
 #
 # ## 7. Which learning rate?
 #
-# A sweep: the recipe's rate, a tenth of it, ten times and a hundred times it. Same
-# seed, same rows in the same order, a sixth of the run's updates, the same eight
-# held-out rows.
+# A sweep: the recipe's rate, a tenth of it, ten times and a hundred times it. Same seed
+# and rows, a sixth of the run's updates, the same eight held-out rows.
 
 # %%
 from course_utils.training.trainer import total_updates
@@ -647,11 +633,10 @@ axes.set_yscale("log", base=2)
 axes.yaxis.set_major_formatter("{x:g}");
 
 # %% [markdown]
-# On the small model the first three are “still falling”, as a sixth of a run should be.
-# Mind the smallest rate: its last batch is hardly better than its first, because batches
-# jump; only the held-out rows show that it learns. A hundred times the rate “diverged”.
-# The trainer clips gradients to a norm of 1; did that not help, and does it help against
-# overfitting, as is often said?
+# On the small model the first three are “still falling”, as a sixth of a run should be;
+# of the smallest rate only the held-out rows show that it learns. A hundred times the
+# rate “diverged”. The trainer *clips* gradients to a norm of 1; did that not help, and
+# does it help against overfitting, as is often said?
 
 # %%
 too_high = sweep[f"rate × {FACTORS[-1]:g}"]
@@ -667,8 +652,8 @@ print(f"run that learnt by heart\n{diagnose(too_high)}")
 # needs no large gradients.
 #
 # Is the best rate really better than the second best? The rows that *chose* the winner
-# must not judge it: the best of four owes part of its lead to luck on those rows (the
-# winner's curse). Eight other held-out rows judge:
+# must not judge it, since the best of four owes part of its lead to luck. Eight other
+# held-out rows judge:
 
 # %%
 second, winner = ends["validation"].nlargest(len(FACTORS)).index[-2:]
@@ -677,15 +662,14 @@ for text in ("task", "other rows"):
     print(f"{winner} against {second}, {text}: {gap}")
 
 # %% [markdown]
-# On the small model ten times the rate wins on both sets of rows, by a little less on
-# those that did not choose it. That holds for a sixth of a run and one seed; a longer
-# run may prefer a smaller rate.
+# On the small model ten times the rate wins on both sets, by a little less on the rows
+# that did not choose it. A longer run may prefer a smaller rate.
 #
 # ## 8. Gain against forgetting
 #
 # All runs on one picture: to the right what was gained on the task, upwards what was
-# lost on the general text. Right and low is good. The run that lost most would press all
-# others into one dot; the title names it.
+# lost on the general text. Right and low is good. The run that lost most stands in the
+# title, since it would press all others into one dot.
 
 # %%
 from course_utils.curves.plots import trade_off
@@ -706,9 +690,8 @@ trade_off(
 
 # %% [markdown]
 # The same small adapter can leave general text alone or wreck it: “LoRA prevents
-# forgetting” depends on rate and updates. What did the winner of the sweep pay, what the
-# run with the recipe's rate and its time, and what does a tenth of the rate save, as
-# some advise?
+# forgetting” depends on rate and updates. What did the winner of the sweep pay, what
+# the recipe's run, and what does a tenth of the rate save, as some advise?
 
 # %%
 low, own = (effects[f"rate × {factor:g}"] for factor in (0.1, 1))
@@ -735,7 +718,7 @@ print(f"in equal updates a tenth of the rate keeps {kept:.0%} of the gain")
 #
 # ## In the interview
 #
-# Say the answer aloud before you unfold it. Cells of this course made its numbers.
+# Say the answer aloud before you unfold it.
 
 # %%
 from course_utils.evidence.cards import show_cards
@@ -745,9 +728,8 @@ show_cards("04")
 # %% [markdown]
 # ## The same on your project
 #
-# All that early stopping needs, without the course's package: a model with an adapter
-# (lesson 02) and two data sets of rows with `prompt` and `completion`. It returns the
-# log; the model then holds the best adapter.
+# Give it a model with an adapter (lesson 02) and two data sets of rows with `prompt`
+# and `completion`. It returns the log; the model then holds the best adapter.
 
 # %%
 import pandas as pd
@@ -785,14 +767,12 @@ print(f"  general text ({effect['general'].rise:+.3f}), with intervals.")
 # %% [markdown]
 # ## What this run does not show
 #
-# - That a sweep over a sixth of a run finds the best rate of a full run: it finds rates
-#   that are out of the question.
+# - The best rate of a full run: a sixth of a run shows which rates are out of the
+#   question.
 # - That rank does not matter: one pair of ranks, one seed, few rows.
-# - Forgetting of anything but one story and some science answers. Code, other
-#   languages and safety behaviour need texts of their own: pass them to the meter.
+# - Forgetting of anything but one story and some science answers. Code, other languages
+#   and safety behaviour need texts of their own.
 # - That the answers became better. Loss is about likelihood; lesson 05 asks for them.
-# - Significance beyond these passages: eight held-out rows and eight paragraphs give
-#   wide intervals, and they are printed for that reason.
 #
 # ## Sources
 #
