@@ -35,7 +35,11 @@ def test_a_part_has_the_same_colour_in_every_picture():
     for plans in (PLANS, {"alone": PLANS["lora"]}):
         axes = plot_memory_plans(Figure().add_subplot(), plans)
         drawn = {b.get_label(): to_hex(b[0].get_facecolor()) for b in axes.containers}
-        assert drawn == PART_COLOURS
+        assert drawn == {name: PART_COLOURS[name] for name in drawn}
+        needed = {
+            n for plan in plans.values() for n, size in plan.parts().items() if size
+        }
+        assert set(drawn) == needed  # a part of no bytes is not in the legend
 
 
 def test_reported_peaks_are_marked_on_the_bar_of_their_plan():

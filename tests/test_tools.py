@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,6 +159,15 @@ def test_a_problem_of_the_course_is_one_line_and_status_one(monkeypatch, capsys)
     monkeypatch.setenv("COURSE_PROFILE", "nano")
     assert course.main(["run"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+# An environment shared by two checkouts renewed the other one's notebooks.
+def test_tools_refuse_to_work_on_another_checkout(tmp_path):
+    tools = tmp_path / "tools"
+    shutil.copytree(PROJECT_ROOT / "tools", tools)
+    command = [sys.executable, str(tools / "course.py"), "prose"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1 and "Set PYTHONPATH" in ended.stderr
 
 
 def test_the_makefile_calls_commands_that_exist():

@@ -12,6 +12,14 @@ from course_utils.places import PROJECT_ROOT
 
 PROOFS = "proofs"  # the folder of what settles claims
 
+_FOLDER = Path(__file__).resolve().parents[1]
+if PROJECT_ROOT.resolve() != _FOLDER:
+    raise SystemExit(
+        f"These tools are of {_FOLDER}, and Python imports the package of "
+        f"{PROJECT_ROOT}: they would renew the notebooks there. Set PYTHONPATH to the "
+        "first."
+    )
+
 
 def sources(names: list[str] | None = None) -> list[Path]:
     """Notebook sources, lessons first, then proofs: all, or those with the given keys.

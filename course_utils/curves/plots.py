@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from course_utils.curves.forgetting import Change
 from course_utils.curves.losses import LossCurves, span_for
@@ -51,6 +52,9 @@ def loss_panels(
     for axes, (name, log) in zip(panels.flat, logs.items(), strict=True):
         loss_plot(LossCurves.from_history(log), title=name, axes=axes)
         axes.set(ylabel="loss (nats)")
+        axes.xaxis.set_major_locator(
+            MaxNLocator(integer=True)
+        )  # half an update is none
         if from_zero:
             axes.set_ylim(bottom=0)
         axes.get_legend().remove()
@@ -121,6 +125,12 @@ def trade_off(
         errors = {"xerr": task.high - task.rise, "yerr": other.high - other.rise}
         axes.errorbar(-task.rise, other.rise, **errors, **style)
         beside: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9}
+        beside["bbox"] = {
+            "facecolor": "white",
+            "alpha": 0.7,
+            "pad": 0.5,
+            "linewidth": 0,
+        }
         beside["xytext"] = (6, -13 if index % 2 else 7)  # neighbours: above and below
         axes.annotate(name, (-task.rise, other.rise), **beside)
     axes.axhline(0, **REFERENCE)

@@ -52,11 +52,12 @@ def plot_memory_plans(
     """
     if not plans:
         raise ValueError("plans is empty; expected a label and a plan for each bar.")
-    names = next(iter(plans.values())).parts()
+    parts = [plan.parts() for plan in plans.values()]
+    names = [name for name in parts[0] if any(part[name] for part in parts)]
     axes.set_prop_cycle(color=[PART_COLOURS[name] for name in names])
     stacked_bars(
         list(plans),
-        {name: [p.parts()[name] / GIB for p in plans.values()] for name in names},
+        {name: [part[name] / GIB for part in parts] for name in names},
         x_label="memory (GiB)",
         title=_finding(list(plans.values()), limit_bytes),
         limit=(f"{limit_bytes / GIB:.1f} GiB usable", limit_bytes / GIB),
