@@ -586,15 +586,19 @@ def test_no_folder_of_the_package_holds_more_than_a_reader_takes_in():
         assert len(modules) <= (3 if folder == package else 7), folder.name
 
 
-def test_each_recipe_has_its_checks_in_the_readme(monkeypatch):
+def test_each_recipe_has_its_checks_and_ways_of_asking_in_the_readme(monkeypatch):
+    ways = {"base": "0 of 9", "shown examples": "8 of 9", "tuned": "9 of 9", "n": 9}
     rows = [
-        {"measure": "form: All?", "base": "0 of 9", "tuned": "9 of 9", "note": "a; b"},
-        {"measure": "stops: Did?", "base": "1 of 9", "tuned": "9 of 9", "note": "a; c"},
+        {"measure": "form: All?", **ways, "note": "exact, against: base 0.1, shown 1"},
+        {"measure": "stops: Did?", **ways, "note": "exact, against: nothing"},
     ]
     tables = {"movie_recommender": rows, "inframind": rows[1:], "gone": rows}
     monkeypatch.setattr(readme, "results_of", lambda number: {"tables": tables})
-    assert readme.table_of_recipes().splitlines()[2:] == [
-        "| `movie_recommender` | form | form | 0 of 9 | 9 of 9 | b |",
-        "|  | stops |  | 1 of 9 | 9 of 9 | c |",
-        "| `inframind` | stops |  | 1 of 9 | 9 of 9 | c |",
+    head, _, *body = readme.table_of_recipes().splitlines()
+    assert head == "| recipe | check | part | base | shown examples | tuned | paired |"
+    assert body == [
+        "| `movie_recommender` | form | form | 0 of 9 | 8 of 9 | 9 of 9 "
+        "| base 0.1, shown 1 |",
+        "|  | stops |  | 0 of 9 | 8 of 9 | 9 of 9 | nothing |",
+        "| `inframind` | stops |  | 0 of 9 | 8 of 9 | 9 of 9 | nothing |",
     ]

@@ -15,6 +15,7 @@ from course_utils.projects.project import PROJECTS
 
 README = PROJECT_ROOT / "README.md"
 RESULTS = PROJECT_ROOT / "notebooks" / "results"  # of the published runs
+NO_WAY = {"measure", "n", "note"}  # the other columns are ways of asking
 RECIPES_SHOWN_BY = "05"  # the notebook whose figures every recipe has
 
 
@@ -112,7 +113,7 @@ def tables_of_results() -> str:
 
 
 def table_of_recipes() -> str:
-    """Each recipe's own stress test, base and tuned, in the order of its checks."""
+    """Each recipe's own stress test, all ways of asking, in the order of its checks."""
     tables = results_of(RECIPES_SHOWN_BY).get("tables", {})
     rows = []
     for name, project in PROJECTS.items():
@@ -124,9 +125,8 @@ def table_of_recipes() -> str:
                     "recipe": "" if number else f"`{name}`",
                     "check": check,
                     "part": parts.get(check, "").replace("_", " "),
-                    "base": row["base"],
-                    "tuned": row["tuned"],
-                    "paired": row["note"].partition("; ")[2],
+                    **{way: row[way] for way in row if way not in NO_WAY},
+                    "paired": row["note"].partition("against: ")[2],
                 }
             )
     return markdown_table(rows) if rows else ""
