@@ -442,6 +442,21 @@ def test_a_published_run_replaces_its_own_numbers_and_keeps_those_of_others(publ
     }
 
 
+def test_single_answers_are_kept_with_the_figures_they_are_behind(
+    publishing, monkeypatch
+):
+    source, made, _ = publishing
+    monkeypatch.setattr(publish, "TRIALS", {"01": ("answers.jsonl",)})
+    made["movie_recommender-cpu/answers.jsonl"] = ["é"]
+    assert published_one(source)
+    kept = publish.RESULTS / "trials" / "movie_recommender" / "01_answers.jsonl"
+    assert json.loads(kept.read_text()) == ["é"]
+    old = write_json(runs_folder() / list(made)[-1], made.popitem()[1])
+    os.utime(old, (0, 0))
+    with pytest.raises(CourseError, match=r"answers\.jsonl"):  # of an earlier run
+        published_one(source)
+
+
 # With COURSE_RUNS elsewhere, the project's own old records were once published.
 @pytest.mark.parametrize("number", range(3))
 @pytest.mark.parametrize("age", [None, 3600])

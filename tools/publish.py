@@ -24,11 +24,23 @@ from course_utils.evidence.ledger import (
     load_claims,
 )
 from course_utils.machine.profile import Profile
-from course_utils.places import DATA_FOLDER, read_json, runs_folder, write_json
+from course_utils.places import (
+    DATA_FOLDER,
+    read_json,
+    runs_folder,
+    write_json,
+    write_whole,
+)
 from course_utils.recipes.book import RECIPES
 
 EVIDENCE = DATA_FOLDER / "interview" / "evidence.json"  # the numbers of all answers
 AGAIN = "Publish the notebook again."
+# Single answers behind a notebook's figures, from which a test counts these again.
+TRIALS = {
+    "03": ("answers.jsonl",),
+    "05": ("stress.jsonl",),
+    "06": ("arc_base.jsonl", "arc_tuned.jsonl"),
+}
 
 
 class NotPublished(CourseError, RuntimeError):
@@ -72,12 +84,26 @@ async def publish_one(source: Path) -> bool:
     record = read_json(made("records", f"{number}.json", started), AGAIN)
     table = made(PUBLISHED_RECIPE, f"results_{number}.json", started)
     tables = {PUBLISHED_RECIPE: read_json(table, AGAIN)} if table.exists() else {}
+    trials = trials_of(number, PUBLISHED_RECIPE, started)
     if number == "03":  # its answers are the README's figure
         draw_before_after(made(PUBLISHED_RECIPE, "answers.jsonl", started))
     write_notebook(notebook_of(source), notebook)
     replace_evidence(number, evidence)
     keep_results(number, tables, minutes=round(record["minutes"], 1), day=record["day"])
+    keep_trials(number, PUBLISHED_RECIPE, trials)
     return True
+
+
+def trials_of(number: str, recipe: str, started: float) -> dict[str, str]:
+    """Texts of the files of single answers that a run made, by their names."""
+    names = TRIALS.get(number, ())
+    return {name: made(recipe, name, started).read_text("utf-8") for name in names}
+
+
+def keep_trials(number: str, recipe: str, trials: dict[str, str]) -> None:
+    """Keep single answers beside the results."""
+    for name, text in trials.items():
+        write_whole(RESULTS / "trials" / recipe / f"{number}_{name}", text)
 
 
 def replace_evidence(number: str, rows: list[dict[str, Any]]) -> None:
@@ -122,7 +148,9 @@ def recipes(names: list[str]) -> int:
         if await run_as_published(source, recipe) is None:
             return False
         table = made(recipe, f"results_{RECIPES_SHOWN_BY}.json", started)
+        trials = trials_of(RECIPES_SHOWN_BY, recipe, started)
         keep_results(RECIPES_SHOWN_BY, {recipe: read_json(table, AGAIN)})
+        keep_trials(RECIPES_SHOWN_BY, recipe, trials)
         return True
 
     async def all_of_them() -> list[bool]:
