@@ -19,8 +19,8 @@ def expected(claim, key):
 
 
 def test_the_gain_in_points_and_in_percent_and_its_z_by_hand():
-    assert 100 * 33 / N == expected("C026", "points")
-    assert 100 * 33 / BASE == expected("C026", "relative_percent")
+    assert expected("C026", "points") == 100 * 33 / N
+    assert expected("C026", "relative_percent") == 100 * 33 / BASE
     pooled = (BASE + TUNED) / (2 * N)
     z = (33 / N) / math.sqrt(2 * pooled * (1 - pooled) / N)
     assert z == expected("C027", "z")

@@ -36,6 +36,8 @@ logged = {
     "base": {"acc": 0.797979797979798, "acc_norm": 0.7849326599326599},
     "tuned": {"acc": 0.8118686868686869, "acc_norm": 0.8047138047138047},
 }
+
+# %%
 logged_error = 0.008238754121344097  # acc_stderr of the base
 splits = {"train": 2251, "validation": 570, "test": 2376}  # as lm-eval loads them
 requests = 9501  # of log-likelihoods for the test split, one for each choice
@@ -151,10 +153,12 @@ from course_utils.training.adapter import get_adapter
 finetuned = get_adapter(recipe, profile)
 plan = finetuned.plan
 benchmark = choose_benchmark(profile, finetuned.folder / "lm_eval")
-kept = {run: finetuned.folder / f"arc_{run}.jsonl" for run in logged}
 
 
 # %%
+kept = {run: finetuned.folder / f"arc_{run}.jsonl" for run in logged}
+
+
 def ask_both():
     """Ask base and tuned model what lesson 06 asks them, and keep the answers."""
     model, tokenizer = models.load_adapter(
@@ -175,10 +179,12 @@ from course_utils.arc.evaluation import compare_evaluations
 
 own = compare_evaluations(runs["base"], runs["tuned"], "acc")
 share = own.discordant / own.n
+print(f"Ours differ on {own.discordant} of {own.n} questions, {share:.1%}.")
+
+# %%
 as_many = gain + 2 * max(0, round((share * n - gain) / 2))
 own_p = exact_p((as_many - gain) // 2, (as_many + gain) // 2)
 said = "would be" if own_p < 0.05 else "would not be"
-print(f"Ours differ on {own.discordant} of {own.n} questions, {share:.1%}.")
 print(f"With such a share, {as_many}, a gain of {gain} {said} significant.")
 
 # %%
@@ -227,12 +233,14 @@ interval_plot(
 # %% tags=["nbval-check-output"]
 import pandas as pd
 
-columns = ["discordant", "p of this gain", "found by a repetition"]
-rows = [
-    (m, exact_p((m - gain) // 2, (m + gain) // 2), mcnemar_power(n, m / n, gain / n))
-    for m in (151, 211, 237, most)
+table = pd.DataFrame({"discordant": [151, 211, 237, most]})
+table["p of this gain"] = [
+    exact_p((m - gain) // 2, (m + gain) // 2) for m in table["discordant"]
 ]
-pd.DataFrame(rows, columns=columns).round(3)
+table["found by a repetition"] = [
+    mcnemar_power(n, m / n, gain / n) for m in table["discordant"]
+]
+table.round(3)
 
 # %% [markdown]
 # At the limit, in half of the repetitions. It must be so: a result that lies exactly on
@@ -244,7 +252,7 @@ pd.DataFrame(rows, columns=columns).round(3)
 # number to ask for before a run, of a gain that somebody considers worth having. Asked
 # afterwards, of the gain that was just found, it says again what p said.
 
-# %% tags=["nbval-check-output"]
+# %%
 import math
 
 from statsmodels.stats.power import NormalIndPower
@@ -252,6 +260,7 @@ from statsmodels.stats.proportion import proportion_effectsize
 
 from course_utils.statistics.power import POWER, needed_questions
 
+# %% tags=["nbval-check-output"]
 effect = proportion_effectsize(tuned / n, base / n)
 unpaired = NormalIndPower().solve_power(effect, alpha=0.05, power=POWER)
 unpaired = math.ceil(unpaired)
@@ -268,10 +277,12 @@ print(f"{unpaired:,} not paired; {paired:,} paired, if one in ten is discordant"
 # %% tags=["nbval-check-output"]
 norm_base, norm_tuned = (right[run]["acc_norm"] for run in ("base", "tuned"))
 norm_gain = norm_tuned - norm_base
+print(f"{norm_gain} questions, {100 * norm_gain / n:.2f} points")
+
+# %% tags=["nbval-check-output"]
 _, norm_p = proportions_ztest([norm_tuned, norm_base], [n, n])
 norm_most = most_discordant(norm_gain, n)
-print(f"{norm_gain} questions, {100 * norm_gain / n:.2f} points, p = {norm_p:.3f}")
-print(f"paired: significant with at most {norm_most} discordant questions")
+print(f"p = {norm_p:.3f}; paired: significant with at most {norm_most} discordant questions")
 
 # %% [markdown]
 # Points again, and not significant either: nothing was confirmed once. Is it a second
@@ -290,6 +301,8 @@ verdicts = {
     run: np.array([[a.right[m] for m in metrics] for a in kept_run.answers], int)
     for run, kept_run in runs.items()
 }
+
+# %%
 first, second = verdicts["base"].T
 kappa = cohens_kappa(np.histogram2d(first, second, bins=2)[0], return_results=False)
 print(f"the same verdict on {(first == second).mean():.0%}, κ = {kappa:.2f}")
@@ -305,6 +318,8 @@ correlation = changes.corr().iloc[0, 1]  # NaN where nothing changed
 in_both = int((changes != 0).all(axis=1).sum())
 in_either = int((changes != 0).any(axis=1).sum())
 print(f"{in_both} of {in_either} changed under both; correlation {correlation:.2f}")
+
+# %%
 pd.crosstab(changes["acc"], changes["acc_norm"])
 
 # %% [markdown]
@@ -339,8 +354,6 @@ print(f"± {100 * by_hand:.2f} points, as in the log")
 # of twenty cases. For four benchmarks and a model that has not changed at all:
 
 # %% tags=["nbval-check-output"]
-from statsmodels.stats.multitest import multipletests
-
 benchmarks = ["ARC-Easy", "MMLU", "HellaSwag", "GSM8K"]
 level = 0.05
 independent = 1 - (1 - level) ** len(benchmarks)
@@ -355,9 +368,13 @@ print(f"at most {at_most:.0%}, however they hang together")
 # until one fails. The published acc and acc_norm, as the two tests that they are:
 
 # %% tags=["nbval-check-output"]
+from statsmodels.stats.multitest import multipletests
+
 _, corrected, *_ = multipletests([p, norm_p], level, method="holm")
-holm_first = multipletests([level] * len(benchmarks), level, "holm")[-1]
 print(f"acc p = {corrected[0]:.2f}, acc_norm p = {corrected[1]:.2f} after Holm")
+
+# %% tags=["nbval-check-output"]
+holm_first = multipletests([level] * len(benchmarks), level, "holm")[-1]
 print(f"of four, the smallest p must be below {holm_first:.4f}")
 
 # %% [markdown]
