@@ -3,10 +3,13 @@
 import math
 
 import notebook_cells as cells
+import numpy as np
 import pytest
+from readme import RESULTS
 from scipy.stats import binom, norm
 
-from course_utils.evidence.ledger import load_claims
+from course_utils.arc.evaluation import Evaluation
+from course_utils.evidence.ledger import load_claims, load_evidence
 
 [PROOF] = [path for path in cells.PROOFS if path.name.startswith("06")]
 CLAIMS = {c.id: c for c in load_claims().values() if c.notebook == "proofs/06"}
@@ -72,6 +75,28 @@ def test_the_unpaired_number_of_questions_by_hand():
     root = 1.959964 * discordant**0.5 + 0.841621 * (discordant - difference**2) ** 0.5
     assert math.ceil((root / difference) ** 2) == 4067
     assert "4,067" in CLAIMS["C066"].source
+
+
+def test_kappa_and_the_changes_are_those_of_the_published_answers():
+    trials = RESULTS / "trials" / "movie_recommender"
+    base, tuned = (
+        [[a.right["acc"], a.right["acc_norm"]] for a in Evaluation.load(path).answers]
+        for path in (trials / "06_arc_base.jsonl", trials / "06_arc_tuned.jsonl")
+    )
+    n = len(base)
+    observed = sum(a == b for a, b in base) / n
+    by_acc, by_norm = (sum(column) / n for column in zip(*base, strict=True))
+    by_chance = by_acc * by_norm + (1 - by_acc) * (1 - by_norm)
+    changes = [
+        (int(c) - int(a), int(d) - int(b))
+        for (a, b), (c, d) in zip(base, tuned, strict=True)
+    ]
+    found = load_evidence()["C029"]
+    assert found["kappa"] == pytest.approx((observed - by_chance) / (1 - by_chance))
+    assert found["changed_in_both"] == sum(a != 0 and b != 0 for a, b in changes)
+    assert found["changed_in_either"] == sum(a != 0 or b != 0 for a, b in changes)
+    correlation = np.corrcoef(changes, rowvar=False)[0, 1]
+    assert found["change_correlation"] == pytest.approx(correlation)
 
 
 # A verdict that nobody could read where the sentence is quoted.
