@@ -294,8 +294,8 @@ print(f"paired: significant with at most {norm_most} discordant questions")
 # witness? Both metrics read the same log-likelihoods of one run, so it cannot be a
 # repetition. (A repetition has a new training seed and new questions.) But how much it
 # adds can be measured where the answers are kept. First, do the two verdicts on a
-# question agree, for the base model? Not by the bare share of agreement: hard questions
-# are hard under both. Cohen's κ takes off what two unrelated verdicts would give.
+# question agree, for the base model? The bare share says little, since two verdicts that
+# have nothing to do with each other agree often by luck. Cohen's κ takes this off.
 
 # %%
 import numpy as np
@@ -314,9 +314,10 @@ kappa = cohens_kappa(table, return_results=False)
 print(f"the same verdict on {(first == second).mean():.0%}, κ = {kappa:.2f}")
 
 # %% [markdown]
-# 0 is no relation, 1 is the same verdict everywhere. But the sentence is about a
-# *change*, so ask for the changes: which questions were gained (+1) or lost (−1) under
-# each metric, and are these the same questions?
+# 0 is what luck gives, 1 the same verdict everywhere. It does not settle the matter: two
+# witnesses who never met reach more than 0 as well, since a hard question is hard for
+# both. The sentence is about a *change*, so ask for the changes: which questions were
+# gained (+1) or lost (−1) under each metric, and are these the same questions?
 
 # %%
 changed = verdicts["tuned"] - verdicts["base"]
