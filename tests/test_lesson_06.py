@@ -67,7 +67,7 @@ def base_folder(folder):
 def adapter_folder(folder, base_folder, tokenizer):
     """An adapter that changes something: both of its matrices are at random."""
     torch.manual_seed(1)
-    config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"])
+    config = LoraConfig(r=4, lora_alpha=64, target_modules=["q_proj", "down_proj"])
     config.init_lora_weights = False
     base = AutoModelForCausalLM.from_pretrained(base_folder)
     get_peft_model(base, config).save_pretrained(folder / "adapter")
@@ -101,7 +101,13 @@ def asked_in_the_lesson(model, tokenizer, benchmark):
         "profile": Profile("nano", "cpu"),
         "benchmark": benchmark,
     }
-    for part in ("harness = HFLM(", "bootstrap_iters=0", "def log_likelihood("):
+    for part in (
+        "import logging",
+        "harness = HFLM(\n    pretrained=model",
+        "manager = TaskManager(",
+        "bootstrap_iters=0",
+        "def log_likelihood(",
+    ):
         exec(cell_with(part), names)
     return names
 
@@ -117,7 +123,7 @@ def test_the_calls_in_the_lesson_are_those_of_the_package(
     theirs = {keyword.arg for keyword in call(package, "simple_evaluate").keywords}
     ours = call(cell_with("bootstrap_iters=0"), "simple_evaluate").keywords
     assert {keyword.arg for keyword in ours} <= theirs
-    given = call(cell_with("harness = HFLM("), "HFLM").keywords
+    given = call(cell_with("harness = HFLM(\n    pretrained=model"), "HFLM").keywords
     values = {k.arg: k.value.value for k in given if isinstance(k.value, ast.Constant)}
     assert values == {
         "batch_size": evaluation.BATCH_SIZE,
