@@ -1,8 +1,5 @@
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,6 @@ from course_utils.arc.evaluation import (
 from course_utils.arc.task import (
     NANO_QUESTIONS,
     choose_benchmark,
-    command_line,
     local_benchmark,
     stock_task,
 )
@@ -184,27 +180,6 @@ def test_the_batch_size_changes_no_verdict(result, nano, tokenizer, benchmark):
     for one, other in zip(result.answers, alone.answers, strict=True):
         assert one.right == other.right
         assert one.log_likelihoods == pytest.approx(other.log_likelihoods, abs=1e-3)
-
-
-# The figure of a course that cannot be had by the tool's own command is worth little.
-def test_it_equals_the_lm_eval_command_question_by_question(
-    result, benchmark, folder, nano
-):
-    results = folder / "results"
-    words = command_line(benchmark, str(folder / "nano"), results)
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    subprocess.run(
-        [sys.executable, "-m", *words], env=environment, check=True, capture_output=True
-    )
-    [path] = results.rglob("samples_*.jsonl")
-    rows = [json.loads(line) for line in path.open(encoding="utf-8")]
-    theirs = {row["doc"]["id"]: row for row in rows}
-    assert len(theirs) == ASKED
-    for answer in result.answers:
-        row = theirs[answer.question.id]
-        scores = [float(score) for score, _ in row["filtered_resps"]]
-        assert answer.log_likelihoods == pytest.approx(scores, abs=1e-3)
-        assert answer.right == {metric: bool(row[metric]) for metric in METRICS}
 
 
 def test_a_subset_is_asked_as_in_the_whole(result, nano, tokenizer, benchmark):

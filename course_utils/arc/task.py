@@ -75,14 +75,3 @@ def local_benchmark(questions: Path, folder: Path) -> Benchmark:
     write_whole(folder / f"{_LOCAL_TASK}.yaml", yaml.safe_dump(task))
     digest = sha256(questions)[:12]
     return Benchmark(_LOCAL_TASK, folder, f"{questions.name}, sha256 {digest}")
-
-
-def command_line(benchmark: Benchmark, model: str, results: Path) -> list[str]:
-    """The same evaluation as a call of the `lm_eval` command, word by word."""
-    arguments = f"pretrained={model},dtype=float32,softmax_dtype={SOFTMAX_DTYPE}"
-    return [
-        *("lm_eval", "--model", "hf", "--model_args", arguments),
-        *("--tasks", benchmark.task, "--include_path", str(benchmark.folder)),
-        *("--batch_size", str(BATCH_SIZE), "--log_samples"),
-        *("--output_path", str(results)),
-    ]

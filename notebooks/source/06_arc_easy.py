@@ -3,27 +3,29 @@
 #
 # <!-- colab badge -->
 #
-# A benchmark gives two numbers, one before fine-tuning and one after. They differ, as
-# two numbers do. Is that the training, or would the next two hundred questions have
-# said the opposite? And how many questions would it take to know?
+# A benchmark gives one number before fine-tuning and another one after it. Two runs
+# never give the same number. Is the difference the training, or would other questions
+# have said the opposite? And how many questions does it take to know?
 #
 # **You will be able to**
 #
-# - say what acc and acc_norm are, and compute both for a question by hand,
-# - evaluate a base and a tuned model with lm-eval so that every question is paired,
-# - report a difference with n, interval and p, by an exact McNemar test,
-# - say which difference a benchmark could have seen, before you run it,
-# - correct for the number of tests.
+# - say what acc and acc_norm are, and compute both by hand,
+# - call lm-eval from Python and from the command line, with an adapter, and keep every
+#   answer,
+# - say *before* a run how small a difference it can find,
+# - compare two models by an exact paired test, and report n, interval and p,
+# - name four ways in which a benchmark score goes up by itself.
 #
-# **Time and memory.** About 5 minutes and 2.1 GiB on two CPU cores (measured). On a T4
-# with the 8B model and the 2,376 questions of ARC-Easy about 35 minutes and 9 GiB of
-# GPU memory (an estimate: the course has not been timed there).
+# **Time and memory.** It takes about 39 minutes to read. It runs for about 6 minutes
+# and needs 2.1 GiB on a CPU (measured with one core; without a saved adapter 5 minutes
+# more). On a T4 with the 8B model and the 2,376 questions of ARC-Easy about 35 minutes
+# and 9 GiB of GPU memory: an estimate, it has not been run there.
 
 # %% tags=["first-cell"]
 pass
 
 # %%
-from course_utils.model import loading as models  # first: unsloth patches the rest
+from course_utils.model import loading as models  # first: it imports unsloth
 from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
 
@@ -31,40 +33,16 @@ use_course_style()
 profile = check_machine()
 
 # %% [markdown]
-# The adapter is the movie recommender's of notebook 03, or of the project that
-# COURSE_RECIPE chooses (three of the five interview sources, S0 to S4, bring one; S1's is
-# `alpaca_mistral`). The benchmark is the one that S1 reports: ARC-Easy. The metric is
-# chosen here, before anything has run; why that matters is shown in section 6.
-
-# %%
-from course_utils.evidence.ledger import Ledger
-from course_utils.recipes.book import chosen_recipe
-
-recipe = chosen_recipe()
-plan = recipe.plan_for(profile.name, profile.model_override)
-ledger = Ledger("06", profile, recipe.name)
-METRIC = "acc"
-AGAIN = 60  # questions that are asked a second time, in other forms
-
-# %% [markdown]
 # ## 1. The questions
 #
-# ARC-Easy lies on the hub: 5,197 grade-school science questions, split in three. Only
-# the test split is for reporting.
+# **ARC-Easy** has 5,197 science questions for school children; its test split, the part
+# for reporting, has 2,376. They lie on the hub, and a machine with a GPU is asked them.
+# Without a network the course asks questions of its own, written in the same columns;
+# none is taken from ARC. If you have the test split as a file,
+# `ARC_EASY_JSONL=/path/to/test.jsonl` asks it on every machine. What does a question
+# look like?
 
-# %%
-arc_easy = {"train": 2251, "validation": 570, "test": 2376}  # its dataset card
-
-# %% [markdown]
-# Two words of the claim need care. *Easy* means: a question that a search engine or a
-# count of word pairs could answer. And much of it is recall, not reasoning.
-#
-# A machine with a GPU is asked those 2,376 questions. Without a network there are
-# questions in the same columns that were written for this course, none of them taken
-# from ARC. What does one look like?
-
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 from course_utils.data.questions import load_questions
 
 own = load_questions()
@@ -73,70 +51,33 @@ for position, choice in enumerate(own[0].choices):
     print("→" if position == own[0].answer else " ", choice)
 
 # %% [markdown]
-# Before a model is asked: what does somebody score who knows no science? Three tricks
-# that need no reading, and the chance level of 25 %. With n questions each rate gets
-# its Wilson interval, as in notebook 03.
+# Four choices, one is right (→). Who guesses gets 25 %. The model under test is the
+# adapter of lesson 03, on its base:
 
 # %%
-tricks = {
-    "always the\nfirst choice": lambda q: 0,
-    "the longest": lambda q: max(range(4), key=lambda i: len(q.choices[i])),
-    "the shortest": lambda q: min(range(4), key=lambda i: len(q.choices[i])),
-}
-
-# %%
-hits = {name: sum(t(q) == q.answer for q in own) for name, t in tricks.items()}
-hits
-
-# %%
-from course_utils.statistics.shares import Share
-from course_utils.plots import grouped_bars
-
-rates = [Share(right, len(own)) for right in hits.values()]
-beaten = sum(rate.interval[0] > 0.25 for rate in rates)
-
-# %%
-axes = grouped_bars(
-    list(tricks),
-    {"no science": [rate.share for rate in rates]},
-    y_label=f"share of {len(own)} questions",
-    title=f"{beaten} of {len(rates)} tricks beat chance",
-    intervals={"no science": [rate.interval for rate in rates]},
-    reference=("chance, 25 %", 0.25),
-)
-axes.set_ylim(0, 0.6);
-
-# %% [markdown]
-# A set in which the longest choice is mostly right would measure how well a model spots
-# long choices. (A first draft of this one did: the right choice was too often the
-# longest or the shortest, this very plot showed it, and some wrong ones were reworded.)
-#
-# Have you the real test set as a file? `ARC_EASY_JSONL=/path/to/test.jsonl make
-# notebook N=06` asks it, on every machine; the file is checked first, and what is wrong
-# with it is said by line and field. What is asked in this run?
-
-# %%
-from course_utils.training.adapter import get_adapter
 from course_utils.arc.task import choose_benchmark
+from course_utils.projects.project import chosen_project
+from course_utils.training.adapter import get_adapter
 
-finetuned = get_adapter(recipe, profile)
-benchmark = choose_benchmark(profile, finetuned.folder / "lm_eval")
+finetuned = get_adapter(chosen_project().recipe, profile)
+plan, folder = finetuned.plan, finetuned.folder
+benchmark = choose_benchmark(profile, folder / "lm_eval")
 print(f"lm-eval's task {benchmark.task} over {benchmark.questions}")
 
 # %% [markdown]
 # ## 2. How a language model ticks a box
 #
-# It does not. It is never shown letters or the list of choices. Each choice is put
-# behind the question by itself, and the model says how likely that text is:
+# It does not. It never sees the letters A to D or the list of choices. Each choice is
+# put behind the question alone, and the model says how likely that text is. Its
+# **log-likelihood** is a sum over the tokens of the choice $c_i$:
 #
 # $$S_i = \sum_{t \in c_i} \ln p(x_t \mid \text{question}, x_{<t})$$
 #
 # **acc** takes the choice with the largest $S_i$. A longer text has more factors below
-# one, so this favours short choices. **acc_norm** divides by the length in characters:
-# the choice with the largest $S_i / |c_i|$. A toy with two choices, whole:
+# one, so acc favours short choices. **acc_norm** divides by the number of characters
+# first. Predict what each of them takes here:
 
-# %%
-# NBVAL_CHECK_OUTPUT
+# %% tags=["nbval-check-output"]
 import pandas as pd
 
 toy = pd.DataFrame({"choice": ["ice", "a frozen lake"], "S": [-6.0, -13.0]})
@@ -145,274 +86,208 @@ toy["S / characters"] = toy["S"] / toy["characters"]
 toy
 
 # %% [markdown]
-# By the sum “ice” wins, −6 > −13. By the character “a frozen lake” wins, −1 > −2. The
-# same model, the same numbers, two answers.
+# acc takes “ice” (−6 > −13), acc_norm takes “a frozen lake” (−1 > −2): the same model,
+# the same numbers, two answers.
 #
-# ### ●○○ Exercise 1 · Tick the box (4 minutes)
-#
-# *Why it matters: a comparison in which one paper used acc and the other acc_norm is
-# the commonest apple and orange of leaderboards.*
-#
-# Write `tick(scores, choices, by_length)`: the position of the winning choice, under
-# acc when `by_length` is False and under acc_norm when it is True.
+# The usual tool is **lm-eval** (the *lm-evaluation-harness*). For it a benchmark is a
+# YAML file that says where the questions lie and how they become text. What does the
+# one of ARC-Easy say?
 
-# %% tags=["exercise"]
-from course_utils.evidence.exercises import TODO, Case, check
+# %% tags=["nbval-check-output"]
+import yaml
 
+from course_utils.arc.task import stock_task
 
-def tick(scores: list[float], choices: list[str], by_length: bool) -> int:
-    """Position of the choice that wins under acc, or by_length under acc_norm."""
-    return TODO
-
-
-# %% tags=["check"]
-texts = ["ice", "a frozen lake", "hot steam"]
-by_sum = Case(
-    arguments=([-6.0, -13.0, -27.0], texts, False),
-    expected=0,
-    mistakes={
-        1: "that is acc_norm: divide only when `by_length` is True.",
-        2: "that is the least likely choice: log-likelihoods are negative, and the "
-        "largest one wins.",
-    },
-)
-by_character = Case(
-    arguments=([-6.0, -13.0, -27.0], texts, True),
-    expected=1,
-    mistakes={
-        0: "the sum decided: divide each score by the characters of its choice.",
-        2: "multiplied, or the minimum taken: the largest score a character wins.",
-    },
-)
-check(tick, by_sum, by_character)
+task = yaml.safe_load(stock_task().read_text())
+for key in ("test_split", "output_type", "doc_to_text", "doc_to_choice"):
+    print(f"{key:14} {task[key]!r}")
 
 # %% [markdown]
-# <details><summary>Hint</summary>
-#
-# Make a list of scores first, divided or not, then `max(range(...), key=...)`.
-#
-# </details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def tick(scores: list[float], choices: list[str], by_length: bool) -> int:
-#     lengths = [len(choice) if by_length else 1 for choice in choices]
-#     return max(range(len(scores)), key=lambda i: scores[i] / lengths[i])
-# ```
-#
-# </details>
-#
-# Now a real question and the real model, tuned in notebook 03. What does lm-eval say of
-# the first question, and is it what we find by hand?
+# `{{question}}` is a column of the data. A task of your own is a file of this kind.
+# Without a network the course changes only where the questions lie. Now the model:
 
 # %%
-from course_utils.arc.evaluation import evaluate
+import logging
 
+import datasets
+
+logging.getLogger("lm_eval").setLevel("ERROR")  # else advice on each setting
+datasets.disable_progress_bars()
 model, tokenizer = models.load_adapter(finetuned.adapter_folder, plan, profile)
-first = evaluate(model, tokenizer, benchmark, "tuned", only=[0]).answers[0]
-first.question
 
 # %% [markdown]
-# By hand it is five lines: tokens of prompt and choice, logits, log-softmax, the
-# entries of the tokens that came, and the sum over those behind the prompt.
+# lm-eval wants it in a wrapper of its own, which can also load it by name:
+
+# %%
+from lm_eval.models.huggingface import HFLM
+
+harness = HFLM(
+    pretrained=model,  # a loaded model, or the name of one
+    tokenizer=tokenizer,
+    batch_size=16,  # texts in one pass; it must not change the result
+    softmax_dtype="float32",  # in fp16 a sum of logarithms loses digits
+)
+
+# %% [markdown]
+# And it must know where our task is defined:
+
+# %%
+from lm_eval.tasks import TaskManager
+
+manager = TaskManager(
+    include_path=str(benchmark.folder),  # where the YAML of our task lies
+    include_defaults=False,  # leave out lm-eval's own thousands of tasks
+)
+
+# %% [markdown]
+# One call does the rest. First a single question: what comes back?
+
+# %%
+from lm_eval import simple_evaluate
+
+results = simple_evaluate(
+    model=harness,
+    tasks=[benchmark.task],
+    task_manager=manager,
+    samples={benchmark.task: [0]},  # which questions; leave it out for all
+    num_fewshot=0,  # solved examples before each question
+    apply_chat_template=False,  # True: the question becomes a chat turn
+    log_samples=True,  # keep each answer; a pair needs both
+    bootstrap_iters=0,  # no error bars: section 5 has better ones
+)
+sample = results["samples"][benchmark.task][0]
+for context, choice in sample["arguments"]:
+    print(repr(context + choice))
+
+# %% [markdown]
+# Four texts, one for each choice. Look at this once for every benchmark: a missing
+# space or a doubled template shows here. The sample also holds the scores. Are they
+# what we find by hand? Tokens, logits, log-softmax, then the entries of the tokens that
+# came, summed behind the prompt:
 
 # %%
 def log_likelihood(prompt: str, choice: str) -> float:
-    """Sum of the log-probabilities of the choice's tokens after the prompt."""
-    tokens = tokenizer(f"{prompt} {choice}", return_tensors="pt")["input_ids"]
-    logits = models.logits_of(model, tokenizer, f"{prompt} {choice}")  # (seq, vocab)
+    tokens = tokenizer(prompt + choice, return_tensors="pt")["input_ids"]
+    logits = models.logits_of(model, tokenizer, prompt + choice)  # (seq, vocab)
     logs = logits[:-1].log_softmax(-1).cpu()  # position t predicts token t + 1
     came = logs.gather(-1, tokens[0, 1:, None])
     return came[len(tokenizer(prompt)["input_ids"]) - 1 :].sum().item()
 
 
 # %%
-prompt = f"Question: {first.question.question}\nAnswer:"
-by_hand = pd.DataFrame({"choice": first.question.choices})
-by_hand["S"] = [log_likelihood(prompt, choice) for choice in by_hand["choice"]]
-
-# %%
-by_hand["characters"] = by_hand["choice"].str.len()
-by_hand["S / characters"] = by_hand["S"] / by_hand["characters"]
-by_hand["lm-eval's S"] = first.log_likelihoods
+by_hand = pd.DataFrame({"choice": sample["doc"]["choices"]["text"]})
+by_hand["S"] = [log_likelihood(*texts) for texts in sample["arguments"]]
+by_hand["S / characters"] = by_hand["S"] / by_hand["choice"].str.len()
+by_hand["lm-eval's S"] = [score for score, _ in sample["filtered_resps"]]
 by_hand.round(3)
 
 # %%
 import numpy as np
 import torch
 
-steps = torch.finfo(profile.compute_dtype).eps * by_hand["S"].abs().max()
-rounding = max(1e-3, 8 * steps)  # nats
-theirs = first.log_likelihoods
+step = torch.finfo(profile.compute_dtype).eps * by_hand["S"].abs().max()
+rounding = max(1e-3, 8 * step)  # nats; fp16 on a GPU is coarser
+theirs = by_hand["lm-eval's S"]
 np.testing.assert_allclose(by_hand["S"], theirs, rtol=0, atol=rounding)
 
-# %%
-ours = int(by_hand["S"].idxmax()), int(by_hand["S / characters"].idxmax())
-for metric, pick in zip(("acc", "acc_norm"), ours):
-    *_, second, best = sorted(first.scores(metric))
-    if best - second > 2 * rounding:  # below that, rounding decides
-        assert pick == first.pick(metric)
-
-# %%
-print(
-    f"acc picks “{first.question.choices[ours[0]]}”, acc_norm picks "
-    f"“{first.question.choices[ours[1]]}”,\n"
-    f"right is “{first.question.choices[first.question.answer]}”"
-)
-
 # %% [markdown]
-# The numbers are lm-eval's up to the rounding of the model's dtype, and so are the
-# picks. There is no more to it.
+# The same numbers, up to the rounding of the model's number format. There is no more to
+# it. (lm-eval's public figures of ARC-Easy are acc with these settings.)
 #
-# ## 3. Base and tuned, every question
+# ### ●○○ Exercise 1 · Mark a logged answer (5 minutes)
 #
-# For a comparison, everything but the model must be equal. So both runs go through one
-# function: lm-eval's own task, zero-shot, log-softmax in fp32 (in fp16 a sum of
-# logarithms loses digits), and the base is the same loaded model with its adapter
-# switched off. The equivalent command, for a model on disk:
-
-# %%
-import shlex
-from pathlib import Path
-
-from course_utils.arc.task import command_line
-
-words = command_line(benchmark, "MODEL", Path("RESULTS"))
-words[words.index("--include_path") + 1] = benchmark.folder.name
-print(shlex.join(words).replace(" --", " \\\n  --"))
-
-# %% [markdown]
-# A test of the course holds the function to that command, question by question. Now the
-# run: first the base, then the tuned model, with all answers kept.
-
-# %%
-with model.disable_adapter():
-    base = evaluate(model, tokenizer, benchmark, "base")
-base.save(finetuned.folder / "arc_base.jsonl").name
-
-# %%
-tuned = evaluate(model, tokenizer, benchmark, "tuned")
-tuned.save(finetuned.folder / "arc_tuned.jsonl").name
-
-# %% [markdown]
-# What was kept are the log-likelihoods of every choice, and the settings that make the
-# two runs comparable:
-
-# %%
-pd.Series(base.settings, name="base")
-
-# %%
-from course_utils.arc.evaluation import METRICS
-
-
-def accuracy(run, metric):
-    """Right answers of a run under a metric, with their error."""
-    right = sum(answer.right[metric] for answer in run.answers)
-    return Share(right, len(run.answers), run.name, metric)
-
-
-
-# %%
-scores = {m: (accuracy(base, m), accuracy(tuned, m)) for m in METRICS}
-[score for pair in scores.values() for score in pair]
-
-# %% [markdown]
-# The standard error is $\sqrt{p(1-p)/(n-1)}$, the one that lm-eval prints behind its
-# ±. At 50 % it is the largest; for n = 240 that is √(0.25 / 239) = 3.2 points. How do
-# the four accuracies look with their intervals?
-
-# %%
-before, after = scores[METRIC]
-(low_base, high_base), (low_tuned, high_tuned) = before.interval, after.interval
-overlap = max(low_base, low_tuned) < min(high_base, high_tuned)
-runs = ("base", "tuned")
-
-# %%
-axes = grouped_bars(
-    list(METRICS),
-    {run: [scores[m][i].share for m in METRICS] for i, run in enumerate(runs)},
-    y_label=f"accuracy on {before.n} questions",
-    title=f"Base {before.share:.1%}, tuned {after.share:.1%}: the intervals "
-    + ("overlap" if overlap else "are apart"),
-    intervals={
-        run: [scores[m][i].interval for m in METRICS]
-        for i, run in enumerate(runs)
-    },
-    reference=("chance, 25 %", 0.25),
-)
-axes.set_ylim(0, 1);
-
-# %% [markdown]
-# Two error bars that overlap prove nothing, either way. Each bar tells how the accuracy
-# would move on *other* questions, and both models would move together: a harder
-# question is harder for both. What is left when that common part goes is the topic of
-# the next section.
+# *Why it matters: the log is all that is left of a run, and one paper's acc beside
+# another one's acc_norm is the most common unfair comparison on leaderboards.*
 #
-# ## 4. Pairing: only the questions on which they differ
-#
-# Each question has one of four outcomes. Where both are right, or both are wrong, it
-# says nothing about which model is better. The rest are the *discordant* questions: b
-# went from right to wrong, c from wrong to right.
-#
-# Toy: 12 discordant questions, b = 3 and c = 9. Were the models equally good, each of
-# the 12 would fall to either side like a coin. How often do 12 coins split 3 to 9 or
-# worse? At most 3 heads: (1 + 12 + 66 + 220) / 2¹² = 299 / 4096, and as much on the
-# other side.
-
-# %%
-# NBVAL_CHECK_OUTPUT
-from math import comb
-
-b, c = 3, 9
-tail = sum(comb(b + c, k) for k in range(b + 1)) / 2 ** (b + c)
-p = 2 * tail
-round(p, 4)
-
-# %% [markdown]
-# Three times as many gains as losses, and it happens by luck in one case of seven. This
-# is McNemar's exact test. By hand, by statsmodels and by scipy's binomial test:
-
-# %%
-# NBVAL_CHECK_OUTPUT
-from scipy.stats import binomtest
-from statsmodels.stats.contingency_tables import mcnemar
-
-theirs = mcnemar([[0, b], [c, 0]], exact=True).pvalue, binomtest(b, b + c).pvalue
-[round(float(value), 4) for value in (p, *theirs)]
-
-# %% [markdown]
-# ### ●●○ Exercise 2 · The exact test (6 minutes)
-#
-# *Why it matters: who can write this down on a whiteboard has understood what a paired
-# comparison rests on.*
-#
-# Write `exact_p(lost, gained)`: the two-sided p-value, for any order of the two counts.
+# A logged sample has `sample["doc"]["choices"]` with the lists `"text"` and `"label"`,
+# `sample["doc"]["answerKey"]`, the label of the right choice, and
+# `sample["filtered_resps"]`, a pair for each choice whose first entry is $S_i$. Write
+# `mark(sample, metric)` for the metrics `"acc"` and `"acc_norm"`: the label of the
+# choice that wins, and whether it is the right one.
 
 # %% tags=["exercise"]
-def exact_p(lost: int, gained: int) -> float:
-    """Two-sided exact McNemar p-value of the discordant counts."""
+from course_utils.exercises import TODO, check
+
+
+def mark(sample: dict, metric: str) -> tuple[str, bool]:
+    """Label of the choice that wins under a metric, and whether it is right."""
     return TODO
 
 
 # %% tags=["check"]
-one_against_seven = Case(
-    arguments=(7, 1),
-    expected=0.0703125,
-    mistakes={
-        0.03515625: "one-sided: nobody knew which model would win. Double it.",
-        1.9921875: "the tail of the larger count: sum up to the smaller one.",
-        0.0625: "only the split 1 to 7 itself: add the more extreme, 0 to 8.",
-        0.0625 / 2: "only one split, and only one side of it.",
-    },
-)
-even = Case((4, 4), 1.0, {1.2734375: "a probability above 1: cap it, min(1, …)."})
-check(exact_p, one_against_seven, even, Case((3, 9), 598 / 4096, {}))
+check(mark)
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Sum `comb(n, k)` for k from 0 to `min(lost, gained)`, divide by `2 ** n`, double, and
-# cap at 1.
+# Make a list of scores first, divided or not; then `scores.index(max(scores))`. Labels
+# are A to D in most questions and 1 to 4 in some.
+#
+# </details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def mark(sample: dict, metric: str) -> tuple[str, bool]:
+#     choices = sample["doc"]["choices"]
+#     scores = [score for score, _ in sample["filtered_resps"]]
+#     if metric == "acc_norm":
+#         scores = [s / len(t) for s, t in zip(scores, choices["text"])]
+#     winner = choices["label"][scores.index(max(scores))]
+#     return winner, winner == sample["doc"]["answerKey"]
+# ```
+#
+# </details>
+#
+# ## 3. Pairs: only the questions on which two models differ
+#
+# Base and tuned answer the *same* questions. Where both are right, or both are wrong,
+# the question says nothing about which model is better. What decides are the
+# **discordant** questions: lost (right before, wrong after) or gained.
+#
+# Toy: 12 discordant questions, 3 lost and 9 gained. If the models were equally good,
+# each of the 12 would fall to either side like a coin. How often do 12 coins fall 3 to
+# 9, or more unevenly? At most 3 heads: 1 + 12 + 66 + 220 = 299 of 2¹² = 4,096 ways, and
+# as many on the other side. This is **McNemar's exact test**, by hand and by two
+# libraries:
+
+# %% tags=["nbval-check-output"]
+from math import comb
+
+from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar
+
+lost, gained = 3, 9
+ways = sum(comb(lost + gained, k) for k in range(lost + 1))
+by_libraries = [
+    binomtest(lost, lost + gained).pvalue,
+    mcnemar([[0, lost], [gained, 0]], exact=True).pvalue,
+]
+[round(float(p), 4) for p in (2 * ways / 2**12, *by_libraries)]
+
+# %% [markdown]
+# Three times as many gains as losses, and luck alone does it in one case of seven.
+#
+# ### ●●○ Exercise 2 · The exact test (6 minutes)
+#
+# *Why it matters: if you can write this on a whiteboard, you have understood paired
+# comparisons.*
+#
+# Write `exact_p(lost, gained)`, the two-sided p-value, without scipy or statsmodels.
+
+# %% tags=["exercise"]
+def exact_p(lost: int, gained: int) -> float:
+    """Two-sided p-value of McNemar's exact test."""
+    return TODO
+
+
+# %% tags=["check"]
+check(exact_p)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Sum `comb(n, k)` for k from 0 to the smaller count, divide by `2**n`, double it, and
+# cap the result at 1.
 #
 # </details>
 # <details><summary>Solution</summary>
@@ -423,20 +298,125 @@ check(exact_p, one_against_seven, even, Case((3, 9), 598 / 4096, {}))
 #
 # def exact_p(lost: int, gained: int) -> float:
 #     n = lost + gained
-#     tail = sum(comb(n, k) for k in range(min(lost, gained) + 1)) / 2**n
-#     return min(1.0, 2 * tail)
+#     ways = sum(comb(n, k) for k in range(min(lost, gained) + 1))
+#     return min(1.0, 2 * ways / 2**n)
 # ```
 #
 # </details>
 #
-# Now our two runs. The package has no function that returns a bare difference; what it
-# returns always shows n, metric, interval and p.
+# ## 4. The plan, before the run
+#
+# What could our questions find at all? **Power** is the chance that a test finds a
+# difference that is there. It depends on three numbers: n, the true difference, and the
+# share of discordant questions. Let us play 2,000 experiments with 260 questions, 10 %
+# of them discordant, and a true gain of 5 points. Predict: in how many is p < 0.05?
+
+# %% tags=["nbval-check-output"]
+from course_utils.statistics import power
+
+shares = [0.025, 0.075, 0.9]  # lost, gained, same: 7.5 % − 2.5 % = 5 points
+played = np.random.default_rng(0).multinomial(260, shares, size=2000)
+found = np.mean([power.exact_p(b, c) < 0.05 for b, c, _ in played])
+exactly = power.mcnemar_power(260, discordant=0.10, difference=0.05)
+print(f"found in {found:.0%} of the played experiments; exactly {exactly:.1%}")
+
+# %% [markdown]
+# (The package sums over all counts in place of playing.) In a third of the experiments
+# a true gain of 5 points would be called “not significant”. How many questions find a
+# difference in 80 % of the experiments, the usual goal?
+
+# %% tags=["nbval-check-output"]
+points, shares = (1, 2, 5), (0.05, 0.10, 0.20)
+needed = power.needed_questions
+pd.DataFrame(
+    {f"{s:.0%} discordant": [needed(d / 100, s) for d in points]
+     for s in shares},
+    index=pd.Index([f"{d} points" for d in points], name="true difference"),
+)
+
+# %% [markdown]
+# Half the difference needs four times the questions: one or two points on a few hundred
+# questions are never news. Now our plan. The metric is **acc**, as in the public
+# figures. The discordant share is not known before the run, so we *assume* 10 %; taken
+# from the run itself afterwards, it could no longer warn anybody. What can this
+# benchmark see?
+
+# %%
+METRIC, ASSUMED = "acc", 0.10  # chosen now, before any model has answered
+n = results["n-samples"][benchmark.task]["original"]
+least = power.detectable_difference
+limits = {size: 100 * least(size, ASSUMED) for size in (60, n, 10 * n)}
+print(f"Plan: {METRIC}, n = {n:,}, exact test, p < 0.05.\nIf {ASSUMED:.0%} are")
+print(f"discordant, {limits[n]:.1f} points are found with a power of 80 %.")
+
+# %%
+from course_utils.plots import line_plot
+
+points = np.linspace(0, 1.5 * max(limits.values()), 60)
+chance = power.mcnemar_power
+curves = {
+    f"n = {size:,}": [chance(size, ASSUMED, d / 100) for d in points]
+    for size in limits
+}
+axes = line_plot(
+    points, curves, x_label="true difference (percentage points)",
+    y_label="chance that it is found", reference=("80 % power", 0.8),
+    title=f"{n:,} questions find {limits[n]:.1f} points, not less",
+)
+for drawn, colour in zip(axes.lines, ("#d9d9d9", "#d9822b", "#8c8c8c")):
+    drawn.set_color(colour)
+axes.plot(limits[n], 0.8, "o", color="#d9822b")
+axes.legend();
+
+# %% [markdown]
+# Orange is our benchmark. An adapter for films, instructions or Terraform should not
+# *know* more science; a lower score would be forgetting. So the question of this run is
+# whether science fell, and a fall smaller than the dot may well stay unseen.
+#
+# ## 5. Measure, pair, decide
+#
+# In a comparison everything except the model must be equal. So both runs go through one
+# function, and the base is the same loaded model with its adapter switched off. From
+# here on `evaluate` makes the calls of section 2 (a test holds them equal) and keeps
+# every answer together with its settings.
+
+# %%
+from course_utils.arc.evaluation import evaluate
+
+with model.disable_adapter():
+    base = evaluate(model, tokenizer, benchmark, "base")
+tuned = evaluate(model, tokenizer, benchmark, "tuned")
+for run in (base, tuned):
+    run.save(folder / f"arc_{run.name}.jsonl")
+
+# %% [markdown]
+# The same from a shell, where `BASE` is the base's id or folder and `ADAPTER` the
+# adapter's folder; without `peft=` it is the base's run. (For a base in 4 bits say
+# `dtype=float16,load_in_4bit=True`.) A test of the course runs this command and finds
+# the same log-likelihoods:
+
+# %% tags=["nbval-check-output"]
+command = """
+lm_eval --model hf
+ --model_args pretrained=BASE,peft=ADAPTER,dtype=float32,softmax_dtype=float32
+ --tasks arc_easy --num_fewshot 0 --batch_size 16
+ --log_samples --output_path RESULTS
+"""
+print(command.strip().replace("\n", " \\\n "))
+
+# %% [markdown]
+# **Measure.** The two accuracies, each with the interval that it would have alone:
 
 # %%
 from course_utils.arc.evaluation import compare_evaluations
 
 result = compare_evaluations(base, tuned, METRIC)
-result
+print(result.first, result.second, sep="\n")
+
+# %% [markdown]
+# Whether these two intervals overlap proves nothing. Each says how the accuracy would
+# move on *other* questions, and there both models would move together, since a hard
+# question is hard for both. **Pair.** What is left when the common part goes?
 
 # %%
 from course_utils.statistics.plots import outcome_mosaic
@@ -449,413 +429,195 @@ outcome_mosaic(
 );
 
 # %% [markdown]
-# The grey part, most of the area, is silent. What would other questions have
-# given? A paired bootstrap says it: draw n questions with replacement, each with *both* of its answers, and
-# take the difference; do that ten thousand times. In full:
+# The grey part is silent. **Decide**, by the rule that stood before the run:
+
+# %%
+low, change, high = result.points
+verdict = "shown" if result.p < 0.05 else "not shown"
+print(f"A difference is {verdict}: {change:+.1f} points ({METRIC}, n = {n}),")
+print(f"95 % interval {low:+.1f} to {high:+.1f}, exact p = {result.p:.3f}.")
+print(f"Assumed {ASSUMED:.0%} discordant, found {result.discordant / n:.1%}.")
+
+# %% [markdown]
+# The interval belongs to the exact test: it leaves 0 out exactly when p < 0.05.
+# *“Not shown”* is not *“not there”*: every value inside the interval fits these data,
+# and “no forgetting of more than …” may be said only of what lies below its lower end.
+#
+# A score is made of questions. Which of them flipped? Read them before you believe a
+# story about what was learnt or lost.
 
 # %%
 from course_utils.arc.evaluation import paired_answers
 
 pairs = paired_answers(base, tuned)
-outcomes = np.array([[b.right[METRIC], t.right[METRIC]] for b, t in pairs], int)
-change = outcomes[:, 1] - outcomes[:, 0]  # −1 lost, +1 gained
-
-# %%
-rng = np.random.default_rng(plan.seed)
-draws = rng.choice(change, (2000, len(change))).mean(axis=1) * 100
-low, high = np.percentile(draws, [2.5, 97.5])
-print(f"{low:+.1f} to {high:+.1f} points by hand, with 2,000 draws")
-
-# %%
-from course_utils.plots import histogram
-
-def bins_of_one_question(values, questions):
-    """Edges between the values that so many questions can give, in percent."""
-    step = 100 / questions
-    return np.arange(min(values) - step / 2, max(values) + step, step)
-
-
-# %%
-includes = "includes" if low <= 0 <= high else "leaves out"
-axes = histogram(
-    {"tuned − base": draws}, bins=bins_of_one_question(draws, result.n),
-    x_label="percentage points", y_label="bootstrap draws",
-    title=f"The 95 % interval {includes} 0",
-)
-for edge in (low, high):
-    axes.axvline(edge, color="#4d4d4d", linestyle="--")
+flipped = [(b, t) for b, t in pairs if b.right[METRIC] != t.right[METRIC]]
+for before, after in flipped[:5]:
+    asked, way = before.question, "gained" if after.right[METRIC] else "lost"
+    picks = [asked.choices[answer.pick(METRIC)] for answer in (before, after)]
+    print(f"{asked.question}\n   {way}: {picks[0]} → {picks[1]}")
 
 # %% [markdown]
-# The package prints another interval, a little wider, that leaves out 0 exactly when the
-# test says p < 0.05; a bootstrap does not promise that at small counts. This is the course's own experiment on claim C030: does tuning on one kind of
-# answer move science questions?
-
-# %%
-low_points, points, high_points = result.points
-ledger.record(
-    "C030",
-    questions=result.n,
-    points=points,
-    low_points=low_points,
-    high_points=high_points,
-    p=result.p,
-)
-
-# %%
-verdict = "no difference is shown" if result.p >= 0.05 else "a difference is shown"
-print(
-    f"{verdict}: {points:+.1f} points ({METRIC}, n = {result.n}, 95 % interval "
-    f"{low_points:+.1f} to {high_points:+.1f}, p = {result.p:.3f}).\n"
-    "“Not shown” is not “not there”: everything inside the interval fits these data."
-)
-
-# %% [markdown]
-# An adapter that was trained on films, in a chat, cannot be expected to know more
-# science, and if it scored worse that would be forgetting (notebook 04 measures it by
-# loss). A score is made of questions; which of them flipped?
-
-# %%
-def told(base_answer, tuned_answer):
-    """A flipped question: which way, and what was chosen."""
-    asked = base_answer.question
-    chosen = [asked.choices[a.pick(METRIC)] for a in (base_answer, tuned_answer)]
-    way = "gained" if tuned_answer.right[METRIC] else "lost"
-    return way, asked.question, asked.choices[asked.answer], *chosen
-
-
-# %%
-columns = ["", "question", "right", "base chose", "tuned chose"]
-flipped = [told(*pair) for pair in pairs if len({a.right[METRIC] for a in pair}) == 2]
-shown = pd.DataFrame(flipped, columns=columns).sort_values(["", "question"])
-styled = shown.style.format(escape="html").hide(axis="index")
-styled.set_properties(**{"text-align": "left"})
-
-# %% [markdown]
-# Read them before you believe a story about what was learnt or lost. How sure was the
-# base of its pick on these? Its *lead* is the log-likelihood of the choice it took over
-# that of the next.
-
-# %%
-best = [sorted(answer.log_likelihoods)[-2:] for answer, _ in pairs]
-leads = pd.DataFrame(
-    {
-        "lead (nats)": [first - second for second, first in best],
-        "verdict": np.where(change == 0, "same for both", "flipped"),
-    }
-)
-leads.groupby("verdict").median().round(2)
-
-# %% [markdown]
-# Medians. Where the base was undecided, a small push in any direction flips the verdict;
-# where its lead was large, almost nothing does.
+# ## 6. Four ways to a better score
 #
-# ## 5. What could these questions have seen?
+# ### The wrong baseline
 #
-# *Power* is the chance that a test finds a difference that is there. It depends on n,
-# on the difference, and on how many questions are discordant: more of them are more
-# noise. To see what the word means, let us play the experiment 2,000 times, with 240
-# questions of which 10 % are discordant and a true difference of 5 points: 18 gained
-# and 6 lost on average.
+# Chance is 25 %. But who knows the choices and not the question can do better, if wrong
+# choices sound wrong by themselves. Three plain programs try it, and the base does: its
+# question is removed, by a task of our own. Predict its score.
 
 # %%
-from course_utils.statistics.power import exact_p as mcnemar_p
-from course_utils.statistics.power import mcnemar_power
-
-gained_share, lost_share = 0.075, 0.025  # sum 10 %, difference 5 points
-rng = np.random.default_rng(0)
-played = rng.multinomial(240, [lost_share, gained_share, 0.9], size=2000)
-played[:3]  # lost, gained, the rest
-
-# %%
-# NBVAL_CHECK_OUTPUT
-found = np.mean([mcnemar_p(lost, gained) < 0.05 for lost, gained, _ in played])
-exactly = mcnemar_power(240, discordant=0.10, difference=0.05)
-print(f"found in {found:.0%} of the played experiments; exactly {exactly:.1%}")
-
-# %% [markdown]
-# The package sums over all possible counts in place of playing. In more than a third of
-# the experiments a true gain of 5 points would have been reported as “no significant
-# difference”. And ours, with the share of discordant questions that was measured?
-
-# %%
-from course_utils.plots import line_plot
-
-discordant = result.discordant / result.n
-differences = np.linspace(0, 12, 49)  # points
-sizes = {f"n = {n:,}": n for n in (AGAIN, result.n, arc_easy["test"])}
-
-# %%
-power = {
-    name: [mcnemar_power(n, discordant, d / 100) for d in differences]
-    for name, n in sizes.items()
+blind = {
+    "include": str(benchmark.folder / f"{benchmark.task}.yaml"),
+    "task": "choices_only",
+    "tag": None,  # no group of tasks to belong to
+    "doc_to_text": "Answer:",  # the question is gone
 }
+path = folder / "lm_eval" / "choices_only.yaml"
+path.parent.mkdir(exist_ok=True)
+path.write_text(yaml.safe_dump(blind));
 
 # %%
-from course_utils.statistics.power import POWER, detectable_difference
+from course_utils.arc.task import Benchmark
 
-limits = {n: 100 * detectable_difference(n, discordant) for n in sizes.values()}
-limits
-
-# %%
-line_plot(
-    differences, power, x_label="true difference (percentage points)",
-    y_label="chance that it is found",
-    title=f"{result.n} questions find {limits[result.n]:.1f} points, "
-    f"{arc_easy['test']:,} find {limits[arc_easy['test']]:.1f}",
-    reference=(f"{POWER:.0%} power", POWER),
-);
-
-# %% [markdown]
-# (The difference cannot exceed the share of discordant questions; where a curve passes
-# that share, it is raised along, hence the kink.) Say this number before the run, not
-# after. A benchmark that can see six points cannot
-# settle a question about one. The other way round: how many questions does it take?
-
-# %%
-# NBVAL_CHECK_OUTPUT
-from course_utils.statistics.power import needed_questions
-
-rows, shares = (1, 2, 5), (0.05, 0.10, 0.20)  # points; share discordant
-pd.DataFrame(
-    {
-        f"{share:.0%} discordant": [needed_questions(d / 100, share) for d in rows]
-        for share in shares
-    },
-    index=pd.Index([f"{d} points" for d in rows], name="true difference"),
-)
-
-# %% [markdown]
-# Half the difference needs four times the questions. That is why a point or two on a
-# few hundred questions is never news.
-#
-# ## 6. What else moves the score: metric, prompt, seed
-#
-# ### The metric
-#
-# acc and acc_norm read the same log-likelihoods. S1 reports that both rose, as if that
-# were two witnesses. How often do their verdicts agree on the untouched model, and how
-# often would two unrelated verdicts of the same accuracies?
-
-# %%
-verdicts = np.array([[a.right[m] for m in METRICS] for a in base.answers])
-acc, acc_norm = verdicts.mean(axis=0)
-same = (verdicts[:, 0] == verdicts[:, 1]).mean()
-unrelated = acc * acc_norm + (1 - acc) * (1 - acc_norm)
-f"{same:.0%} agree, unrelated ones would in {unrelated:.0%}"
-
-# %% [markdown]
-# They agree more often than unrelated verdicts would, since both read one set of
-# numbers, and less than you might expect: picking the better-looking one afterwards
-# is a real temptation. Where they part,
-# it is over length. How long are the choices that each of them picks?
-
-# %%
-def mean_length(choices):
-    """Mean number of characters."""
-    return round(float(np.mean([len(choice) for choice in choices])), 1)
-
-
-asked = [(answer, answer.question.choices) for answer in base.answers]
-lengths = {"all choices": mean_length(c for _, own in asked for c in own)}
-for metric in METRICS:
-    lengths[metric] = mean_length(own[answer.pick(metric)] for answer, own in asked)
-lengths
-
-# %% [markdown]
-# Mean characters. (A bias for the letter A cannot occur: the task never shows letters.
-# Benchmarks that print “A) … B) …” and read a letter have it.) Does the answer to our
-# question depend on the metric?
-
-# %%
-by_length = compare_evaluations(base, tuned, "acc_norm")
-by_length
-
-# %% [markdown]
-# Report the metric that you chose before, and the other one beside it as what it is.
-#
-# ### The prompt
-#
-# The tuned model learnt in a chat. Here it was asked in plain text, which is how the
-# public figures of ARC-Easy are made. What happens when the same questions come as a
-# chat turn? Sixty of them, drawn by seed, for both models.
-
-# %%
-from course_utils.arc.evaluation import Prompt
-
-rng = np.random.default_rng(plan.seed)
-drawn = rng.choice(result.n, min(AGAIN, result.n), replace=False)
-positions = sorted(drawn.tolist())
-
-# %%
-chat = Prompt(chat_template=True)
-tuned_chat = evaluate(
-    model, tokenizer, benchmark, "tuned in chat", prompt=chat, only=positions
-)
-
-# %%
+without = Benchmark("choices_only", path.parent, benchmark.questions)
 with model.disable_adapter():
-    base_chat = evaluate(
-        model, tokenizer, benchmark, "base in chat", prompt=chat, only=positions
-    )
-
-# %% [markdown]
-# First the untouched model against itself. The two runs differ in a setting, and the
-# package refuses to compare them until that is said:
+    choices_only = evaluate(model, tokenizer, without, "choices only")
 
 # %%
-from course_utils.arc.evaluation import NotComparable
+from course_utils.statistics.shares import Share
 
-some = base.subset([a.question.id for a in base_chat.answers])
-try:
-    compare_evaluations(some, base_chat, METRIC)
-except NotComparable as refusal:
-    print(refusal)
-
-# %%
-by_prompt = compare_evaluations(
-    some, base_chat, METRIC, varied=["chat_template"]
-)
-by_prompt
-
-# %%
-ledger.record(
-    "C045",
-    questions=by_prompt.n,
-    verdicts_changed_share=by_prompt.discordant / by_prompt.n,
-)
-
-# %% [markdown]
-# The same weights, the same questions, and some verdicts change, whether the averages
-# show it or not. Figures made with and without the template cannot be laid side by
-# side; nor can those of two numbers of shots, two precisions or two versions of the
-# harness. And base against tuned, both asked in a chat?
-
-# %%
-in_chat = compare_evaluations(base_chat, tuned_chat, METRIC)
-in_chat
-
-# %% [markdown]
-# ### The seed
-#
-# Zero-shot scoring draws nothing: run it again, and it gives the same numbers. Chance
-# enters in two other places. The first is a solved example before the question
-# (*one-shot*), because a seed chooses which. Two seeds, the same sixty questions, the
-# base model:
-
-# %%
-with model.disable_adapter():
-    one_shot = [
-        evaluate(
-            model, tokenizer, benchmark, f"base after example {seed}",
-            prompt=Prompt(shots=1, seed=seed), only=positions,
-        )
-        for seed in (plan.seed, plan.seed + 1)
-    ]
-
-# %%
-by_example = compare_evaluations(*one_shot, METRIC, varied=["seed"])
-by_example
-
-# %% [markdown]
-# The second is larger and mostly forgotten: which questions were asked at all. Whoever
-# evaluates with `limit=60` to save time draws sixty of all. What does the base score on
-# a thousand such draws?
-
-# %%
-right = np.array([answer.right[METRIC] for answer in base.answers])
-few = min(AGAIN, len(right) // 2)
-subsets = [100 * rng.choice(right, few, replace=False).mean() for _ in range(1000)]
-lowest, highest = np.percentile(subsets, [2.5, 97.5])
-
-# %%
-axes = histogram(
-    {"base": subsets}, bins=bins_of_one_question(subsets, few),
-    x_label=f"{METRIC} on {few} questions (%)", y_label="draws",
-    title=f"One model, {few} questions: {lowest:.0f} to {highest:.0f} %",
-)
-axes.axvline(100 * right.mean(), color="#4d4d4d", linestyle="--");
-
-# %% [markdown]
-# All of it in one picture. Grey intervals contain “no difference”.
+programs = {
+    "always the first": lambda lengths: 0,
+    "the longest": lambda lengths: lengths.index(max(lengths)),
+    "the shortest": lambda lengths: lengths.index(min(lengths)),
+}
+asked = [answer.question for answer in base.answers]
+right = {
+    name: [pick([len(c) for c in q.choices]) == q.answer for q in asked]
+    for name, pick in programs.items()
+}
+for run in (choices_only, base, tuned):
+    right[run.name] = [answer.right[METRIC] for answer in run.answers]
+rates = [Share(sum(verdicts), n) for verdicts in right.values()]
 
 # %%
 from course_utils.statistics.plots import interval_plot
 
-lines = {
-    f"tuned − base\nacc, n = {result.n}": result,
-    f"tuned − base\nacc_norm, n = {by_length.n}": by_length,
-    f"tuned − base\nacc, in a chat, n = {in_chat.n}": in_chat,
-    f"chat − plain\nbase, acc, n = {by_prompt.n}": by_prompt,
-    f"example seed\nbase, acc, n = {by_example.n}": by_example,
-}
-clear = sum(c.p < 0.05 for c in lines.values())
-
-# %%
+ends = [(r.interval[0], r.share, r.interval[1]) for r in rates]
+blindly, with_question = rates[3].share, rates[4].share
 interval_plot(
-    list(lines),
-    [comparison.points for comparison in lines.values()],
-    x_label="percentage points",
-    title=f"{clear} of {len(lines)} comparisons have p < 0.05",
+    list(right), 100 * np.array(ends),
+    x_label=f"{METRIC} (% of {n:,} questions)",
+    reference=("chance", 25.0), spelled="{1:.0f} %  [{0:.0f}, {2:.0f}]",
+    title=f"Without the question {blindly:.0%}, with it {with_question:.0%}",
 );
 
 # %% [markdown]
-# Look at the widths first. And mind that five comparisons are drawn here: one of them
-# may be “significant” by luck alone, which is the topic of section 7.
+# Grey lines include chance. What the base scores above *choices only* is what it gets
+# from the question; what it scores above 25 % is not.
 #
-# ## 7. More benchmarks, more luck
+# ### Another prompt
 #
-# S1 would add MMLU, HellaSwag and GSM8K. A good idea, with a price: each test at the
-# 5 % level raises a false alarm in one of twenty cases. For four tests of a model that
-# has not changed at all the chance of at least one is 1 − 0.95⁴:
+# The tuned model learnt in a chat, and here it was asked in plain text. What happens to
+# the untouched base when some questions come as a chat turn, or after one solved
+# example (*one-shot*)? They are drawn by a seed: lm-eval's `limit=40` takes the *first*
+# 40, which is no random sample of a file that is sorted, and its documentation keeps it
+# for tests.
 
 # %%
-from statsmodels.stats.multitest import multipletests
+from course_utils.arc.evaluation import Prompt
 
-benchmarks, level = ["ARC-Easy", "MMLU", "HellaSwag", "GSM8K"], 0.05
-made_up = [0.30, 0.030, 0.21, 0.011]  # p-values for the example
-kept, *_ , smallest_must_be = multipletests(made_up, level, method="holm")
-
-# %% [markdown]
-# Holm's correction asks more of the smallest p, 0.05 / 4, a little less of the next,
-# 0.05 / 3, and stops at the first that fails. Of the four made-up p-values two lie below
-# 0.05; how many survive?
+AGAIN = 40  # questions that are asked again; longer prompts take longer
+drawn = sorted(np.random.default_rng(plan.seed).permutation(n)[:AGAIN])
+forms = {
+    "in a chat": Prompt(chat_template=True),
+    "one-shot": Prompt(shots=1, seed=plan.seed),
+}
+with model.disable_adapter():
+    others = [
+        evaluate(model, tokenizer, benchmark, name, prompt=form, only=drawn)
+        for name, form in forms.items()
+    ]
 
 # %%
-# NBVAL_CHECK_OUTPUT
-pd.DataFrame({"benchmark": benchmarks, "p": made_up, "after Holm": kept})
+some = base.subset([answer.question.id for answer in others[0].answers])
+varied = ["chat_template", "shots", "seed"]  # what may differ between two runs
+by_form = {
+    run.name: compare_evaluations(some, run, METRIC, varied=varied)
+    for run in others
+}
+print(*by_form.values(), sep="\n\n")
 
 # %% [markdown]
+# The same weights, the same questions, and some verdicts change, whether the average
+# shows it or not. So a figure made with a template is not comparable to one without it;
+# the same goes for shots, precision, the version of lm-eval and the data.
+# (`compare_evaluations` refuses such pairs unless `varied` names the setting.)
+#
+# ### The metric and the moment that suit
+#
+# Nobody looks at a benchmark only once. Suppose that we had looked after each question,
+# under both metrics, and stopped where p looks best:
+
+# %%
+counted = {}
+for metric in ("acc", "acc_norm"):
+    right = np.array([[a.right[metric] for a in pair] for pair in pairs], int)
+    sums = [np.cumsum(np.diff(right) == sign) for sign in (-1, 1)]
+    counted[metric] = [power.exact_p(b, c) for b, c in zip(*sums)]
+smallest = min(map(min, counted.values()))
+
+# %%
+axes = line_plot(
+    range(1, n + 1), counted, x_label="questions so far",
+    y_label="exact McNemar p", reference=("p = 0.05", 0.05),
+    title=f"At the best moment p = {smallest:.2f}, as planned {result.p:.2f}",
+)
+for drawn_line, colour in zip(axes.lines, ("#1f5fa8", "#d9822b")):
+    drawn_line.set_color(colour)
+axes.legend();
+
+# %% [markdown]
+# How often would such looking “find” something between two equally good models? 300
+# played experiments with 260 questions, 10 % discordant and no true difference; one
+# metric, and a look after each question from the twentieth on:
+
+# %% tags=["nbval-check-output"]
+from functools import cache
+
+remembered = cache(power.exact_p)
+shape, none = (300, 260), [0.05, 0.05, 0.9]  # lost, gained, same
+drawn = np.random.default_rng(1).choice([-1, 1, 0], shape, p=none)
+lost, gained = ((drawn == sign).cumsum(axis=1)[:, 19:] for sign in (-1, 1))
+p = np.vectorize(lambda b, c: remembered(int(b), int(c)))(lost, gained)
+at_end, at_best = (p[:, -1] < 0.05).mean(), (p.min(axis=1) < 0.05).mean()
+print(f"p < 0.05 at the end: {at_end:.0%}, at the best moment: {at_best:.0%}")
+
+# %% [markdown]
+# The rule of 5 % holds at the planned end and nowhere else. So write the plan down,
+# with its number of questions, and keep to it.
+#
+# ### Many benchmarks
+#
+# The same happens with four benchmarks in place of many moments: each test at 5 % may
+# give a false alarm of its own. **Holm's correction** asks more of the smallest p.
+#
 # ### ●●○ Exercise 3 · Holm's correction (6 minutes)
 #
-# *Why it matters: “improved on two of four benchmarks” is a sentence that this test
-# often unmakes.*
+# *Why it matters: “improved on two of four benchmarks” often does not survive it.*
 #
-# Write `survivors(p_values)`: how many are significant at 5 % after Holm. The smallest
-# of m must be at most 0.05 / m, the next at most 0.05 / (m − 1), and so on; the first
-# that fails ends it.
+# Write `survivors(p_values)`: how many of m p-values are significant at 5 %. The
+# smallest must be at most 0.05 / m, the next at most 0.05 / (m − 1), and so on; the
+# first that fails ends it.
 
 # %% tags=["exercise"]
 def survivors(p_values: list[float]) -> int:
-    """Number of p-values that are significant at 5 % after Holm's correction."""
+    """Number of p-values that Holm's correction leaves significant at 5 %."""
     return TODO
 
 
 # %% tags=["check"]
-stops_early = Case(
-    arguments=([0.30, 0.030, 0.045, 0.011],),
-    expected=1,
-    mistakes={
-        3: "uncorrected: each p was held against 0.05.",
-        2: "it went on after the first failure: 0.030 > 0.05 / 3 ends it.",
-        0: "unsorted: begin with the smallest, not with the first of the list.",
-    },
-)
-steps = Case(
-    arguments=([0.012, 0.016, 0.9, 0.024],),
-    expected=3,
-    mistakes={1: "that is Bonferroni: hold the second against 0.05 / (m − 1)."},
-)
-check(survivors, stops_early, steps)
+check(survivors)
 
 # %% [markdown]
 # <details><summary>Hint</summary>
@@ -878,116 +640,157 @@ check(survivors, stops_early, steps)
 #
 # </details>
 #
-# The figures of this run go into the README's table, each with n, interval and p:
+# All comparisons of this lesson, corrected by the library:
 
 # %%
-from course_utils.machine.run_record import save_results
+from statsmodels.stats.multitest import multipletests
 
-
-def spelled(accuracy):
-    """An accuracy with its 95 % interval, for a table."""
-    low, high = accuracy.interval
-    return f"{100 * accuracy.share:.1f} % ({100 * low:.0f}–{100 * high:.0f})"
-
-
-def row(comparison):
-    """A line of the README's table."""
-    low, points, high = comparison.points
-    return {
-        "measure": f"science questions, {comparison.metric}",
-        "base": spelled(comparison.first),
-        "tuned": spelled(comparison.second),
-        "n": comparison.n,
-        "note": f"{points:+.1f} points ({low:+.1f} to {high:+.1f}), "
-        f"exact McNemar p = {comparison.p:.2f}",
-    }
-
-
-# %%
-save_results(finetuned.folder, "06", [row(result), row(by_length)]).name
-
-# %% [markdown]
-# What did the author of this recipe report, and what came out here? The last column says
-# what a repetition would take; where it names another machine, the figure beside it is
-# no repetition, only what this one measured.
-
-# %%
-measured = {
-    f"{comparison.metric}, {name}": spelled(accuracy)
-    for comparison in (result, by_length)
-    for name, accuracy in (("base", comparison.first), ("tuned", comparison.second))
+compared = {
+    "tuned − base, acc": result,
+    "tuned − base, acc_norm": compare_evaluations(base, tuned, "acc_norm"),
+    **{f"{name} − plain, base": found for name, found in by_form.items()},
 }
-measured[f"{METRIC}, change"] = row(result)["note"]
-columns = ["measure", "author", "here", "a repetition takes"]
-table = pd.DataFrame(recipe.compare_with_author("06", measured), columns=columns)
-styled = table.style.format(escape="html").hide(axis="index")
-styled.set_properties(**{"text-align": "left"})
+all_p = [found.p for found in compared.values()]
+kept, corrected, *_ = multipletests(all_p, alpha=0.05, method="holm")
+columns = {"n": [c.n for c in compared.values()], "p": all_p, "Holm": corrected}
+pd.DataFrame(columns, index=list(compared)).round(3)
+
+# %%
+title = f"{sum(kept)} of {len(kept)} comparisons are significant after Holm"
+interval_plot(
+    [f"{name}\nn = {found.n:,}" for name, found in compared.items()],
+    [found.points for found in compared.values()],
+    x_label="percentage points", title=title,
+);
 
 # %% [markdown]
+# Look at the widths first: 40 questions leave room for anything.
+#
 # ## When it goes wrong
 #
 # | You see | Likely cause | Way out |
 # |---|---|---|
-# | your figure is far from the published one | other prompt (chat template, shots), acc against acc_norm, other split, `limit` | print the settings; compare one question's prompt and log-likelihoods |
-# | base and tuned give exactly the same numbers | the adapter was off in both runs, or never loaded | section 2's hand computation with the adapter on and off |
-# | every model scores about 25 % | wrong tokenizer, logits withheld or in fp16, labels shifted by one | compute one question by hand; `softmax_dtype=float32` |
-# | `NotComparable` | settings or questions differ between the runs | ask one of them again; `varied` if you mean it |
-# | accuracy changes with the batch size | padding on the wrong side with a mask that ignores it; fp16 | batch size 1 on ten questions must agree |
-# | two runs cannot be paired any more | only the averages were kept | `log_samples=True`, and keep the file |
+# | your figure is far from the published one | another prompt (template, shots), acc against acc_norm, another split, `limit` | print one sample's `arguments` and the settings |
+# | base and tuned give exactly the same numbers | the adapter was off in both runs, or never loaded | section 2's hand computation, adapter on and off |
+# | every model scores about 25 % | wrong tokenizer, labels shifted by one | compute one question by hand |
+# | `NotANumber` | a layer overflowed in fp16, or the adapter diverged | bf16 or fp32; lesson 04 on its curve |
+# | `NotComparable` | settings or questions differ between the runs | ask again; `varied` if you mean it |
+# | the score changes with the batch size | padding that the mask ignores; fp16 | ten questions with batch size 1 must agree |
+# | two runs cannot be paired any more | only averages were kept | `log_samples=True`, and keep the file |
 #
 # ## In the interview
 #
-# Say the answer aloud before you unfold it. Its numbers are those that a cell of this
-# course recorded.
+# Say the answer aloud before you unfold it. Cells of this course made its numbers; how
+# a published gain on ARC-Easy is taken apart stands in
+# [proof 06](proofs/06_arc_easy_claims.ipynb).
 
 # %%
 from course_utils.evidence.cards import show_cards
 
-show_cards("06", ledger)
+show_cards("06")
+
+# %% [markdown]
+# ## The same on your project
+#
+# Base against adapter on any task of lm-eval, without the course's package. It returns
+# n, the two discordant counts and p.
 
 # %%
-assert not ledger.missing()
+from lm_eval import simple_evaluate
+from lm_eval.models.huggingface import HFLM
+from scipy.stats import binomtest
+
+
+def compare(base, adapter, task="arc_easy", metric="acc", manager=None):
+    right = []
+    for peft in (None, adapter):
+        given = {"pretrained": base, "peft": peft, "dtype": "float32"}
+        harness = HFLM(**given, batch_size=16)
+        results = simple_evaluate(
+            model=harness, tasks=[task], task_manager=manager, log_samples=True
+        )
+        rows = results["samples"][task]
+        right.append({row["doc_id"]: row[metric] for row in rows})
+    before, after = right
+    lost = sum(before[question] > after[question] for question in before)
+    gained = sum(before[question] < after[question] for question in before)
+    p = binomtest(lost, lost + gained).pvalue if lost + gained else 1.0
+    return len(before), lost, gained, p
+
 
 # %% [markdown]
 # ## You can now …
 
 # %%
-print(
-    f"… compute acc and acc_norm of a question by hand,\n"
-    f"… say that base and tuned differ on {result.discordant} of {result.n} questions,"
-    f"\n… report {points:+.1f} points, {low_points:+.1f} to {high_points:+.1f}, "
-    f"p = {result.p:.2f}, and mean it,\n"
-    f"… say that {result.n} questions find {result.detectable_points:.1f} points, not "
-    f"less."
-)
+print("… compute acc and acc_norm of a question by hand,")
+print(f"… say before a run that {n} questions find {limits[n]:.1f} points,")
+print(f"… say that base and tuned differ on {result.discordant} of {result.n},")
+print(f"… report {change:+.1f} points, {low:+.1f} to {high:+.1f}, with p,")
+print(f"… ask what the choices alone score: here {blindly:.0%}.")
 
 # %% [markdown]
 # ## What this run does not show
 #
 # - That a model has or has not seen the questions. ARC is from 2018 and lies on the
-#   web: it may be in any pretraining set. *Contamination* lifts base and tuned alike,
-#   so their difference suffers less than their level. The course's own questions are
-#   new, but they ask for facts that stand in every school book.
-# - Reasoning. A right pick may be recall, or the likelier phrase.
-# - What the same model would choose if it read all choices together, as a person does.
-#   That is another task with other scores (arXiv:2412.17758).
-# - The spread over training seeds: one adapter was compared. The interval is about the
+#   web, so it may be in any training set. Such *contamination* lifts base and tuned
+#   alike: it harms their level more than their difference.
+# - Reasoning. A right choice may be recall, or simply the likelier phrase.
+# - What the model would choose if it read all four choices together, as a person does.
+#   That is another task, with other scores (arXiv:2412.17758).
+# - The spread over training seeds. One adapter was compared; the interval is about
 #   questions, not about training again.
-# - A figure for the leaderboard, unless the 2,376 real questions were asked.
+# - A figure for a leaderboard, unless the 2,376 real questions were asked.
 #
 # ## Sources
 #
-# - Clark et al. 2018, *Think you have solved question answering? Try ARC*,
-#   arXiv:1803.05457, and the dataset card of `allenai/ai2_arc`.
-# - lm-evaluation-harness 0.4.13: `arc_easy.yaml`, `api/task.py`, installed source.
-# - McNemar 1947, *Note on the sampling error of the difference between correlated
-#   proportions or percentages*; Connor 1987 for its power; Wilson 1927; Holm 1979.
-# - Miller 2024, *Adding error bars to evals*, arXiv:2411.00640.
-# - Efron and Tibshirani 1993, *An introduction to the bootstrap* (recalled).
+# - lm-eval 0.4.13, installed source: `tasks/arc/arc_easy.yaml`, `evaluator.py` (its
+#   docstring keeps `limit` for testing), `models/huggingface.py`, `api/task.py`.
+# - Clark et al. 2018, *Think you have Solved Question Answering? Try ARC*,
+#   arXiv:1803.05457 (abstract); the sizes of its splits stand in the dataset card.
+# - Miller 2024, *Adding Error Bars to Evals*, arXiv:2411.00640 (abstract).
+# - Fay and Lumbard 2021, *Confidence intervals for difference in proportions for
+#   matched pairs compatible with exact McNemar's or sign tests* (summary).
+# - McNemar 1947, Holm 1979: not opened here; the libraries' tests are scipy's and
+#   statsmodels'.
+
+# %% tags=["hide-input"]
+from course_utils.machine.run_record import save_results
+
+
+def spelled(rate):
+    low, high = (100 * end for end in rate.interval)
+    return f"{100 * rate.share:.1f} % ({low:.0f}–{high:.0f})"
+
+
+def row(found):
+    low, points, high = found.points
+    return {
+        "measure": f"science questions, {found.metric}",
+        "base": spelled(found.first), "tuned": spelled(found.second),
+        "n": found.n,
+        "note": f"{points:+.1f} points ({low:+.1f} to {high:+.1f}), "
+        f"exact McNemar p = {found.p:.2f}",
+    }
+
+
+both = list(compared.values())[:2]
+save_results(folder, "06", [row(found) for found in both]);
+
+# %% tags=["hide-input"]
+from course_utils.evidence.ledger import Ledger
+
+ledger = Ledger("06", profile, chosen_project().recipe.name)
+ledger.record("C030", questions=result.n, points=change, low_points=low,
+              high_points=high, p=result.p, planned_points=limits[n])
+in_chat = by_form["in a chat"]
+ledger.record("C045", questions=in_chat.n,
+              verdicts_changed_share=in_chat.discordant / in_chat.n)
+assert not ledger.missing()
 
 # %%
 from course_utils.machine.run_record import write_run_record
 
+before, after = result.first, result.second
 write_run_record(
     "06",
     profile,
