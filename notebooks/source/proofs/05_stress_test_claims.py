@@ -77,8 +77,8 @@ rungs
 # ## 2. A parser and a schema, added up
 #
 # The third rung is the course's reward for infrastructure code: a parser, and the names
-# of 156 resource types with their arguments. It has six parts, each from 0 to 1. Seven
-# answers to “an S3 bucket for logs”:
+# of 156 resource types with their arguments. It has six parts, each from 0 to 1; a dash
+# says that nothing of the kind was asked for. Seven answers to “an S3 bucket for logs”:
 
 # %%
 attempts = {
@@ -100,7 +100,7 @@ from course_utils.projects.inframind.reward import reward_of
 schema = load_schema()
 rewards = {name: reward_of(text, wanted, schema) for name, text in attempts.items()}
 parts = pd.DataFrame({name: reward.parts for name, reward in rewards.items()}).T
-print(parts.to_string())
+print(parts.astype(float).to_string(na_rep="–"))
 
 # %% [markdown]
 # A common reward adds the parts up, with weights. What does the sum say, with the
@@ -183,9 +183,9 @@ assert hole.loc["with versioning", "complete"] == 1
 
 # %% [markdown]
 # With the incomplete expectation the wrong answer gets full marks, and the right one
-# less. A reward is no better than what its author wrote down for each request, and that
-# part nobody can compute. So the sentence of section 1 is imprecise: each rung makes the
-# attack harder, and each has one.
+# half of them. A reward is no better than what its author wrote down for each request,
+# and that part nobody can compute. So the sentence of section 1 is imprecise: each rung
+# makes the attack harder, and each can be attacked.
 #
 # ## 3. “`terraform validate` proves that the code works”
 #
@@ -225,7 +225,7 @@ answers = ["Use the console for that.", bucket, versioned, soup]
 choices = pd.DataFrame({"reference": [0.33, 0.45, 0.20, 0.02]})
 choices["keywords"] = [keyword_score(text) for text in answers]
 judged = [reward_of(text, wanted, schema) for text in answers]
-choices["truth"] = [int(found.known == 1) for found in judged]
+choices["truth"] = [int(found.valid) for found in judged]
 choices
 
 # %%
