@@ -8,7 +8,7 @@
 # they look for the worst answer that still gets full marks. It is for whoever prepares
 # an interview, or doubts an answer of the cards. No lesson needs it.
 #
-# **Time and memory.** About 14 minutes to read; a few seconds and under 1 GiB on two CPU
+# **Time and memory.** About 22 minutes to read; a few seconds and under 1 GiB on two CPU
 # cores (measured). No model is loaded, so a T4 makes no difference.
 
 # %% tags=["first-cell"]

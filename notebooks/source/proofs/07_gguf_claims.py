@@ -8,7 +8,7 @@
 # merged. It is for whoever prepares an interview, or doubts an answer of the cards. No
 # lesson needs it: lesson 07 settles what needs an exported file.
 #
-# **Time and memory.** About 9 minutes to read; under a minute and 2 GiB on two CPU cores
+# **Time and memory.** About 16 minutes to read; under a minute and 2 GiB on two CPU cores
 # (measured; without a saved adapter 4 minutes more). On a T4 with the 8B model about 3
 # minutes (an estimate).
 
@@ -69,7 +69,8 @@ from course_utils.recipes.book import ALPACA_MISTRAL
 
 shapes, rank = load_architectures(), ALPACA_MISTRAL.plan.rank
 for name in ("mistral-7b", "smollm2-135m"):
-    lora, linear = shapes[name].lora_parameters(rank), shapes[name].linear_parameters
+    shape = shapes[name]
+    lora, linear = shape.lora_parameters(rank), shape.linear_parameters
     print(f"{name:12} {lora:10,} beside {linear:13,}: {lora / linear:.2%}")
 
 # %% [markdown]
@@ -108,17 +109,18 @@ from course_utils.machine.timing import fastest
 READ, WRITTEN = 128, 16  # tokens
 generator = torch.Generator().manual_seed(plan.seed)
 prompt = torch.randint(at_hand.vocab_size, (1, READ), generator=generator)
+exactly = {"max_new_tokens": WRITTEN, "min_new_tokens": WRITTEN, "do_sample": False}
 
 
 # %%
 def seconds_of(model):
     """Seconds to read READ tokens at once, and to write WRITTEN after eight."""
     tokens = prompt.to(model.device)
-    start = {"input_ids": tokens[:, :8], "attention_mask": torch.ones_like(tokens[:, :8])}
-    exactly = {"max_new_tokens": WRITTEN, "min_new_tokens": WRITTEN}
+    begun = tokens[:, :8]
+    begun = {"input_ids": begun, "attention_mask": torch.ones_like(begun)}
     actions = {
         "reading": lambda: model(tokens).logits[0, -1, 0],
-        "writing": lambda: model.generate(**start, **exactly, do_sample=False)[0, -1],
+        "writing": lambda: model.generate(**begun, **exactly)[0, -1],
     }
     with torch.inference_mode():
         return fastest(actions, rounds=4)
@@ -188,7 +190,8 @@ axes.legend(ncols=3, loc="upper left");
 per_token = {name: taken["writing"] / WRITTEN for name, taken in seconds.items()}
 added = per_token["unmerged"] - per_token["merged"]
 print(
-    f"a token: merged {1e3 * per_token['merged']:.1f} ms, unmerged + {1e3 * added:.1f}\n"
+    f"a token: merged {1e3 * per_token['merged']:.1f} ms, "
+    f"unmerged {1e3 * added:.1f} ms more\n"
     f"of it arithmetic, at most {1e3 * share * per_token['merged']:.1f} ms\n"
     f"an adapted layer: {1e6 * added / adapted:.0f} µs"
 )
@@ -226,7 +229,8 @@ adapter_gb = 2 * mistral.lora_parameters(rank) / GB
 merged_gb = 2 * mistral.parameters / GB
 nf4_gb = weight_bytes(mistral, WeightFormat.NF4) / GB
 print(f"merged, 16 bits: {merged_gb:.2f} GB")
-print(f"NF4 base {nf4_gb:.2f} + adapter {adapter_gb:.2f} = {nf4_gb + adapter_gb:.2f} GB")
+apart_gb = nf4_gb + adapter_gb
+print(f"NF4 base {nf4_gb:.2f} + adapter {adapter_gb:.2f} = {apart_gb:.2f} GB")
 
 # %% [markdown]
 # And with several tasks, each with an adapter of its own? Merged models share nothing;
@@ -275,7 +279,7 @@ line_plot(
 # %% tags=["hide-input"]
 from course_utils.evidence.ledger import Ledger
 
-small, published_ratio = shapes["smollm2-135m"], 2.5  # the second from zFLoRA's abstract
+small, in_zflora = shapes["smollm2-135m"], 2.5  # of its abstract
 read_ratio, write_ratio = (
     seconds["unmerged"][act] / seconds["merged"][act] for act in ("reading", "writing")
 )
@@ -284,11 +288,11 @@ ledger.record(
     "C139", flops_share=mistral.lora_flops_share(rank),
     smollm2_flops_share=small.lora_flops_share(rank), extra_products=extra_products,
     prompt_ratio=read_ratio, generation_ratio=write_ratio,
-    published_ratio=published_ratio,
+    published_ratio=in_zflora,
 )
 ledger.record(
     "C120", merged_over_base=ratios["merged"][1], merged_16bit_gb=merged_gb,
-    nf4_and_adapter_gb=nf4_gb + adapter_gb,
+    nf4_and_adapter_gb=apart_gb,
 )
 assert not ledger.missing()
 
