@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from course_utils.model.generation import Generated, Sampling
@@ -15,6 +17,7 @@ from course_utils.stress.trials import judge_all
 
 FILMS = load_films()
 SUITE = movie_suite()
+SUITE = dataclasses.replace(SUITE, prompts=SUITE.prompts[:32])  # counted by hand below
 GOOD = Generated(write_answer(FILMS["High Noon (1952)"], "One man, one street."), True)
 BAD = Generated("I am sorry, and I am here to help", False)
 

@@ -175,7 +175,7 @@ def permute_requests(
         )
 
     def meets(wish: Conversation, given: Generated) -> bool:
-        return check.passes(suite.in_context(wish, given.text, given.stopped))
+        return bool(check.passes(suite.in_context(wish, given.text, given.stopped)))
 
     table = np.array([[meets(x.prompt, y.answer) for y in kept] for x in kept])
     wishes = np.arange(len(kept))
