@@ -1,0 +1,185 @@
+"""Lesson 05's cells do what the package does; its figures follow from its trials."""
+
+import json
+from collections import Counter
+from math import comb
+
+import notebook_cells as cells
+import pytest
+import torch
+
+from course_utils.model import generation
+from course_utils.model.generation import Generated, Sampling, end_tokens
+from course_utils.model.nano import nano_model, nano_tokenizer
+from course_utils.projects.project import PROJECTS
+from course_utils.stress.suite import StressSuite
+
+[LESSON] = [path for path in cells.LESSONS if path.name.startswith("05")]
+REQUESTS = ["a film", "", "something short for a rainy Sunday, please", "a western"]
+# Every answer of the published run with its verdicts, kept by `make publish`.
+TRIALS = cells.ROOT / "notebooks" / "results" / "trials_05.jsonl"
+TABLE = cells.ROOT / "notebooks" / "results" / "05.json"
+
+
+def cell_with(text):
+    return next(code for code in cells.code_cells(LESSON) if text in code)
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    """The names that the cells of asking define, on the nano model."""
+    project = PROJECTS["movie_recommender"]
+    names = {"model": nano_model().eval(), "tokenizer": nano_tokenizer()}
+    names |= {"suite": project.suite(), "Generated": Generated}
+    exec(cell_with("def write("), names)
+    exec(cell_with("def ask("), names)
+    for cell in ("GREEDY = ", "DRAWN = "):
+        [line] = [code for code in cells.code_cells(LESSON) if cell in code]
+        settings = line[line.index(cell) :]
+        exec(settings[: settings.index("}") + 1], names)
+    return names
+
+
+# A reader learns to ask in another way than the course asks in its other lessons.
+def test_the_lesson_asks_as_the_package_does(lesson):
+    model, tokenizer, suite = (lesson[it] for it in ("model", "tokenizer", "suite"))
+    chats = [[{"role": "user", "content": text}] for text in REQUESTS]
+    limits = {"max_new_tokens": suite.max_new_tokens, "batch_size": 2}
+    lesson["BATCH_SIZE"] = 2
+    expected = generation.generate(model, tokenizer, REQUESTS, **limits)
+    assert lesson["ask"](chats, **lesson["GREEDY"]) == expected
+    drawn = lesson["DRAWN"]
+    sampling = Sampling(drawn["temperature"], drawn["top_p"], seed=5)
+    expected = generation.generate(
+        model, tokenizer, REQUESTS, sampling=sampling, **limits
+    )
+    torch.manual_seed(5)
+    assert lesson["ask"](chats, **drawn) == expected
+
+
+def test_an_answer_that_the_model_ends_is_told_from_one_that_was_cut_off(lesson):
+    ends = sorted(end_tokens(lesson["model"], lesson["tokenizer"]))
+    words = lesson["tokenizer"]("one two")["input_ids"]
+    rows = [[*words, ends[0]], words + words[:1]]
+    written = {**lesson, "write": lambda chats, **decoding: torch.tensor(rows)}
+    exec(cell_with("def ask("), written)
+    ended, cut = written["ask"]([[], []])
+    assert ended.stopped and not cut.stopped
+    assert cut.text.startswith(ended.text) and ended.text
+
+
+def test_examples_are_turns_and_come_before_the_request():
+    names = {"prompts": PROJECTS["movie_recommender"].suite().prompts}
+    project = PROJECTS["movie_recommender"]
+    names |= {"project": project, "plan": project.recipe.plan_for("cpu")}
+    exec(cell_with("ways = {"), names)
+    for way, chats in names["ways"].items():
+        assert len(chats) == len(names["prompts"])
+        for prompt, chat in zip(names["prompts"], chats, strict=True):
+            roles = [message["role"] for message in chat]
+            assert roles == ["user", "assistant"] * (len(chat) // 2) + ["user"]
+            assert len(chat) == (7 if way == "shown examples" else 1)
+            assert chat[-1]["content"].endswith(prompt.request)
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """By hand; see the lesson's section 3."""
+    z2 = 1.959964**2
+    centre, spread = k + z2 / 2, (z2 * (k * (n - k) / n + z2 / 4)) ** 0.5
+    return max(0.0, (centre - spread) / (n + z2)), min(
+        1.0, (centre + spread) / (n + z2)
+    )
+
+
+def exact_p(lost: int, gained: int) -> float:
+    """Two-sided sign test by hand."""
+    n, least = lost + gained, min(lost, gained)
+    return min(1.0, 2 * sum(comb(n, i) for i in range(least + 1)) / 2**n)
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """By hand: the k-th smallest times what is left, never falling."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    raised, highest = [0.0] * len(order), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))
+        raised[index] = highest
+    return raised
+
+
+def published_rows() -> list[dict]:
+    return [json.loads(line) for line in TRIALS.read_text().split("\n") if line]
+
+
+def verdicts_of(
+    rows: list[dict], suite: StressSuite
+) -> dict[tuple[str, str, str], bool | None]:
+    """(way, check, prompt) -> judged anew; None where the check could not judge."""
+    found = {}
+    for row in rows:
+        if row["seed"] is None:
+            prompt = suite.prompt(row["prompt"])
+            verdicts = suite.judge(prompt, Generated(row["answer"], row["stopped"]))
+            for check in suite.checks:
+                if row["group"] in check.groups:
+                    key = row["model"], check.name, row["prompt"]
+                    found[key] = verdicts.get(check.name)
+    return found
+
+
+kept = pytest.mark.skipif(not TRIALS.exists(), reason=f"{TRIALS.name} is not published")
+
+
+@kept
+def test_the_published_trials_have_the_verdicts_that_the_checks_give_today():
+    suite = PROJECTS["movie_recommender"].suite()
+    for row in published_rows():
+        prompt = suite.prompt(row["prompt"])
+        assert prompt.request == row["request"]
+        answer = Generated(row["answer"], row["stopped"])
+        assert suite.judge(prompt, answer) == row["verdicts"], row
+
+
+@kept
+def test_every_rate_of_the_published_table_follows_from_the_trials():
+    suite = PROJECTS["movie_recommender"].suite()
+    verdicts = verdicts_of(published_rows(), suite)
+    table = json.loads(TABLE.read_text())["tables"]["movie_recommender"]
+    assert len(table) == len(suite.checks) - len(suite.parts)
+    for row in table:
+        check = row["measure"].partition(":")[0]
+        for way in ("base", "told the form", "shown examples", "tuned"):
+            of = [v for (w, c, _), v in verdicts.items() if (w, c) == (way, check)]
+            counted = Counter(of)
+            k, n = counted[True], counted[True] + counted[False]
+            assert row["n"] == len(of)
+            told = f"not judged: {counted[None]}" if counted[None] else ""
+            if n:
+                low, high = wilson(k, n)
+                rate = f"{k} of {n} [{low:.0%}–{high:.0%}]"
+                assert row[way] == ", ".join(filter(None, [rate, told]))
+            else:
+                assert row[way] == f"nothing to judge, {told}"
+
+
+@kept
+def test_every_p_value_of_the_published_table_follows_from_the_trials():
+    suite = PROJECTS["movie_recommender"].suite()
+    verdicts = verdicts_of(published_rows(), suite)
+    table = json.loads(TABLE.read_text())["tables"]["movie_recommender"]
+    names = [row["measure"].partition(":")[0] for row in table]
+    tests = {}
+    for way in ("base", "shown examples"):
+        for check in names:
+            asked = [p for (w, c, p) in verdicts if (w, c) == (way, check)]
+            pairs = [
+                (verdicts[way, check, p], verdicts["tuned", check, p]) for p in asked
+            ]
+            judged = Counter(pair for pair in pairs if None not in pair)
+            if judged:
+                tests[way, check] = exact_p(judged[True, False], judged[False, True])
+    raised = dict(zip(tests, holm(list(tests.values())), strict=True))
+    for row, check in zip(table, names, strict=True):
+        for way in ("base", "shown examples"):
+            if (way, check) in raised:
+                assert f"{way} {raised[way, check]:.2g}" in row["note"], row
