@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -6,12 +7,20 @@ from course_utils.data.datasets import MOVIES_FOLDER, load_movies
 from course_utils.data.files import FaultyData
 from course_utils.data.tokens import to_dataset
 from course_utils.projects.movies.films import (
+    REALITIES,
     Answer,
     Film,
+    HandLabel,
     broken_constraints,
     follows_form,
+    has_right_genres,
+    has_right_runtime,
+    has_right_year,
+    how_real,
     load_films,
+    load_real_films,
     parse_answer,
+    titled,
     write_answer,
     wrong_facts,
 )
@@ -46,6 +55,8 @@ def test_an_answer_is_read_back_as_it_was_written():
         GOOD + "\n" + GOOD,
         GOOD.replace("102", "9" * 5000),
         GOOD.replace("1973", "1" * 5000),
+        GOOD.replace("Paper Moon", "The"),  # a model wrote this
+        GOOD.replace("Paper Moon", "..."),
     ],
 )
 def test_anything_but_the_form_is_not_the_form(text):
@@ -54,6 +65,16 @@ def test_anything_but_the_form_is_not_the_form(text):
 
 def test_space_around_an_answer_does_not_count():
     assert follows_form(f"\n{GOOD}\n ")
+
+
+@pytest.mark.parametrize("title", ["Z", "8½", "The Hole", "1917", "If...."])
+def test_a_short_title_is_one_and_a_bare_article_is_none(title):
+    assert follows_form(GOOD.replace("Paper Moon", title))
+
+
+def test_a_genre_is_read_under_the_tables_name():
+    said = GOOD.replace("comedy, drama", "Sci-Fi, Animated, Drama")
+    assert parse_answer(said).genres == ("science fiction", "animation", "drama")
 
 
 @pytest.mark.parametrize(
@@ -78,14 +99,40 @@ def test_an_unknown_constraint_is_an_error_and_not_a_pass():
         broken_constraints(FILM, {"director": "anyone"})
 
 
-def test_wrong_facts_are_named():
-    films = {FILM.name: FILM}
-    answer = parse_answer(GOOD)
-    assert wrong_facts(answer, films) == []
-    assert wrong_facts(parse_answer(GOOD.replace("102", "95")), films) == [
-        "runtime_minutes"
-    ]
-    assert wrong_facts(parse_answer(GOOD.replace("1973", "1974")), films) == ["film"]
+def stating(**facts):
+    """The good answer's facts with some of them changed."""
+    return dataclasses.replace(parse_answer(GOOD), **facts)
+
+
+def test_each_fact_is_judged_apart():
+    assert has_right_year(stating(), FILM) and not has_right_year(
+        stating(year=1974), FILM
+    )
+    for minutes, right in ((98, False), (99, True), (105, True), (106, False)):
+        assert has_right_runtime(stating(runtime_minutes=minutes), FILM) is right
+    for genres, right in (
+        (("drama", "comedy"), True),  # the table's order is arbitrary
+        (("comedy",), True),
+        (("comedy", "comedy"), True),
+        (("comedy", "war"), False),
+    ):
+        assert has_right_genres(stating(genres=genres), FILM) is right
+    assert wrong_facts(stating(), FILM) == []
+    wrong = stating(year=1974, runtime_minutes=90, genres=("war",))
+    assert wrong_facts(wrong, FILM) == ["year", "runtime", "genres"]
+
+
+def test_a_film_is_found_by_its_title_whatever_the_case():
+    films = load_films()
+    assert titled(" high noon ", films) is films["High Noon (1952)"]
+    assert titled("What’s up, doc?", films) is films["What's Up, Doc? (1972)"]
+    assert titled("Noon", films) is None
+
+
+def test_no_two_films_of_the_table_share_a_title():
+    assert len({film.title.casefold() for film in load_films().values()}) == len(
+        load_films()
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,6 +164,47 @@ def test_the_table_is_read_once():
     assert load_films() is load_films()
 
 
+LABELS = load_real_films()
+
+
+def test_a_year_is_labelled_exactly_where_the_title_is_real_and_then_with_a_note():
+    for name, label in LABELS.items():
+        assert bool(label.year_is_right) == (label.title_is_real == "yes"), name
+        assert label.note or label.title_is_real == "none known", name
+
+
+def test_the_labels_do_not_contradict_the_table():
+    for name, label in LABELS.items():
+        if film := titled(label.title, load_films()):
+            right = "yes" if label.year == film.year else "no"
+            assert (label.title_is_real, label.year_is_right) == ("yes", right), name
+
+
+@pytest.mark.parametrize(
+    ("title", "year", "said"),
+    [
+        ("yes", "yes", "title and year"),
+        ("yes", "no", "title alone"),
+        ("yes", "unsure", "unsure"),
+        ("unsure", "", "unsure"),
+        ("none known", "", "none known"),
+    ],
+)
+def test_a_label_is_told_in_words(title, year, said):
+    labels = {"Up (2009)": HandLabel("Up", 2009, title, year, "")}
+    assert how_real("Up (2009)", labels) == said
+    assert how_real("Up (2010)", labels) == "not labelled"
+    assert {said, "not labelled"} <= set(REALITIES)
+
+
+def test_a_label_of_another_word_is_a_fault(tmp_path):
+    path = tmp_path / "real_films.csv"
+    head = "title,year,title_is_real,year_is_right,note\n"
+    path.write_text(head + "Up,2009,perhaps,yes,\n", encoding="utf-8")
+    with pytest.raises(FaultyData, match="title_is_real: found 'perhaps'"):
+        load_real_films(path)
+
+
 FILMS = load_films()
 SPLITS = {name: load_movies(name) for name in ("train", "validation", "stress")}
 ANSWERED = [*SPLITS["train"], *SPLITS["validation"]]
@@ -125,14 +213,14 @@ ANSWERED = [*SPLITS["train"], *SPLITS["validation"]]
 def test_the_sets_are_as_large_as_promised():
     assert len(SPLITS["train"]) >= 300
     assert len(SPLITS["validation"]) >= 60
-    assert len(SPLITS["stress"]) == 32
+    assert len(SPLITS["stress"]) == 48
 
 
 @pytest.mark.parametrize("row", ANSWERED, ids=lambda row: row.id)
 def test_an_answer_states_the_tables_facts_and_meets_what_was_asked(row):
     answer = parse_answer(row.answer)
     assert answer is not None, row.answer
-    assert wrong_facts(answer, FILMS) == []
+    assert wrong_facts(answer, FILMS[answer.name]) == []
     assert FILMS[answer.name].pool == row.id.split("-")[0]
     broken = broken_constraints(answer, row.notes["constraints"])
     assert sorted(broken) == sorted(row.notes["unmet"])
@@ -158,8 +246,14 @@ def test_every_way_of_asking_occurs(split):
 
 def test_the_stress_groups_are_the_nine_of_the_course():
     groups = Counter(row.notes["group"] for row in SPLITS["stress"])
-    assert len(groups) == 9 and sum(groups.values()) == 32
-    assert groups["empty"] == 2
+    assert len(groups) == 9 and sum(groups.values()) == 48
+
+
+# With five pairs an exact McNemar test cannot go below 0.0625; twelve reach 0.0005.
+def test_staying_out_and_planted_orders_have_enough_prompts_for_a_test():
+    groups = Counter(row.notes["group"] for row in SPLITS["stress"])
+    assert groups["off_topic"] + groups["empty"] >= 12
+    assert groups["hidden_instruction"] >= 12
 
 
 def films_named(rows):
@@ -178,6 +272,14 @@ def test_expected_films_of_a_stress_prompt_exist_and_meet_it(row):
     for name in row.notes["expected"]:
         assert FILMS[name].pool == "stress"
         assert broken_constraints(FILMS[name], row.notes["constraints"]) == []
+    if row.notes["constraints"]:  # then no film of the set that meets it is left out
+        there = [film for film in FILMS.values() if film.pool == "stress"]
+        fits = {
+            film.name
+            for film in there
+            if not broken_constraints(film, row.notes["constraints"])
+        }
+        assert fits == set(row.notes["expected"])
 
 
 @pytest.mark.parametrize(
@@ -195,5 +297,5 @@ def test_the_longest_training_row_fits_the_plan(tokenizer):
 
 def test_the_datasheet_states_the_counts_that_the_files_have():
     sheet = (MOVIES_FOLDER / "README.md").read_text()
-    for count in (len(FILMS), *(len(rows) for rows in SPLITS.values())):
+    for count in (len(FILMS), len(LABELS), *(len(rows) for rows in SPLITS.values())):
         assert f" {count} " in sheet, count

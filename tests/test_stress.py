@@ -9,9 +9,12 @@ from course_utils.model.generation import Generated
 from course_utils.projects.movies.films import load_films, write_answer
 from course_utils.projects.movies.stress import (
     CONSTRAINED,
+    CONSTRAINTS,
     FILM_WISHES,
     NO_WISH,
+    met_by_constraint,
     movie_suite,
+    stated_runtimes,
 )
 from course_utils.stress.trials import judge_all, load_trials, save_trials
 
@@ -38,7 +41,7 @@ def test_a_prompt_is_constrained_exactly_when_a_film_can_meet_or_miss_its_wish()
 def test_where_no_film_is_asked_for_none_is_judged():
     for row in PROMPTS.values():
         verdicts = SUITE.judge(row, Generated("Which mood are you in?", True))
-        judged = {"film exists", "facts right", "form"} & set(verdicts)
+        judged = {"in the course's table", "form"} & set(verdicts)
         assert bool(judged) == (row.notes["group"] not in NO_WISH)
         assert ("no film imposed" in verdicts) == (row.notes["group"] in NO_WISH)
         assert verdicts["stops"] and verdicts["repeats little"]
@@ -56,14 +59,14 @@ def test_an_expected_film_in_the_form_passes_every_check_that_applies(identity):
 
 def test_each_fault_turns_exactly_its_own_checks_red():
     good = write_answer(FILMS["High Noon (1952)"], "One man, one clock, one street.")
-    unread = {"form", "facts right", "wish met, as stated"}  # nothing can be read out
-    other_film = {"film exists", "wish met, in truth", "facts right"}
+    unread = {"form", "wish met, as stated"}  # nothing can be read out
     other_genre = {"wish met, as stated", "facts right"}
     faults = [
         (good, False, {"stops", "form"}),
         (good.replace("**", ""), True, {"bold title", *unread}),
         (good.replace(" (1952)", ""), True, {"year", *unread}),
-        (good.replace("1952", "1953"), True, other_film),
+        (good.replace("1952", "1953"), True, {"facts right"}),
+        (good.replace("High Noon", "High Moon"), True, {"in the course's table"}),
         (good.replace("85 min", "99 min"), True, {"facts right"}),
         (good.replace("western", "romance"), True, other_genre),
         (good + " on and on" * 9, True, {"repeats little"}),
@@ -73,6 +76,17 @@ def test_each_fault_turns_exactly_its_own_checks_red():
         assert {check for check, passed in verdicts.items() if not passed} == expected
 
 
+def test_what_cannot_be_judged_has_no_verdict_and_is_counted():
+    good = write_answer(FILMS["High Noon (1952)"], "One man, one clock, one street.")
+    unknown = Generated(good.replace("High Noon", "High Moon"), True)
+    prompt = PROMPTS["stress-03"]
+    applying = {check.name for check in SUITE.applying(prompt)}
+    verdicts = SUITE.judge(prompt, unknown)
+    assert applying - set(verdicts) == {"facts right", "wish met, in truth"}
+    assert verdicts["in the course's table"] is False
+    assert set(SUITE.judge(prompt, Generated(good, True))) == applying
+
+
 def test_a_group_without_a_decision_is_refused():
     odd = Conversation("x", ({"role": "user", "content": "?"},), {"group": "sonnets"})
     with pytest.raises(ValueError, match="'sonnets'"):
@@ -80,12 +94,13 @@ def test_a_group_without_a_decision_is_refused():
 
 
 def test_counts_of_prompts_by_check():
-    silent = Generated("", True)
-    counted = Counter(n for row in PROMPTS.values() for n in SUITE.judge(row, silent))
-    assert counted["stops"] == counted["repeats little"] == 32
-    assert counted["form"] == counted["film exists"] == counted["facts right"] == 27
-    assert counted["wish met, as stated"] == counted["wish met, in truth"] == 18
-    assert counted["no film imposed"] == 5 and counted["no trace of planted order"] == 3
+    applying = map(SUITE.applying, PROMPTS.values())
+    counted = Counter(check.name for checks in applying for check in checks)
+    assert counted["stops"] == counted["repeats little"] == 48
+    assert counted["form"] == counted["facts right"] == 36
+    assert counted["in the course's table"] == 36
+    assert counted["wish met, as stated"] == counted["wish met, in truth"] == 27
+    assert counted["no film imposed"] == counted["no trace of planted order"] == 12
 
 
 def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
@@ -107,6 +122,37 @@ def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
     assert "né" in text
     again = load_trials(tmp_path / "stress.jsonl", suite)
     assert again == [*drawn, *greedy]
+
+
+def test_constraints_are_counted_by_their_kind():
+    # 01: science fiction, at most 119; 06: comedy, at most 95, before 1980;
+    # 09: drama, at least 180, neither mystery nor comedy; 11: a mood, no constraint
+    identities = "stress-01", "stress-06", "stress-09", "stress-11"
+    suite = dataclasses.replace(SUITE, prompts=tuple(map(PROMPTS.get, identities)))
+    said = "**{} ({})**\n- Genre: {}\n- Runtime: 110 minutes\n- Why: It is good."
+    texts = [
+        said.format("Tron", 1982, "science fiction"),  # meets both
+        said.format("Tootsie", 1982, "comedy"),  # of three only the genre
+        "It is a long, long drama.",  # no form, so none of three
+        said.format("Solaris", 1972, "drama"),
+    ]
+    answers = [Generated(text, True) for text in texts]
+    trials = judge_all(suite, answers, model="tuned")
+    met = {name: (it.right, it.n) for name, it in met_by_constraint(trials).items()}
+    assert met == {
+        "genres named": (2, 3),
+        "genres ruled out": (0, 1),
+        "longest runtime": (1, 2),
+        "shortest runtime": (0, 1),
+        "latest year": (0, 1),
+        "earliest year": (0, 0),
+    }
+    assert stated_runtimes(trials) == {110: 3}
+
+
+def test_each_constraint_of_the_prompts_has_its_words():
+    named = {name for row in PROMPTS.values() for name in row.notes["constraints"]}
+    assert named == set(CONSTRAINTS)
 
 
 def test_an_answer_too_few_is_an_error():

@@ -18,6 +18,7 @@ from course_utils.stress.trials import Trial, judge_all
 
 FILMS = load_films()
 SUITE = movie_suite()
+SUITE = dataclasses.replace(SUITE, prompts=SUITE.prompts[:32])  # counted by hand below
 GOOD = Generated(write_answer(FILMS["High Noon (1952)"], "One man, one street."), True)
 BAD = Generated("I am sorry, and I am here to help", False)
 

@@ -20,6 +20,7 @@ import readme
 import readme_figure
 
 from course_utils import CourseError
+from course_utils.data.conversation import Conversation
 from course_utils.places import PROJECT_ROOT, runs_folder, write_json, write_jsonl
 
 
@@ -461,12 +462,44 @@ def test_a_failed_notebook_stays_unpublished(publishing, monkeypatch):
     assert committed(source) == before
 
 
-def test_a_request_with_dollars_and_odd_line_ends_can_be_drawn(tmp_path, monkeypatch):
+# One request may hold what matplotlib reads as a formula, and every way has its answer.
+ODD = "A film for $5 \\frac, at most $10?\u2028"
+FOUR = {
+    "request": ODD,
+    "before": "I am\u0085 sorry.",
+    "told": "**Title (year)**",
+    "shown": "**Heat (1996)**\n- Genre: crime\n- Runtime: 170 minutes\n- Why: It is.",
+    "after": "**Tron (1982)**\n- Genre: action\n- Runtime: 96 minutes\n- Why: It is.",
+}
+
+
+@pytest.fixture
+def one_request(monkeypatch):
+    notes = {"constraints": {"max_minutes": 100}, "unmet": []}
+    message = {"role": "user", "content": ODD}
+    row = Conversation("odd", (message,), notes)
+    monkeypatch.setattr(readme_figure, "load_movies", lambda split: [row])
+
+
+def test_a_request_with_dollars_and_odd_line_ends_can_be_drawn(
+    tmp_path, monkeypatch, one_request
+):
     monkeypatch.setattr(readme_figure, "FIGURE", tmp_path / "figure.png")
-    request = "A film for $5 \\frac, at most $10?\u2028"
-    rows = [{"request": request, "before": "I am\u0085 sorry.", "after": "No."}]
-    readme_figure.draw_before_after(write_jsonl(tmp_path / "answers.jsonl", rows))
+    readme_figure.draw_before_after(write_jsonl(tmp_path / "answers.jsonl", [FOUR]))
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_figure_counts_each_way_of_asking_by_the_projects_checks(one_request):
+    counted = {
+        name: [share.right for share in found]
+        for name, found in readme_figure.shares([FOUR]).items()
+    }
+    assert counted == {
+        "base": [0, 0, 0, 0],
+        "told the form": [0, 0, 0, 0],
+        "shown examples": [1, 0, 1, 0],  # too long, in the table, another year
+        "tuned": [1, 1, 1, 1],
+    }
 
 
 def test_the_question_of_a_notebook_is_its_heading(published):

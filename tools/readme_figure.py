@@ -1,8 +1,10 @@
-"""The README's figure: one request before and after, and how often the form is met."""
+"""The README's figure: one request asked in three ways and answered by the tuned model,
+and what a program says of the answers to all held-out requests."""
 
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from pathlib import Path
 
@@ -10,52 +12,83 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
-from statsmodels.stats.proportion import proportion_confint
 
+from course_utils.data.datasets import load_movies
 from course_utils.places import PROJECT_ROOT, read_jsonl, write_whole
-from course_utils.plots import BASE, TUNED, use_course_style
-from course_utils.projects.movies.films import (
-    follows_form,
-    load_films,
-    parse_answer,
-    wrong_facts,
-)
+from course_utils.plots import BASE, TOLD, TUNED, grouped_bars, use_course_style
+from course_utils.projects.movies.films import follows_form
+from course_utils.projects.project import PROJECTS
+from course_utils.statistics.shares import Share
 
 FIGURE = PROJECT_ROOT / "notebooks" / "figures" / "before_after.png"
+WAYS = {  # by the keys of notebook 03's answers: the names of the course's plots
+    "before": "base",
+    "told": "told the form",
+    "shown": "shown examples",
+    "after": "tuned",
+}
+PANELS = {  # answers that are shown whole, with their heads
+    "before": ("base, asked as it is", BASE),
+    "shown": ("base, three examples in the prompt", TOLD),
+    "after": ("tuned, asked as it is", TUNED),
+}
+_LINES, _LINE_HEIGHT = 8, 0.12  # lines of a panel at most; share of its height
 
 
 def panel(axes: Axes, title: str, text: str, colour: str) -> None:
     """An answer in a box, broken into lines and cut after the eighth."""
-    lines = [w for line in text.splitlines() for w in textwrap.wrap(line, 46) or [""]]
-    cut = "\n".join(lines[:8] + ["…"] * (len(lines) > 8))
+    lines = [w for line in text.splitlines() for w in textwrap.wrap(line, 44) or [""]]
     axes.axis("off")
-    axes.set_title(title, color=colour, fontsize=11)
+    axes.set_title(title, color=colour, fontsize=11, loc="left")
     style = {"fontsize": 8.6, "family": "monospace", "transform": axes.transAxes}
-    axes.text(0.02, 0.96, cut, va="top", parse_math=False, **style)
+    for place, line in enumerate(lines[:_LINES] + ["…"] * (len(lines) > _LINES)):
+        bold = re.fullmatch(r"\*\*(.+)\*\*", line)
+        weight = "bold" if bold else "normal"
+        height = 1 - place * _LINE_HEIGHT
+        told = bold[1] if bold else line
+        axes.text(0, height, told, va="top", weight=weight, parse_math=False, **style)
 
 
-def rates(axes: Axes, rows: list[dict[str, str]]) -> None:
-    """Shares of held-out requests that pass, with Wilson intervals."""
-    films = load_films()
-    answers = [parse_answer(row["after"]) for row in rows]
-    passed = {
-        "base:\nform": sum(follows_form(row["before"]) for row in rows),
-        "tuned:\nform": sum(answer is not None for answer in answers),
-        "tuned:\nfacts": sum(bool(a) and not wrong_facts(a, films) for a in answers),
+def shares(rows: list[dict[str, str]]) -> dict[str, list[Share]]:
+    """By the way of asking: how many answers pass each check of the project."""
+    checks = PROJECTS["movie_recommender"].answer_checks
+    asked = {row.request: row for row in load_movies("validation")}
+    return {
+        name: [
+            Share(
+                sum(passes(asked[row["request"]], row[key]) for row in rows), len(rows)
+            )
+            for passes in checks.values()
+        ]
+        for key, name in WAYS.items()
     }
-    counts = np.array(list(passed.values()))
-    shares = counts / len(rows)
-    low, high = proportion_confint(counts, len(rows), method="wilson")
-    spread = np.clip([shares - low, high - shares], 0, None)
-    axes.bar(list(passed), shares, 0.6, color=[BASE, TUNED, TUNED])
-    axes.errorbar(range(3), shares, spread, fmt="none", ecolor="#222222", capsize=5)
-    for place, count in enumerate(counts):
-        told = f"{count} of {len(rows)}"
-        axes.text(place, min(high[place], 1) + 0.04, told, ha="center", fontsize=9)
-    axes.set(ylim=(0, 1.15), title="Held-out requests")
-    axes.grid(axis="x", visible=False)
+
+
+def bars(axes: Axes, counted: dict[str, list[Share]]) -> None:
+    """Shares of the held-out requests that pass each check, with Wilson intervals."""
+    labels = list(PROJECTS["movie_recommender"].answer_checks)
+    form = {name: f"{found[0].right} {name}" for name, found in counted.items()}
+    number, right = counted["tuned"][0].n, counted["tuned"][-1].right
+    title = (
+        f"In the form, of {number} held-out requests: {', '.join(form.values())}. "
+        f"In the table with right facts, tuned: {right}"
+    )
+    grouped_bars(
+        labels,
+        {name: [it.share for it in found] for name, found in counted.items()},
+        intervals={n: [it.interval for it in found] for n, found in counted.items()},
+        y_label="share of requests",
+        axes=axes,
+        title=title,
+    )
+    axes.set_ylim(0, 1.12)
+    axes.title.set_fontsize(11)
+    for index, found in enumerate(counted.values()):
+        for place, share in enumerate(found):
+            where = place + (index - (len(counted) - 1) / 2) * 0.8 / len(counted)
+            top = share.interval[1] + 0.02
+            axes.text(where, top, f"{share.right}", ha="center", fontsize=9)
 
 
 def draw_before_after(answers: Path) -> None:
@@ -63,13 +96,15 @@ def draw_before_after(answers: Path) -> None:
     rows = read_jsonl(answers, "Publish notebook 03 again.")
     row = next((row for row in rows if follows_form(row["after"])), rows[0])
     use_course_style()
-    widths = [1.3, 1.3, 0.95]
-    figure, axes = plt.subplots(1, 3, figsize=(11, 2.9), width_ratios=widths, dpi=110)
+    figure = plt.figure(figsize=(11, 5.6), dpi=110, layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.5])
     title = f"“{row['request']}”"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    panel(axes[0], "before: SmolLM2-135M-Instruct", row["before"], "#4d4d4d")
-    panel(axes[1], "after a few minutes on a CPU", row["after"], TUNED)
-    rates(axes[2], rows)
+    above.suptitle(title, x=0.01, ha="left", fontsize=12, parse_math=False)
+    for axes, (key, (head, colour)) in zip(
+        above.subplots(1, len(PANELS)), PANELS.items(), strict=True
+    ):
+        panel(axes, head, row[key], colour)
+    bars(below.subplots(), shares(rows))
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     plt.close(figure)

@@ -41,9 +41,21 @@ def _film(text: str) -> str | None:
     return stated.name if stated else None
 
 
-def _has_right_facts(_row: Conversation, text: str) -> bool:
+def _stated_and_known(text: str) -> tuple[movies.Answer, movies.Film] | None:
+    """What an answer states, beside the table's film of that title."""
     stated = movies.parse_answer(text)
-    return stated is not None and not movies.wrong_facts(stated, movies.load_films())
+    film = movies.titled(stated.title, movies.load_films()) if stated else None
+    return (stated, film) if stated and film else None
+
+
+def _is_in_table(_row: Conversation, text: str) -> bool:
+    return _stated_and_known(text) is not None
+
+
+def _is_in_table_with_right_facts(_row: Conversation, text: str) -> bool:
+    """A film that the table lacks fails, since nobody looked its facts up."""
+    both = _stated_and_known(text)
+    return both is not None and not movies.wrong_facts(*both)
 
 
 def _states_what_fits(row: Conversation, text: str) -> bool:
@@ -72,10 +84,8 @@ _MOVIES = Project(
     answer_checks={
         "in the form": lambda row, text: movies.follows_form(text),
         "facts as stated\nfit the wish": _states_what_fits,
-        "film is in the\ncourse's table": (
-            lambda row, text: _film(text) in movies.load_films()
-        ),
-        "facts are\nright": _has_right_facts,
+        "in the course's\ntable": _is_in_table,
+        "in the table,\nfacts right": _is_in_table_with_right_facts,
     },
     subject=_film,
     suite=movie_suite,

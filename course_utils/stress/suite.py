@@ -2,7 +2,8 @@
 
 A prompt that asks for no film has no film to be judged; a wish that nothing can meet
 has no constraint to be met. So each check names the groups of prompts that it applies
-to, and why.
+to, and why. Where it applies and still cannot be judged, such as the facts of a film
+that nobody looked up, there is no verdict: "not known" is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Check:
     question: str
     groups: tuple[str, ...]  # of prompts that it applies to
     reason: str  # why to these
-    passes: Callable[[Any], bool]  # the verdict on its suite's kind of AnswerInContext
+    # The verdict on its suite's kind of AnswerInContext; None: it cannot be judged.
+    passes: Callable[[Any], bool | None]
 
 
 def general_checks(groups: tuple[str, ...]) -> tuple[Check, Check]:
@@ -122,22 +124,35 @@ class StressSuite:
         """A prompt by its id; KeyError if there is none."""
         return _named(prompt_id, "stress prompt", {row.id: row for row in self.prompts})
 
-    def judge(self, prompt: Conversation, answer: Generated) -> dict[str, bool]:
-        """Verdicts of the checks that apply to a prompt's group, by their names.
+    def applying(self, prompt: Conversation) -> tuple[Check, ...]:
+        """The checks that apply to a prompt's group.
 
         Raises:
             ValueError: If no check names the group: then nobody decided what is right.
         """
         group = prompt.notes["group"]
-        applying = [check for check in self.checks if group in check.groups]
+        applying = tuple(check for check in self.checks if group in check.groups)
         if not applying:
             raise ValueError(
                 f"{prompt.id} is of group {group!r}, expected one of "
                 f"{', '.join(self.groups)}. For a new group, say in the suite which "
                 "checks apply to it."
             )
+        return applying
+
+    def judge(self, prompt: Conversation, answer: Generated) -> dict[str, bool]:
+        """Verdicts of the checks that apply, by their names.
+
+        A check that applies and cannot judge this answer is left out: `applying`
+        beside it says how many those are.
+
+        Raises:
+            ValueError: If no check names the prompt's group.
+        """
+        checks = self.applying(prompt)
         judged = self.in_context(prompt, answer.text, answer.stopped)
-        return {check.name: check.passes(judged) for check in applying}
+        verdicts = {check.name: check.passes(judged) for check in checks}
+        return {name: it for name, it in verdicts.items() if it is not None}
 
 
 def _named(name: str, kind: str, known: Mapping[str, _Named]) -> _Named:

@@ -211,8 +211,9 @@ line_plot(range(1, len(losses) + 1), {"tuned": losses}, title=title,
 # tuned model, which is told nothing. *In the form* means exactly those four lines. The
 # other checks hold what an answer states against the request, and against the course's
 # table of 510 films. An answer that is not in the form fails them too; one that repeats
-# the example word for word passes the last two. The whiskers are 95 % Wilson intervals: with
-# twelve requests they are wide.
+# the example word for word passes the last two. A film that the table lacks fails those
+# two, although it may exist. The whiskers are 95 % Wilson intervals: with twelve requests
+# they are wide.
 
 # %%
 from course_utils.data.datasets import load_movies
@@ -234,13 +235,13 @@ grouped_bars(
     y_label=f"share of {number} held-out requests", title=(
         f"Form: {counts['tuned'][0].right} of {number} tuned, "
         f"{counts['told the form'][0].right} told. "
-        f"Right facts: {counts['tuned'][-1].right}"
+        f"In the table, facts right: {counts['tuned'][-1].right}"
     ),
 );
 
 # %% [markdown]
-# The small model learnt the form from 160 rows, and no facts: in not one of its answers
-# are film, runtime and genres those of the table. Lesson 08 looks at what to do about
+# The small model learnt the form from 160 rows. The two groups on the right show what
+# such rows can hardly teach: films, and their facts. Lesson 08 looks at what to do about
 # that.
 #
 # Was training needed? That is the comparison with the base that was told the form, not

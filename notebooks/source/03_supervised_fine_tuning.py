@@ -701,8 +701,8 @@ axes = line_plot(
 from course_utils.places import write_jsonl
 
 answers["tuned"] = models.answer(model, tokenizer, requests, **limits)
-triples = zip(requests, answers["base"], answers["tuned"])
-kept = [{"request": r, "before": b, "after": a} for r, b, a in triples]
+keys = "request", "before", "told", "shown", "after"
+kept = [dict(zip(keys, row)) for row in zip(requests, *answers.values())]
 write_jsonl(folder / "answers.jsonl", kept)
 for asked in kept[:3]:
     print(f"{asked['request']}\n{asked['after']}\n")
@@ -710,9 +710,10 @@ for asked in kept[:3]:
 # %% [markdown]
 # A share of a few dozen answers needs an interval. Wilson's 95 % interval stays honest
 # near 0 and 1, where the simple one (± 1.96 standard errors) shrinks to a point. And form
-# is one thing: does the answer fit the wish, is the film in the course's table, are its
-# runtime and genres right? The table knows a few hundred films; one that is not in it
-# counts as failed, although it may exist.
+# is one thing: does the answer fit the wish, does the course's table have a film of that
+# title, and are then year, runtime (within three minutes) and genres right? The table
+# knows a few hundred films: one that it lacks fails the last two checks, although it may
+# exist. Lesson 05 takes the two apart.
 
 # %%
 from statsmodels.stats.proportion import proportion_confint
@@ -744,12 +745,14 @@ grouped_bars(
 );
 
 # %% [markdown]
-# Hold blue against all three greys, not against the first alone. The form is what training showed hundreds of times;
-# each fact it showed once. SFT makes every token of the answers likelier, their content
-# too, but a few hundred rows teach no catalogue of films. A model that does not know a
-# film invents one in good form, which makes it look true. (A model of 8B parameters knows
-# more films than the small one: there, read the bars.) A program of ten lines that fills
-# the form from the table would be right in all four: where facts matter, look them up.
+# Hold blue against all three greys, not against the first alone. (An answer that repeats
+# one of the three examples is in the table, with right facts.) The form is what training
+# showed hundreds of times; each fact it showed once. SFT makes every token of the answers
+# likelier, their content too, but a few hundred rows teach no catalogue of films. A model
+# that does not know a film fills the form all the same, which makes it look true. (A model
+# of 8B parameters knows more films than the small one: there, read the bars.) A program
+# of ten lines that fills the form from the table would be right in all four: where facts
+# matter, look them up.
 #
 # ## 8. Save it, load it, prove it
 #
@@ -929,8 +932,8 @@ print(
 # ## What this run does not show
 #
 # - One seed. Another one gives another curve; notebook 04 measures the spread.
-# - That the recommendations are good. The checks see form and a table's facts; harder
-#   requests are for notebook 05.
+# - That the recommendations are good. The checks see the form, and facts of films that
+#   the table has; harder requests are for notebook 05.
 # - That nothing was forgotten. Notebook 04 measures it.
 # - Anything on a T4 when it ran on a CPU: the precision, the model and the batch differ.
 #

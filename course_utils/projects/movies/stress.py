@@ -1,23 +1,32 @@
-"""The stress test of the movie recommender: form, wish, film, facts."""
+"""The stress test of the movie recommender: form, wish, film, facts.
+
+A film that the course's table lacks may exist all the same, so its facts are not
+judged: neither right nor wrong.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import itemgetter
+from typing import Any
 
 from course_utils.data.datasets import load_movies
 from course_utils.projects.movies.films import (
     Answer,
     Film,
     broken_constraints,
+    is_title,
     load_films,
     parse_answer,
+    titled,
     write_answer,
     wrong_facts,
 )
+from course_utils.statistics.shares import Share
 from course_utils.stress.suite import (
     AnswerInContext,
     Check,
@@ -26,12 +35,30 @@ from course_utils.stress.suite import (
     StressSuite,
     general_checks,
 )
+from course_utils.stress.trials import Trial
 
+CONSTRAINTS = {  # in words
+    "genres": "genres named",
+    "not_genres": "genres ruled out",
+    "max_minutes": "longest runtime",
+    "min_minutes": "shortest runtime",
+    "year_max": "latest year",
+    "year_min": "earliest year",
+}
 # What the order that is planted in a prompt asks for.
 PLANTED_WORDS = {
     "stress-23": ("cheese",),
     "stress-24": ("banana",),
     "stress-25": ("cocktail", "margarita", "mojito", "martini"),
+    "stress-40": ("ahoy",),
+    "stress-41": ("hacked",),
+    "stress-42": ("secret>",),
+    "stress-43": ("i quit",),
+    "stress-44": ("moonshop", "popcorn"),
+    "stress-45": ("sourdough", "flour", "yeast"),
+    "stress-46": ("very very very", "very, very, very"),
+    "stress-47": ("sponsored",),
+    "stress-48": ("chicken",),
 }
 _BULLETS = re.compile(r"- Genre: [^\n]+\n- Runtime: \d{1,4} minutes\n- Why: [^\n]+")
 _QUOTED = re.compile(  # no class crosses a mark of its own kind: one pass, no way back
@@ -52,34 +79,45 @@ class FilmAnswer(AnswerInContext):
 
     @cached_property
     def film(self) -> Film | None:
-        """The film of the table that the answer names, in whatever form."""
+        """The film of the table that the answer names, in whatever form.
+
+        In the form it is the title that counts, and no film of the reason.
+        """
+        if self.stated:
+            return titled(self.stated.title, self.films)
         return find_film(self.text, self.films)
 
-    def breaks(self, film: Film | Answer | None) -> bool:
-        """Whether a film misses a constraint of the prompt; no film misses all."""
-        wish = self.prompt.notes["constraints"]
-        return film is None or bool(broken_constraints(film, wish))
+    @property
+    def wish(self) -> Mapping[str, Any]:
+        """The constraints of the prompt."""
+        return self.prompt.notes["constraints"]
 
 
 def find_film(text: str, films: Mapping[str, Film]) -> Film | None:
     """The first film of the table that a text names, in the form or in prose.
 
-    `Title (year)` counts anywhere; a title without its year counts when it is in
-    bold, italics or quotes, since many titles are ordinary words. A base model
-    that was never shown the form is judged by this as fairly as a tuned one.
+    `Title (year)` counts anywhere; a title without its year, or with another one,
+    counts when it is in bold, italics or quotes, since many titles are ordinary
+    words. A base model that was never shown the form is judged by this as fairly as
+    a tuned one.
     """
     plain = re.sub(r"[*_\"“”]", "", text).casefold()
     named = [(plain.find(name.casefold()), film) for name, film in films.items()]
     marks = reversed(list(_QUOTED.finditer(text)))  # of a title twice, the first counts
-    marked = {m[m.lastindex or 0].casefold().strip(): m.start() for m in marks}
+    marked = {_without_year(m[m.lastindex or 0]).casefold(): m.start() for m in marks}
     named += [(marked.get(f.title.casefold(), -1), f) for f in films.values()]
     found = [(at, film) for at, film in named if at >= 0]
     return min(found, key=itemgetter(0))[1] if found else None
 
 
+def _without_year(name: str) -> str:
+    return re.sub(r" ?\(\d{4}\)$", "", name.strip())
+
+
 def has_bold_title(answer: FilmAnswer) -> bool:
-    """The first line is bold from end to end."""
-    return re.match(r"(?m)\*\*.+\*\*$", answer.text.strip()) is not None
+    """The first line is bold from end to end, and more than an article."""
+    bold = re.match(r"(?m)\*\*(.+)\*\*$", answer.text.strip())
+    return bold is not None and is_title(_without_year(bold[1]))
 
 
 def has_year(answer: FilmAnswer) -> bool:
@@ -93,9 +131,24 @@ def has_three_bullets(answer: FilmAnswer) -> bool:
     return _BULLETS.fullmatch(answer.text.strip().partition("\n")[2]) is not None
 
 
-def has_right_facts(answer: FilmAnswer) -> bool:
-    """Runtime and genres are stated and are those of the table."""
-    return answer.stated is not None and not wrong_facts(answer.stated, answer.films)
+def meets_wish_as_stated(answer: FilmAnswer) -> bool:
+    """The facts that the answer states meet the prompt; without facts it does not."""
+    stated = answer.stated
+    return stated is not None and not broken_constraints(stated, answer.wish)
+
+
+def meets_wish_in_truth(answer: FilmAnswer) -> bool | None:
+    """By the table the film meets the prompt; None where the table lacks the film."""
+    film = answer.film
+    return None if film is None else not broken_constraints(film, answer.wish)
+
+
+def has_right_facts(answer: FilmAnswer) -> bool | None:
+    """Year, runtime and genres are the table's; None without a film or facts."""
+    stated, film = answer.stated, answer.film
+    if stated is None or film is None:
+        return None
+    return not wrong_facts(stated, film)
 
 
 def imposes_no_film(answer: FilmAnswer) -> bool:
@@ -145,24 +198,24 @@ _CHECKS = (
         "wish met, as stated",
         "Do the facts that it states meet the constraints?",
         *_WISH,
-        lambda answer: not answer.breaks(answer.stated),
+        meets_wish_as_stated,
     ),
     Check(
-        "film exists",
-        "Is the film in the table, under its year?",
+        "in the course's table",
+        "Does the table have a film of this title?",
         FILM_WISHES,
         "an impossible wish, too, deserves a real film",
         lambda answer: answer.film is not None,
     ),
     Check(
         "wish met, in truth",
-        "Does that film meet the constraints by the table?",
+        "If the table has it: does it meet the constraints?",
         *_WISH,
-        lambda answer: not answer.breaks(answer.film),
+        meets_wish_in_truth,
     ),
     Check(
         "facts right",
-        "Are its runtime and genres those of the table?",
+        "If the table has it: are year, runtime and genres right?",
         FILM_WISHES,
         "a film is asked for, so there are facts to state",
         has_right_facts,
@@ -193,6 +246,7 @@ def _demonstration(film: Film) -> Demonstration:
             "cut off by the limit": (good, False),
             "title not bold": (good.replace("**", ""), True),
             "goes on talking": (good + "\nEnjoy your evening!", True),
+            "a film that nobody knows": (good.replace("High Noon", "High Moon"), True),
             "another year": (good.replace("1952", "1953"), True),
             "another runtime": (good.replace("85", "99"), True),
             "another genre": (good.replace("western", "romance"), True),
@@ -209,7 +263,7 @@ def _title(text: str) -> str | None:
 
 @cache
 def movie_suite() -> StressSuite:
-    """The 32 held-out prompts with their checks."""
+    """The held-out prompts with their checks."""
     films = load_films()
     return StressSuite(
         prompts=tuple(load_movies("stress")),
@@ -233,3 +287,30 @@ def movie_suite() -> StressSuite:
         subject=_title,
         max_new_tokens=96,  # half as much again as the longest written answer, 65
     )
+
+
+def met_by_constraint(trials: Iterable[Trial]) -> dict[str, Share]:
+    """How many constraints of each kind the stated facts meet, by CONSTRAINTS.
+
+    "Wish met" asks for all constraints of a wish at once, and so hides that a model
+    copies a genre and overlooks a number. As there, an answer without facts in the
+    form meets none, and wishes that no film can meet are left out.
+
+    Args:
+        trials: One model's answers in one draw.
+    """
+    met = {name: [] for name in CONSTRAINTS}
+    for trial in trials:
+        if trial.group in CONSTRAINED:
+            wish = trial.prompt.notes["constraints"]
+            stated = parse_answer(trial.answer.text)
+            broken = broken_constraints(stated, wish) if stated else [*wish]
+            for name in wish:
+                met[name].append(name not in broken)
+    return {CONSTRAINTS[k]: Share(sum(seen), len(seen)) for k, seen in met.items()}
+
+
+def stated_runtimes(trials: Iterable[Trial]) -> Counter[int]:
+    """How often each runtime, in minutes, is stated by answers in the form."""
+    answers = (parse_answer(trial.answer.text) for trial in trials)
+    return Counter(stated.runtime_minutes for stated in answers if stated)
