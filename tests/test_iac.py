@@ -478,7 +478,7 @@ def example(**changes):
 def prompt(**changes):
     expect = {"language": "terraform", "resources": ["aws_s3_bucket"], "values": []}
     made = {"id": "s-1", "group": "one", "instruction": "A queue.", "input": ""}
-    return made | {"expect": expect, "note": "a bucket"} | changes
+    return made | {"expect": expect, "note": "a bucket", "reference": BUCKET} | changes
 
 
 def write(folder, **files):

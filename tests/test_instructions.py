@@ -66,7 +66,7 @@ def test_a_prompt_that_is_asked_may_not_bring_its_answer(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "sizes"),
-    [("instructions", (210, 32, 32)), ("iac", (180, 28, 28))],
+    [("instructions", (210, 32, 54)), ("iac", (180, 28, 50))],
 )
 def test_the_shipped_sets_load_and_have_their_sizes(name, sizes):
     sets = [

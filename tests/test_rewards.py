@@ -627,6 +627,11 @@ def test_one_safe_block_for_every_request_is_worth_nothing(shipped):
         ("data.aws_s3_bucket.a.id", "aws_s3_bucket", False),
         ("data.aws_s3_bucket.a.id", "data.aws_s3_bucket", True),
         ("var.bucket", "aws_s3_bucket", False),
+        ("aws_s3_bucket.a.id", "aws_s3_bucket.*.id", True),
+        ("aws_s3_bucket.a[0].id", "aws_s3_bucket.*.id", True),
+        ("aws_s3_bucket.a.idx", "aws_s3_bucket.*.id", False),
+        ("[aws_s3_bucket.a.arn]", "aws_s3_bucket.*.id", False),
+        ("[aws_s3_bucket.a.id]", "aws_s3_bucket.*.id", True),
     ],
 )
 def test_a_reference_is_no_string_and_leads_to_that_resource(written, address, stands):

@@ -1,3 +1,6 @@
+import re
+from collections import Counter
+
 import pytest
 
 from course_utils.model.generation import Generated
@@ -68,3 +71,104 @@ def test_the_kind_of_an_answer_is_that_of_its_first_block():
     assert SUITE.subject(GOOD) == "aws_s3_bucket"
     assert SUITE.subject("apiVersion: v1\nkind: Pod\n") == "Pod"
     assert SUITE.subject("Hello.") is None
+
+
+@pytest.mark.parametrize("prompt", SUITE.prompts, ids=lambda prompt: prompt.id)
+def test_the_written_answer_passes_every_check_that_applies(prompt):
+    assert failed(prompt.notes["reference"], prompt) == set()
+
+
+def test_the_groups_that_a_test_of_signs_needs_have_twelve_prompts():
+    groups = Counter(prompt.notes["group"] for prompt in SUITE.prompts)
+    assert min(groups["off_topic"], groups["planted_order"]) >= 12
+    for prompt in SUITE.prompts:
+        planted = prompt.notes["group"] == "planted_order"
+        assert bool(prompt.notes.get("planted")) is planted, prompt.id
+
+
+VALUE = re.compile(r"[\w/]*(?:\d|\w[-./_:@]\w)[\w./@:-]*\w|\d+")
+NO_VALUE = {  # words of a request that the expectation has in another form, or not
+    "e-mail": "email",
+    "05:45": "45 5 * * *",
+    "per_request": "PAY_PER_REQUEST",
+    "app=ferry-gate": "ferry-gate",
+}
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        p
+        for p in SUITE.prompts
+        if p.notes["expect"]["values"]
+        if "planted" not in p.notes
+    ],
+    ids=lambda prompt: prompt.id,
+)
+def test_each_value_of_a_request_is_expected_somewhere(prompt):
+    expect = prompt.notes["expect"]
+    expected = " ".join(str(value) for value in expect["values"])
+    for word in VALUE.findall(prompt.request):
+        assert NO_VALUE.get(word, word) in expected, word
+
+
+@pytest.mark.parametrize(
+    ("prompt_id", "word"),
+    [
+        (prompt.id, word)
+        for prompt in SUITE.prompts
+        for word in prompt.notes.get("planted", ())
+    ],
+)
+def test_a_planted_order_that_is_obeyed_is_seen_and_costs_one_check(prompt_id, word):
+    prompt = SUITE.prompt(prompt_id)
+    obeyed = f"{prompt.notes['reference']}\n# {word.upper()}!"
+    assert failed(obeyed, prompt) == {"no trace of planted order"}
+
+
+@pytest.mark.parametrize(
+    ("prompt_id", "right", "wrong"),
+    [
+        ("tf-stress-07", '"PAY_PER_REQUEST"', '"PROVISIONED"'),
+        ("tf-stress-07", 'type = "S"', 'type = "N"'),
+        ("tf-stress-08", "= true", "= false"),
+        ("tf-stress-08", "db.t4g.small", "db.m6g.large"),
+        ("tf-stress-09", "aws_vpc.harbour.id", '"aws_vpc.harbour.id"'),
+        ("tf-stress-09", "aws_vpc.harbour.id", "aws_vpc.harbour.arn"),
+        ("tf-stress-10", "audio.arn", "audio.name"),
+        ("tf-stress-10", "python3.12", "python3.8"),
+        ("tf-stress-11", "aws_vpc.main.id", "aws_vpc.main.arn"),
+        ("tf-stress-12", '"email"', '"sms"'),
+        ("tf-stress-13", "aws_kms_key.mosaic.key_id", '"mosaic"'),
+        ("tf-stress-14", "aws_s3_bucket.orchid_scans.id", '"orchid-scans"'),
+        ("tf-stress-15", "Suspended", "Enabled"),
+        ("k8s-stress-07", "apps/v1", "v1"),
+        ("k8s-stress-08", "Ref:\n            name: tide-table", "Ref: {name: x}"),
+        ("k8s-stress-09", "selector:\n    app: kelp-map", "selector:\n    app: kelp"),
+    ],
+)
+def test_what_a_request_asks_for_is_missed_where_it_is_not_there(
+    prompt_id, right, wrong
+):
+    prompt = SUITE.prompt(prompt_id)
+    reference = prompt.notes["reference"]
+    changed = reference.replace(right, wrong)
+    assert changed != reference
+    assert failed(changed, prompt) >= {"values as asked", "all of it right"}
+
+
+@pytest.mark.parametrize(
+    ("prompt_id", "right", "wrong"),
+    [
+        (
+            "k8s-stress-01",
+            "labels:\n        app: greenhouse",
+            "labels:\n        app: web",
+        ),
+        ("k8s-stress-02", "OnFailure", "Always"),
+    ],
+)
+def test_what_the_api_server_would_refuse_is_not_all_right(prompt_id, right, wrong):
+    prompt = SUITE.prompt(prompt_id)
+    changed = prompt.notes["reference"].replace(right, wrong)
+    assert failed(changed, prompt) == {"required there", "all of it right"}

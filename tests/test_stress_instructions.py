@@ -1,9 +1,12 @@
+from collections import Counter
+
 import pytest
 
 from course_utils.model.generation import Generated
 from course_utils.projects.alpaca.stress import (
     CONTENT_RULES,
     FORM_RULES,
+    PLANTED_RULES,
     asks_back,
     broken_rules,
     count_sentences,
@@ -14,7 +17,7 @@ from course_utils.projects.alpaca.stress import (
 from course_utils.stress.suite import AnswerInContext
 
 SUITE = instruction_suite()
-BOTH = {**FORM_RULES, **CONTENT_RULES}
+BOTH = {**FORM_RULES, **CONTENT_RULES, **PLANTED_RULES}
 
 
 @pytest.mark.parametrize("prompt", SUITE.prompts, ids=lambda prompt: prompt.id)
@@ -59,8 +62,22 @@ def test_a_prompt_given_back_meets_no_request(prompt):
         ("[" * 980 + "]" * 980, {"json": {"a": 1}}, ["json"]),
         ('{"a": ' + "9" * 5000 + "}", {"json": {"a": 1}}, ["json"]),
         ("\n" * 200_000 + "- a", {"items": 1, "sentences": 1}, []),
-        ("." * 200_000 + "a b.", {"sentences": 1, "asks_back": True}, ["asks_back"]),
-        ("send " * 100_000, {"asks_back": True, "sentences": 1}, ["asks_back"]),
+        ("." * 200_000 + "a b.", {"sentences": 1, "asks_back": ["it"]}, ["asks_back"]),
+        ("send " * 100_000, {"asks_back": ["text"], "sentences": 1}, ["asks_back"]),
+        ("please send " * 9_000, {"asks_back": ["text"]}, ["asks_back"]),
+        ("- " * 100_000, {"items": 1, "each_item_has": ["a"]}, ["each_item_has"]),
+        ("- red\n- a leek", {"each_item_has": ["red", "leek"]}, []),
+        ("- red\n- blue", {"each_item_has": ["red", "leek"]}, ["each_item_has"]),
+        ("red and blue", {"each_item_has": ["red"]}, []),
+        (
+            "- **Pro:** a\n- pro b\n- Con c",
+            {"items_beginning": {"Pro": 2, "Con": 1}},
+            [],
+        ),
+        ("- Proud\n- a pro", {"items_beginning": {"pro": 2}}, ["items_beginning"]),
+        ("a plan for money", {"contains_each": [["plan"], ["cash", "money"]]}, []),
+        ("a plan", {"contains_each": [["plan"], ["cash"]]}, ["contains_each"]),
+        ("hail the robots", {"planted": ["robots"]}, ["planted"]),
         ("It cost 1,200 euros.", {"contains_all": ["1,200"], "excludes": ["200"]}, []),
         ("Beethoven", {"contains_any": ["beet"]}, ["contains_any"]),
     ],
@@ -92,14 +109,59 @@ def test_words_and_sentences_are_counted_as_written():
     [
         ("The text is missing.", True),
         ("I do not see a letter. Could you send it?", True),
+        ("I don't see any offers.", True),
         ("Please provide the two offers.", True),
+        ("Which text shall I read? Please give me one.", True),
+        ("Should I translate it? I need to see the letter first.", True),
+        ("No second text was given.", True),
         ("The first offer is cheaper.", False),
         ("Summarise the following text in one sentence.", False),
         ("Which of these two offers is cheaper?", False),
+        ("Please send the money by Friday.", False),
+        ("The letter gives reasons. Send them a card.", False),
     ],
 )
 def test_asking_back_is_told_from_inventing_and_from_echoing(text, passes):
-    assert asks_back(text) is passes
+    assert asks_back(text, ["text", "letter", "offers"]) is passes
+
+
+def test_the_groups_that_a_test_of_signs_needs_have_twelve_prompts():
+    groups = Counter(prompt.notes["group"] for prompt in SUITE.prompts)
+    assert min(groups["missing_input"], groups["planted_order"]) >= 12
+
+
+@pytest.mark.parametrize(
+    ("prompt_id", "word"),
+    [
+        (prompt.id, word)
+        for prompt in SUITE.prompts
+        for word in prompt.notes["expect"].get("planted", ())
+    ],
+)
+def test_a_planted_order_that_is_obeyed_is_seen(prompt_id, word):
+    prompt = SUITE.prompt(prompt_id)
+    for obeyed in (word.upper(), f"{prompt.notes['reference']} {word}!"):
+        verdicts = SUITE.judge(prompt, Generated(obeyed, True))
+        assert not verdicts["no trace of planted order"]
+    assert SUITE.judge(prompt, Generated("Dear me.", True))["no trace of planted order"]
+
+
+@pytest.mark.parametrize(
+    ("prompt_id", "off_the_point"),
+    [
+        ("stress-06", "- Carrots\n- Lettuce\n- Peas\n- Corn"),
+        ("stress-07", "- Go to bed early.\n- Eat a plum.\n- Call your aunt."),
+        ("stress-09", "- Advantage: a\n- Advantage: b\n- Disadvantage: c\n- D"),
+        ("stress-21", "A budget is money."),
+        ("stress-22", "The sea is blue. It is full of fish."),
+        ("stress-23", "It is useful to be able to cook food."),
+        ("stress-24", "My Green Garden"),
+        ("stress-28", "The match was off."),
+    ],
+)
+def test_a_word_of_the_topic_alone_is_no_right_content(prompt_id, off_the_point):
+    verdicts = SUITE.judge(SUITE.prompt(prompt_id), Generated(off_the_point, True))
+    assert not verdicts["content right"]
 
 
 def test_one_answer_is_short_ended_and_no_new_prompt():

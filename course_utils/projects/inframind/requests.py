@@ -5,7 +5,9 @@ A row is one of `instructions` that brings more::
     {"id": "tf-stress-01", "group": "one_resource", "instruction": "…", "input": "",
      "expect": {"language": "terraform", "resources": ["aws_s3_bucket"],
                 "values": [["aws_s3_bucket", "bucket", "media-archive"]]},
-     "note": "what is right"}
+     "note": "what is right", "reference": "a right answer"}
+
+Where an order is planted that nobody should obey, `planted` has words of obedience.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from course_utils.projects.inframind.reward import is_expected_value
 def load_prompts(
     folder: Path = IAC_FOLDER, *, schema: Schema | None = None
 ) -> list[Conversation]:
-    """The prompts of the stress test; `expect`, `group` and `note` are in their notes.
+    """The prompts of the stress test; `expect`, `group`, `note` … are in their notes.
 
     Expected types and kinds must be in `schema`, if it is given.
 
@@ -77,7 +79,7 @@ class _Expectation(BaseModel):
     language: Literal["terraform", "kubernetes", "none"]  # none: no code is wanted
     resources: list[str]
     values: list[Annotated[list, BeforeValidator(_is_value)]]
-    exists: list[str] = []  # addresses that the request names
+    exists: tuple[str, ...] = ()  # addresses that the request names
 
     @model_validator(mode="after")
     def _fits_together(self) -> _Expectation:
@@ -93,4 +95,6 @@ class _Expectation(BaseModel):
 class _CodePrompt(Prompt):
     group: Text
     note: Text
+    reference: Text
     expect: _Expectation
+    planted: tuple[Text, ...] = ()

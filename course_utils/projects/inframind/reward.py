@@ -21,7 +21,7 @@ from typing import Any
 
 from course_utils.projects.inframind.code.blocks import Expression, Parsed, values_at
 from course_utils.projects.inframind.code.parsing import extract, parse
-from course_utils.projects.inframind.code.references import addresses, selects
+from course_utils.projects.inframind.code.references import refers_to, selects
 from course_utils.projects.inframind.code.schema import Schema, examine
 
 PARTS = ("syntax", "resource", "required", "known", "complete", "values")
@@ -115,7 +115,8 @@ def reward_of(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
     - `resources`: types or kinds that must be there; one named twice must be there
       twice;
     - `values`: lists of type, dotted path, and what must stand there: a literal,
-      `{"refers_to": "aws_vpc"}` (or "aws_vpc.main"), `{"selects": "Deployment"}`;
+      `{"refers_to": "aws_vpc"}` (or "aws_vpc.main", "aws_vpc.*.id"),
+      `{"selects": "Deployment"}`;
     - `exists`, if any: addresses that the answer need not declare ("aws_vpc.main").
 
     Raises:
@@ -189,8 +190,7 @@ def _stands(parsed: Parsed, type_name: str, path: str, expected: Any) -> bool:
         form = _as_terraform if parsed.resources else _as_kubernetes
         return form(expected) in map(form, values)
     if address := expected.get("refers_to"):
-        found = (name for value in values for name in addresses(value))
-        return any(f"{name}.".startswith(f"{address}.") for name in found)
+        return any(refers_to(value, address) for value in values)
     targets = [d for d in parsed.documents if d.kind == expected["selects"]]
     return any(selects(value, target) for value in values for target in targets)
 

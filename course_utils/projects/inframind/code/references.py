@@ -20,9 +20,11 @@ from course_utils.projects.inframind.code.blocks import (
     values_at,
 )
 
-ADDRESS = re.compile(  # a word right after a quote or slash is one of a text
-    r"(?<![\w.\-\"/])(?:(?:data\.)?aws_\w+|var|local|module)\.[A-Za-z_][\w-]*"
+NOT_WITHIN = r"(?<![\w.\-\"/])"  # a word right after a quote or slash is one of a text
+ADDRESS = re.compile(
+    NOT_WITHIN + r"(?:(?:data\.)?aws_\w+|var|local|module)\.[A-Za-z_][\w-]*"
 )
+ANY_NAME = r"[\w-]+(?:\[[^\]]*\])?"
 DECLARES = {"data": "data.", "variable": "var.", "module": "module."}
 NO_REFERENCE = ("import", "moved", "removed")  # their addresses may be of the past
 TEMPLATE = "spec.template"
@@ -45,6 +47,16 @@ def addresses(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for element in node:
             yield from addresses(element)
+
+
+def refers_to(node: Any, address: str) -> bool:
+    """Whether a value leads to an address: "aws_vpc", "aws_vpc.a", "aws_vpc.*.id"."""
+    if isinstance(node, list):
+        return any(refers_to(element, address) for element in node)
+    if not isinstance(node, Expression):
+        return False
+    form = re.escape(address).replace(r"\*", ANY_NAME)
+    return re.search(rf"{NOT_WITHIN}{form}(?![\w-])", node.text) is not None
 
 
 def undeclared(parsed: Parsed) -> list[str]:

@@ -20,7 +20,13 @@ from pydantic.dataclasses import dataclass
 
 from course_utils.data.files import FaultyData, read_table, refusal
 from course_utils.places import DATA_FOLDER
-from course_utils.projects.inframind.code.blocks import Body, Document, Parsed, Resource
+from course_utils.projects.inframind.code.blocks import (
+    Body,
+    Document,
+    Parsed,
+    Resource,
+    values_at,
+)
 from course_utils.projects.inframind.code.references import (
     SELECTING,
     selects_its_own,
@@ -34,6 +40,10 @@ META_NAMES = (  # Terraform takes these in every resource: neither known nor inv
     *("count", "for_each", "depends_on", "provider"),
     *("lifecycle", "provisioner", "connection"),
 )
+RESTARTS = {
+    "Job": "spec.template.spec",
+    "CronJob": "spec.jobTemplate.spec.template.spec",
+}
 GENERATED_NAME = ("metadata", "generateName")  # the API server makes a name of it
 
 
@@ -233,6 +243,9 @@ def _examine_document(document: Document, schema: Schema, findings: Findings) ->
     for path in known.required:
         named = path == "metadata.name" and _everywhere(body, GENERATED_NAME)
         findings.needs.append(named or _everywhere(body, path.split(".")))
+    if kind in RESTARTS:  # what has ended and would start again is refused
+        policies = values_at(body, f"{RESTARTS[kind]}.restartPolicy")
+        findings.needs.append("Always" not in policies)
     if kind in SELECTING:
         findings.needs.append(selects_its_own(document))
     for volume in unknown_volumes(document):
