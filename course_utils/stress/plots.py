@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,8 +21,11 @@ _FAILED_OR_PASSED = LinearSegmentedColormap.from_list("", ["#eabb8b", "#3570b1"]
 def rates_plot(rates: pd.DataFrame, **frame: Unpack[Frame]) -> Axes:
     """Share passed with its 95 % interval: a row a check, one dot a way of asking.
 
+    The counts stand at the right, passed / judged; where nothing was judged there is
+    no dot.
+
     Args:
-        rates: From `pass_rates` by check and model, in that order; both keep theirs.
+        rates: From `pass_rates` by model and check; both keep their order.
     """
     ways = list(dict.fromkeys(rates.index.get_level_values("model")))
     checks = list(dict.fromkeys(rates.index.get_level_values("check")))
@@ -30,21 +33,24 @@ def rates_plot(rates: pd.DataFrame, **frame: Unpack[Frame]) -> Axes:
         height = 0.22 * len(ways) * len(checks) + 1.3
         frame["axes"] = plt.figure(figsize=(8.5, height)).add_subplot()
     axes = framed(**frame)
+    beside = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 9}
     for number, way in enumerate(ways):
-        of_way = rates.xs(way, level="model").reindex(checks)
-        rows = np.arange(len(checks)) + 0.2 * (number - (len(ways) - 1) / 2)
-        seen = (of_way["n"] > 0).to_numpy()  # of the others there is nothing to draw
-        share, low, high = (of_way[it].to_numpy() for it in ("rate", "low", "high"))
-        errors = np.clip([share - low, high - share], 0, None)[:, seen]
-        style = {"fmt": "o", "capsize": 3, "color": COLOURS.get(way), "label": way}
-        axes.errorbar(share[seen], rows[seen], xerr=errors, **style)
-    sizes = rates["n"].groupby("check", observed=True).max().reindex(checks)
-    labels = [f"{check}\n(n = {n})" for check, n in sizes.items()]
-    axes.set_yticks(range(len(checks)), labels)
+        colour = COLOURS.get(way)
+        shift = 0.2 * (number - (len(ways) - 1) / 2)
+        for row, check in enumerate(checks):
+            rate, at = rates.loc[(way, check)], row + shift
+            axes.text(1.02, at, f"{rate.passed:.0f} / {rate.n:.0f}", **beside)
+            if rate.n:
+                ends = [[rate.rate - rate.low], [rate.high - rate.rate]]
+                style = {"fmt": "o", "capsize": 3, "color": colour}
+                axes.errorbar([rate.rate], [at], xerr=np.clip(ends, 0, None), **style)
+        axes.errorbar([], [], [], fmt="o", color=colour, label=way)
+    axes.set_yticks(range(len(checks)), checks)
     axes.set(ylim=(len(checks) - 0.5, -0.5), xlim=(-0.04, 1.04))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+    axes.legend(ncols=len(ways), **place)
     return axes
 
 

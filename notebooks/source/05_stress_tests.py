@@ -331,7 +331,8 @@ form = {way: rates.loc[way, roles.form] for way in WAYS}
 k = {way: f"{form[way].passed:.0f}" for way in WAYS}
 title = f"“{roles.form}”, of {form['tuned'].n:.0f}: "
 rates_plot(
-    main_rates.loc[WAYS], x_label="prompts that passed", y_label="",
+    main_rates.loc[WAYS], y_label="",
+    x_label="share that passed; at the right passed / judged",
     title=title + ", ".join(f"{way} {k[way]}" for way in WAYS),
 );
 
