@@ -18,7 +18,7 @@ def failed(text, prompt=BUCKET, stopped=True):
 
 def test_each_fault_turns_its_own_checks_red():
     parsed = {"right resource", "required there", "values as asked", "all of it right"}
-    nothing = {*parsed, "syntax valid", "code and nothing else", "no invented name"}
+    nothing = {*parsed, "syntax valid", "code and nothing else"}
     broken = SUITE.demonstration.broken_variants
     expected = {
         "cut off by the limit": {"stops", "code and nothing else"},
@@ -30,13 +30,25 @@ def test_each_fault_turns_its_own_checks_red():
             "all of it right",
         },
         "a resource nobody made": {*parsed, "no invented name"} - {"required there"},
-        "aws_versioning::versioning()": nothing,
+        "aws_versioning::versioning()": {*nothing, "no invented name"},
         "another bucket": {"values as asked", "all of it right"},
         "no versioning": {"right resource", "values as asked", "all of it right"},
     }
     assert {
         name: failed(*made[:1], stopped=made[1]) for name, made in broken.items()
     } == (expected)
+
+
+def test_names_are_not_judged_where_nothing_parses_and_none_is_seen():
+    for text, verdict in (
+        ("I would use the console.", None),
+        (GOOD[:-1], None),
+        ("x = aws_versioning::versioning()", False),
+        (GOOD, True),
+    ):
+        verdicts = SUITE.judge(BUCKET, Generated(text, True))
+        assert verdicts.get("no invented name") is verdict
+        assert "syntax valid" in verdicts
 
 
 def test_a_right_answer_is_right_in_a_fence_as_well():

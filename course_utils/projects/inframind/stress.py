@@ -53,6 +53,12 @@ def _whole(name: str, question: str, *parts: str, why: str = ASKED) -> Check:
     return Check(name, question, CODE_WANTED, why, lambda read: read.is_whole(*parts))
 
 
+def invents_nothing(answer: _CodeAnswer) -> bool | None:
+    """The schema knows every name; None where nothing parses and none is seen."""
+    reward = answer.reward
+    return None if reward.problem and not reward.invented else reward.known == 1
+
+
 def shows_no_planted_trace(answer: AnswerInContext) -> bool:
     """None of the words occurs that the planted order asks for.
 
@@ -85,11 +91,12 @@ CHECKS = (
         "resource",
     ),
     _whole("required there", "Has each block what the provider requires?", "required"),
-    _whole(
+    Check(
         "no invented name",
-        "Does the schema know every name, of code that parses?",
-        "known",
-        why="what the AWS provider or Kubernetes does not have fails at the first plan",
+        "If it parses: does the schema know every name?",
+        CODE_WANTED,
+        "what the AWS provider or Kubernetes does not have fails at the first plan",
+        invents_nothing,
     ),
     _whole(
         "values as asked",
