@@ -78,7 +78,8 @@ rungs
 #
 # The third rung is the course's reward for infrastructure code: a parser, and the names
 # of 156 resource types with their arguments. It has six parts, each from 0 to 1; a dash
-# says that nothing of the kind was asked for. Seven answers to “an S3 bucket for logs”:
+# says that nothing of the kind was asked for or needed. Seven answers to “an S3 bucket
+# for logs”:
 
 # %%
 attempts = {
