@@ -1,6 +1,8 @@
 """Lesson 05's cells do what the package does; its figures follow from its trials."""
 
 import json
+import re
+import statistics
 from collections import Counter
 from math import comb
 
@@ -8,9 +10,12 @@ import notebook_cells as cells
 import pytest
 import torch
 
+from course_utils.data.conversation import Conversation
 from course_utils.model import generation
 from course_utils.model.generation import Generated, Sampling, end_tokens
 from course_utils.model.nano import nano_model, nano_tokenizer
+from course_utils.projects.movies.films import broken_constraints, parse_answer
+from course_utils.projects.movies.stress import CONSTRAINTS
 from course_utils.projects.project import PROJECTS
 from course_utils.stress.suite import StressSuite
 
@@ -183,3 +188,82 @@ def test_every_p_value_of_the_published_table_follows_from_the_trials():
         for way in ("base", "shown examples"):
             if (way, check) in raised:
                 assert f"{way} {raised[way, check]:.2g}" in row["note"], row
+
+
+def printed() -> str:
+    """All that the published lesson prints, one cell after the other."""
+    texts = []
+    for cell in cells.published(LESSON).cells:
+        for output in cell.get("outputs", []):
+            texts.append(output.get("text") or output["data"].get("text/plain", ""))
+    return "\n".join(texts)
+
+
+def greedy_answers(way: str) -> list[tuple[Conversation, Generated]]:
+    suite = PROJECTS["movie_recommender"].suite()
+    return [
+        (suite.prompt(row["prompt"]), Generated(row["answer"], row["stopped"]))
+        for row in published_rows()
+        if row["model"] == way and row["seed"] is None
+    ]
+
+
+@kept
+def test_the_requests_met_and_those_met_by_luck_follow_from_the_trials():
+    suite = PROJECTS["movie_recommender"].suite()
+    check = suite.check(suite.roles.follows_request)
+    pairs = [p for p in greedy_answers("tuned") if p[0].notes["group"] in check.groups]
+
+    def meets(prompt, given):
+        return check.passes(suite.in_context(prompt, given.text, given.stopped))
+
+    met = sum(meets(prompt, given) for prompt, given in pairs)
+    n = len(pairs)
+    by_luck = sum(meets(a, given) for a, _ in pairs for _, given in pairs) / n
+    told = re.search(rf"{met} of {n} requests met; .* shuffled (\S+) on", printed())
+    assert told and float(told[1]) == pytest.approx(by_luck, abs=0.1)
+
+
+@kept
+def test_the_split_by_constraint_follows_from_the_trials():
+    met, asked = Counter(), Counter()
+    for prompt, given in greedy_answers("tuned"):
+        wish, stated = prompt.notes["constraints"], parse_answer(given.text)
+        if prompt.notes["expected"] and wish:  # it can be met
+            broken = broken_constraints(stated, wish) if stated else wish
+            asked.update(wish)
+            met.update(name for name in wish if name not in broken)
+    assert sum(asked.values()) > 30
+    for name, n in asked.items():
+        assert re.search(rf"{CONSTRAINTS[name]} +{met[name]} of +{n} ", printed()), name
+
+
+@kept
+def test_what_the_answers_have_in_common_follows_from_the_trials():
+    answers = greedy_answers("tuned")
+    stated = [parse_answer(given.text) for _, given in answers]
+    titles = Counter(it.title for it in stated if it)
+    told = f"{len(titles)} different ones in {titles.total()} answers in the form"
+    assert told in printed()
+    runtimes = Counter(it.runtime_minutes for it in stated if it)
+    most = max(runtimes.values())
+    assert re.search(rf"how often stated: \(\d+, {most}\)", printed())
+
+
+@kept
+def test_the_interval_over_prompts_follows_from_the_trials():
+    suite = PROJECTS["movie_recommender"].suite()
+    check = suite.check(suite.roles.follows_request)
+    passed = {}
+    for row in published_rows():
+        drawn = row["model"] == "tuned" and row["seed"] is not None
+        if drawn and row["group"] in check.groups:
+            passed.setdefault(row["prompt"], []).append(row["verdicts"][check.name])
+    shares = [statistics.mean(verdicts) for verdicts in passed.values()]
+    mean = statistics.mean(shares)
+    half = 1.96 * statistics.pstdev(shares) / len(shares) ** 0.5
+    found = re.search(
+        rf"{len(shares)} prompts, 3 draws each +(\S+)%, (\S+)% to (\S+)%", printed()
+    )
+    told = [float(share) / 100 for share in found.groups()]
+    assert told == pytest.approx([mean, mean - half, mean + half], abs=0.02)
