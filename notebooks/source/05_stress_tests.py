@@ -60,7 +60,8 @@ import pandas as pd
 
 first = {g: next(p for p in prompts if p.notes["group"] == g) for g in groups}
 rows = [(g, p.request.strip()[:90], p.notes["note"]) for g, p in first.items()]
-table = pd.DataFrame(rows, columns=["group", "request (its beginning)", "right is"])
+columns = ["group", "request (its beginning)", "right is"]
+table = pd.DataFrame(rows, columns=columns)
 styled = table.style.format(escape="html").hide(axis="index")
 styled.set_properties(**{"text-align": "left"})
 
@@ -350,8 +351,8 @@ worse = (tuned["rate"] < prompted["rate"]).sum()
 verdict_matrix(
     pass_rates(greedy, ["model", "check", "group"]),
     ("shown examples", "tuned"),
-    title=f"Against three examples the tuned model is higher in {better} checks, "
-    f"lower in {worse}",
+    title="Against three examples the tuned model is higher in "
+    f"{better} checks, lower in {worse}",
 );
 
 # %% [markdown]
@@ -608,9 +609,10 @@ over_prompts = bootstrap(
     (shares,), lambda x, axis: x.mean(axis=axis), method="percentile",
     n_resamples=10_000, batch=1000, rng=plan.seed,
 ).confidence_interval
-pretended = proportion_confint(drawn["passed"].sum(), len(drawn), method="wilson")
+passed, n = drawn["passed"].sum(), len(drawn)
+pretended = proportion_confint(passed, n, method="wilson")
 for name, (low, high) in {
-    f"as if {len(drawn)} prompts": pretended,
+    f"as if {n} prompts": pretended,
     f"{len(shares)} prompts, {len(SEEDS)} draws each": over_prompts,
 }.items():
     print(f"{name:26} {shares.mean():.0%}, {low:.0%} to {high:.0%}")
@@ -677,7 +679,8 @@ from collections import Counter
 
 subjects = [suite.subject(t.answer.text) for t in greedy_tuned]
 subjects = Counter(subject for subject in subjects if subject)
-print(f"{len(subjects)} different ones in {subjects.total()} answers in the form")
+n = subjects.total()
+print(f"{len(subjects)} different ones in {n} answers in the form")
 subjects.most_common(4)
 
 # %% [markdown]
@@ -790,21 +793,23 @@ def pass_rate(model, tokenizer, requests, passes):
     return f"{passed} of {len(requests)}, 95 % interval {low:.0%} to {high:.0%}"
 
 
-asked = [f"Answer with one word: the opposite of {w}?" for w in ("hot", "old")]
-print(pass_rate(model, tokenizer, asked, lambda _, text: len(text.split()) == 1))
+asked = [f"In one word, the opposite of {word}?" for word in ("hot", "old")]
+brief = pass_rate(model, tokenizer, asked, lambda _, text: len(text.split()) < 2)
+print("one word:", brief)
 
 # %% [markdown]
 # ## You can now …
 
 # %%
 imposed = stays["n"] - stays["passed"]
-print(f"… judge {len(trials)} answers by {len(suite.checks)} checks where they apply,")
+n_checks = len(suite.checks)
+print(f"… judge {len(trials)} answers by {n_checks} checks where they apply,")
 print(f"… report “{roles.form}”: tuned {spelled(form['tuned'])},")
 print(f"  three examples {spelled(form['shown examples'])},")
-print(f"  for {tokens['tuned']} against {tokens['shown examples']} prompt tokens,")
+print(f"  prompt tokens: {tokens['tuned']} and {tokens['shown examples']},")
 print(f"… show that it listens, or not: {shuffled},")
-print(f"… and that it imposed its form in {imposed['tuned']} of "
-      f"{stays['n']['tuned']} cases, three examples in {imposed['shown examples']}.")
+print(f"… and that it imposed its form in {imposed['tuned']} cases of")
+print(f"  {stays['n']['tuned']}, three examples in {imposed['shown examples']}.")
 
 # %% [markdown]
 # ## What this run does not show
@@ -835,7 +840,8 @@ for name in names:
     row = {"measure": f"{name}: {suite.check(name).question}"}
     row |= {way: spelled(rates.loc[way, name]) for way in WAYS}
     row["n"] = int(rates.loc[("tuned", name), ["n", "not_judged"]].sum())
-    against = paired["p, Holm"].reindex([(w, name) for w in ("base", rivals[0])])
+    both = [("base", name), ("shown examples", name)]
+    against = paired["p, Holm"].reindex(both)
     told = [f"{way} {p:.2g}" for (way, _), p in against.dropna().items()]
     row["note"] = "95 % Wilson; exact McNemar, Holm, against: "
     row["note"] += ", ".join(told) or "nothing judged on both sides"
