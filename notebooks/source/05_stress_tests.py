@@ -794,8 +794,8 @@ def pass_rate(model, tokenizer, requests, passes):
 
 
 asked = [f"In one word, the opposite of {word}?" for word in ("hot", "old")]
-brief = pass_rate(model, tokenizer, asked, lambda _, text: len(text.split()) < 2)
-print("one word:", brief)
+told = pass_rate(model, tokenizer, asked, lambda _, text: len(text.split()) < 2)
+print("one word:", told)
 
 # %% [markdown]
 # ## You can now …
@@ -808,8 +808,9 @@ print(f"… report “{roles.form}”: tuned {spelled(form['tuned'])},")
 print(f"  three examples {spelled(form['shown examples'])},")
 print(f"  prompt tokens: {tokens['tuned']} and {tokens['shown examples']},")
 print(f"… show that it listens, or not: {shuffled},")
-print(f"… and that it imposed its form in {imposed['tuned']} cases of")
-print(f"  {stays['n']['tuned']}, three examples in {imposed['shown examples']}.")
+of = stays["n"]["tuned"]
+print(f"… and that it imposed its form in {imposed['tuned']} of {of} cases,")
+print(f"  three examples in {imposed['shown examples']}.")
 
 # %% [markdown]
 # ## What this run does not show
