@@ -22,7 +22,7 @@ PALE = "#d9d9d9"
 REFERENCE = {"color": "#4d4d4d", "linestyle": "--", "linewidth": 1.4}
 _TILES = 12  # in a row of tokens
 TOLD, SHOWN = "#4d4d4d", "#b9b9b9"  # the base too, its prompt longer
-_COLOURS = {
+COLOURS = {
     "base": BASE,
     "told the form": TOLD,
     "shown examples": SHOWN,
@@ -75,7 +75,7 @@ def line_plot(
     for name, values in series.items():
         heights = np.asarray(values, dtype=float)
         kept = ~np.isnan(heights)
-        style = {"label": name, "color": _COLOURS.get(name), "marker": marker}
+        style = {"label": name, "color": COLOURS.get(name), "marker": marker}
         axes.plot(np.asarray(x)[kept], heights[kept], **style)
     if reference is not None:
         axes.axhline(reference[1], label=reference[0], **REFERENCE)
@@ -107,7 +107,7 @@ def grouped_bars(
     width = 0.8 / len(series)
     for index, (name, values) in enumerate(series.items()):
         centres = np.arange(len(labels)) + (index - (len(series) - 1) / 2) * width
-        style: dict[str, Any] = {"label": name, "color": _COLOURS.get(name)}
+        style: dict[str, Any] = {"label": name, "color": COLOURS.get(name)}
         if intervals is not None:
             tops = np.asarray(values, dtype=float)
             low, high = np.array(intervals[name], dtype=float).T
@@ -163,7 +163,7 @@ def histogram(
     axes = framed(**frame)
     edges = np.histogram_bin_edges(np.concatenate(list(values.values())), bins).tolist()
     for name, sample in values.items():
-        axes.hist(sample, edges, label=name, alpha=0.65, color=_COLOURS.get(name))
+        axes.hist(sample, edges, label=name, alpha=0.65, color=COLOURS.get(name))
     axes.legend()
     return axes
 

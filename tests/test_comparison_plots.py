@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 
 from course_utils.plots import ACCENT, BASE, TUNED
 from course_utils.statistics.plots import interval_plot, outcome_mosaic
-from course_utils.stress.plots import draw_grid, verdict_matrix
+from course_utils.stress.plots import draw_grid, rates_plot, verdict_matrix
 
 
 def test_an_interval_that_contains_the_reference_is_grey():
@@ -69,3 +69,25 @@ def test_a_draw_that_was_not_judged_is_neither_passed_nor_failed():
     tiles = draw_grid(passed, title="x").collections[0].get_array()
     assert tiles.mask.tolist() == [[False, True], [False, False]]
     assert tiles[~tiles.mask].tolist() == [1, 0, 1]
+
+
+def test_each_rate_has_its_dot_whiskers_and_counts_and_an_unjudged_one_has_none():
+    rows = [
+        ("base", "form", 1, 4, 0.25, 0.05, 0.7),
+        ("base", "facts", 0, 0, float("nan"), 0, 1),
+        ("tuned", "form", 4, 4, 1.0, 0.5, 1.0),
+        ("tuned", "facts", 1, 2, 0.5, 0.1, 0.9),
+    ]
+    names = ["model", "check", "passed", "n", "rate", "low", "high"]
+    rates = pd.DataFrame(rows, columns=names).set_index(names[:2])
+    axes = rates_plot(rates, title="x", x_label="passed", y_label="")
+    written = [text.get_text() for text in axes.texts]
+    assert written == ["1 / 4", "0 / 0", "4 / 4", "1 / 2"]
+    drawn = [line for line in axes.lines if len(line.get_xdata())]
+    dots = [line.get_xdata()[0] for line in drawn if line.get_marker() == "o"]
+    assert dots == [0.25, 1.0, 0.5]
+    whiskers = [
+        bars.get_segments()[0] for bars in axes.collections if bars.get_segments()
+    ]
+    ends = [[round(float(x), 9) for x in bar[:, 0]] for bar in whiskers]
+    assert ends == [[0.05, 0.7], [0.5, 1.0], [0.1, 0.9]]

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from course_utils.data.conversation import Conversation
-from course_utils.model.generation import Generated, Sampling
+from course_utils.model.generation import Generated
 from course_utils.projects.movies.films import load_films, write_answer
 from course_utils.projects.movies.stress import (
     CONSTRAINED,
@@ -16,7 +16,7 @@ from course_utils.projects.movies.stress import (
     movie_suite,
     stated_runtimes,
 )
-from course_utils.stress.trials import judge_all, save_trials
+from course_utils.stress.trials import judge_all, load_trials, save_trials
 
 FILMS = load_films()
 SUITE = movie_suite()
@@ -106,7 +106,7 @@ def test_counts_of_prompts_by_check():
 def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
     suite = dataclasses.replace(SUITE, prompts=SUITE.prompts[:2])
     answers = [Generated("**Tron (1982)**", False), Generated("né", True)]
-    drawn = judge_all(suite, answers, model="base", sampling=Sampling(0.7, 0.9, 5))
+    drawn = judge_all(suite, answers, model="base", seed=5)
     assert [trial.draw for trial in drawn] == ["seed 5"] * 2
     assert "three bullets" in drawn[0].failed and "stops" in drawn[0].failed
     greedy = judge_all(suite, answers, model="tuned")
@@ -120,6 +120,8 @@ def test_trials_are_kept_with_all_that_is_needed_to_judge_them_anew(tmp_path):
         again = SUITE.judge(PROMPTS[row["prompt"]], answer)
         assert again == row["verdicts"] == trial.verdicts
     assert "né" in text
+    again = load_trials(tmp_path / "stress.jsonl", suite)
+    assert again == [*drawn, *greedy]
 
 
 def test_constraints_are_counted_by_their_kind():

@@ -1,8 +1,9 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
-from course_utils.model.generation import Generated, Sampling
+from course_utils.model.generation import Generated
 from course_utils.projects.movies.films import load_films, write_answer
 from course_utils.projects.movies.stress import movie_suite
 from course_utils.stress.rates import (
@@ -10,10 +11,10 @@ from course_utils.stress.rates import (
     compare_models,
     how_often,
     pass_rates,
-    rate_over_draws,
+    spelled,
 )
 from course_utils.stress.rates import verdict_table as table_of
-from course_utils.stress.trials import judge_all
+from course_utils.stress.trials import Trial, judge_all
 
 FILMS = load_films()
 SUITE = movie_suite()
@@ -25,8 +26,7 @@ BAD = Generated("I am sorry, and I am here to help", False)
 def trials(model, good, seed=None):
     """Trials in which the first `good` prompts are answered in the form."""
     answers = [GOOD] * good + [BAD] * (len(SUITE.prompts) - good)
-    sampling = None if seed is None else Sampling(0.7, 0.9, seed)
-    return judge_all(SUITE, answers, model=model, sampling=sampling)
+    return judge_all(SUITE, answers, model=model, seed=seed)
 
 
 def verdict_table(trials):
@@ -77,23 +77,70 @@ def test_answers_to_one_prompt_are_not_counted_as_independent():
     assert len(pass_rates(drawn, ["draw", "check"])) > 0
 
 
-def test_the_interval_over_draws_is_over_prompts():
+def test_how_often_counts_prompts_by_their_draws():
     drawn = [
         t for seed, good in ((1, 8), (2, 16), (3, 24)) for t in trials("t", good, seed)
     ]
     stops = verdict_table(drawn).query("check == 'stops'")
-    low, mean, high = rate_over_draws(stops)
-    assert mean == pytest.approx(0.5)  # (8 + 16 + 24) / 96
-    # prompts have shares 1, 2/3, 1/3, 0, eight of each: deviation 0.373, / √32 = 0.066
-    assert high - mean == pytest.approx(1.96 * 0.0659, abs=0.01)
-    assert mean - low == pytest.approx(1.96 * 0.0659, abs=0.01)
-    assert how_often(stops).to_dict() == {"always": 8, "sometimes": 16, "never": 8}
+    # the first 8 prompts pass in 3 of 3 draws, the next 16 in 2 or 1
+    assert how_often(stops).to_dict() == {
+        "always": 8,
+        "sometimes": 16,
+        "never": len(SUITE.prompts) - 24,
+    }
 
 
-def test_when_every_draw_passes_the_interval_is_that_of_as_many_prompts():
-    drawn = verdict_table([*trials("t", 32, 1), *trials("t", 32, 2)])
-    low, mean, high = rate_over_draws(drawn.query("check == 'form'"))
-    assert (mean, high) == (1, 1) and low == pytest.approx(27 / (27 + 3.8415), abs=1e-4)
+HALF = dataclasses.replace(  # a check that can only judge a text with a digit
+    SUITE.checks[0],
+    name="half",
+    groups=SUITE.groups,
+    passes=lambda answer: "7" in answer.text if answer.text else None,
+)
+PARTLY = dataclasses.replace(SUITE, prompts=SUITE.prompts[:4], checks=(HALF,))
+
+
+def judged(model, texts):
+    """Trials whose empty answers cannot be judged, whoever leaves them out."""
+    made = []
+    for prompt, text in zip(PARTLY.prompts, texts, strict=True):
+        answer = Generated(text, True)
+        verdicts = {"half": "7" in text} if text else {}
+        made.append(Trial(prompt, model, None, answer, verdicts))
+    return made
+
+
+def test_what_cannot_be_judged_is_neither_passed_nor_failed():
+    table = table_of(judged("tuned", ["7", "x", "", ""]), PARTLY)
+    rates = pass_rates(table, ["model", "check"]).loc[("tuned", "half")]
+    assert (rates["passed"], rates["n"], rates["not_judged"]) == (1, 2, 2)
+    assert rates["rate"] == 0.5
+    assert spelled(rates) == "1 of 2 [9%–91%], not judged: 2"
+    assert how_often(table).to_dict() == {"always": 1, "sometimes": 0, "never": 1}
+
+
+def test_where_nothing_can_be_judged_there_is_no_rate_and_no_division():
+    table = table_of(judged("tuned", ["", "", "", ""]), PARTLY)
+    rates = pass_rates(table, ["model", "check"]).loc[("tuned", "half")]
+    assert np.isnan(rates["rate"]) and (rates["low"], rates["high"]) == (0, 1)
+    assert spelled(rates) == "nothing to judge, not judged: 4"
+    assert how_often(table).sum() == 0
+
+
+def test_only_prompts_that_were_judged_on_both_sides_are_paired():
+    table = table_of(
+        [
+            *judged("base", ["7", "x", "7", ""]),
+            *judged("tuned", ["x", "7", "", "7"]),
+        ],
+        PARTLY,
+    )
+    pairs = compare_models(table, "half")
+    assert (pairs.n, pairs.gained, pairs.lost) == (2, 1, 1)
+    nothing = compare_models(
+        table_of([*judged("base", [""] * 4), *judged("tuned", ["7"] * 4)], PARTLY),
+        "half",
+    )
+    assert (nothing.n, nothing.p) == (0, 1.0)
 
 
 def test_models_are_paired_prompt_by_prompt():

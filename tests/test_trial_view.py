@@ -1,13 +1,11 @@
 import dataclasses
 
-import pytest
-
 from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated
 from course_utils.places import PROJECT_ROOT
 from course_utils.projects.movies.films import load_films, write_answer
 from course_utils.projects.movies.stress import movie_suite
-from course_utils.stress.trials import Trial, failures, judge_all, side_by_side
+from course_utils.stress.trials import Trial, failures, judge_all
 
 FILMS = load_films()
 SUITE = movie_suite()
@@ -51,11 +49,3 @@ def test_an_answer_that_fails_nothing_is_left_out():
     western = dataclasses.replace(SUITE, prompts=SUITE.prompts[2:3])
     good = judge_all(western, [Generated(text, True)], model="tuned")
     assert failures(good).trials == () and repr(failures(good)) == ""
-
-
-def test_two_answers_to_one_prompt_stand_under_the_names_of_their_models():
-    base = judge_all(SUITE, ANSWERS, model="base")
-    page = repr(side_by_side(base[0], TRIALS[0]))
-    assert "--- base, greedy" in page and "--- tuned, greedy" in page
-    with pytest.raises(ValueError, match="stress-01 and stress-02"):
-        side_by_side(base[0], TRIALS[1])

@@ -10,13 +10,21 @@ from collections.abc import Callable
 from typing import Any
 
 from course_utils import CourseError
-from course_utils.exercises import adapter, arc, curves, loading, quickstart, training
+from course_utils.exercises import (
+    adapter,
+    arc,
+    curves,
+    loading,
+    quickstart,
+    stress,
+    training,
+)
 from course_utils.exercises.checking import TODO as TODO
 from course_utils.exercises.checking import Exercise, verdict
 
 EXERCISES: dict[str, Exercise] = {
     exercise.solution.__name__: exercise
-    for module in (quickstart, loading, adapter, training, curves, arc)
+    for module in (quickstart, loading, adapter, training, curves, stress, arc)
     for exercise in module.EXERCISES
 }
 

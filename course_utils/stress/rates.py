@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.stats import permutation_test
-from statsmodels.stats.proportion import proportion_confint
 
 from course_utils import CourseError
 from course_utils.data.conversation import Conversation
 from course_utils.model.generation import Generated
 from course_utils.statistics.paired import PairedComparison
-from course_utils.statistics.shares import Share, mean_interval
+from course_utils.statistics.shares import Share
 from course_utils.stress.suite import StressSuite
 from course_utils.stress.trials import Trial
 
@@ -31,12 +30,15 @@ class NotIndependent(CourseError, ValueError):
 def verdict_table(trials: Iterable[Trial], suite: StressSuite) -> pd.DataFrame:
     """One row a verdict: prompt, group, model, draw, check, passed.
 
-    Groups and checks are ordered categories, as the suite lists them.
+    Groups and checks are ordered categories, as the suite lists them. `passed` is
+    missing where a check applies and could not be judged.
     """
     rows = [
-        (trial.prompt.id, trial.group, trial.model, trial.draw, name, passed)
+        (trial.prompt.id, trial.group, trial.model, trial.draw, check.name, passed)
         for trial in trials
-        for name, passed in trial.verdicts.items()
+        for check in suite.checks
+        if trial.group in check.groups
+        for passed in [trial.verdicts.get(check.name)]
     ]
     columns = ["prompt", "group", "model", "draw", "check", "passed"]
     table = pd.DataFrame(rows, columns=columns)
@@ -44,18 +46,20 @@ def verdict_table(trials: Iterable[Trial], suite: StressSuite) -> pd.DataFrame:
     return table.assign(
         group=pd.Categorical(table["group"], suite.groups, ordered=True),
         check=pd.Categorical(table["check"], checks, ordered=True),
+        passed=table["passed"].astype("boolean"),
     )
 
 
 def pass_rates(verdicts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Share of prompts that passed, with its 95 % Wilson interval.
+    """Share of the judged prompts that passed, with its 95 % Wilson interval.
 
     Args:
         verdicts: From `verdict_table`; one draw of it.
         by: Columns that make a row of the result, such as `["model", "check"]`.
 
     Returns:
-        Columns passed, n, rate, low, high, indexed by `by`.
+        Columns passed, n (judged), not_judged, rate, low, high, indexed by `by`. The
+        rate is NaN and its interval all of 0 to 1 where nothing was judged.
 
     Raises:
         NotIndependent: If a row would count a prompt twice.
@@ -65,33 +69,25 @@ def pass_rates(verdicts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         raise NotIndependent(
             f"A prompt counts {most} times in a rate by {', '.join(by)}. Answers to "
             "one prompt are not independent, and counting them makes intervals too "
-            "narrow. Choose one draw and one check, or use `rate_over_draws`."
+            "narrow. Choose one draw and one check, or average over draws first."
         )
     grouped = verdicts.groupby(list(by), observed=True)["passed"]
-    table = pd.DataFrame({"passed": grouped.sum(), "n": grouped.size()}).astype(int)
-    low, high = proportion_confint(table["passed"], table["n"], method="wilson")
-    return table.assign(rate=table["passed"] / table["n"], low=low, high=high)
+    counts = {"passed": grouped.sum(), "n": grouped.count(), "all": grouped.size()}
+    table = pd.DataFrame(counts).astype(int)
+    table["not_judged"] = table.pop("all") - table["n"]
+    shares = [Share(k, n) for k, n in zip(table["passed"], table["n"], strict=True)]
+    table["rate"] = [share.share for share in shares]
+    table[["low", "high"]] = [share.interval for share in shares]
+    return table
 
 
-def rate_over_draws(
-    verdicts: pd.DataFrame, seed: int = 0
-) -> tuple[float, float, float]:
-    """Mean over all draws with a 95 % interval over prompts: low, mean, high.
-
-    Prompts are drawn with replacement, each with all of its answers. Where every
-    prompt has the same share there is nothing to draw from; then the ends are those
-    of the Wilson interval of as many prompts.
-
-    Args:
-        verdicts: Of one model and one check, any number of draws.
-    """
-    shares = verdicts.groupby("prompt")["passed"].mean().tolist()
-    mean = float(np.mean(shares))
-    if len(set(shares)) > 1:
-        low, high = mean_interval(shares, seed)
-    else:
-        low, high = Share(mean * len(shares), len(shares)).interval
-    return low, mean, high
+def spelled(rate: pd.Series) -> str:
+    """A row of `pass_rates` as text: k of n, its interval, and what was not judged."""
+    left_out = f"not judged: {rate.not_judged:.0f}" if rate.not_judged else ""
+    if not rate.n:
+        return f"nothing to judge, {left_out}".removesuffix(", ")
+    told = f"{rate.passed:.0f} of {rate.n:.0f} [{rate.low:.0%}–{rate.high:.0%}]"
+    return f"{told}, {left_out}".removesuffix(", ")
 
 
 def how_often(verdicts: pd.DataFrame) -> pd.Series:
@@ -100,7 +96,8 @@ def how_often(verdicts: pd.DataFrame) -> pd.Series:
     Args:
         verdicts: Of one model and one check, several draws.
     """
-    shares = verdicts.groupby("prompt")["passed"].mean()
+    judged = verdicts.dropna(subset="passed")
+    shares = judged.groupby("prompt")["passed"].mean().astype(float)
     said = np.select([shares == 1, shares == 0], ["always", "never"], "sometimes")
     order = ["always", "sometimes", "never"]
     return pd.Series(said).value_counts().reindex(order, fill_value=0)
@@ -111,8 +108,10 @@ def compare_models(
 ) -> PairedComparison:
     """Both models under one check of one draw, paired prompt by prompt.
 
+    Only prompts count on which both could be judged; there may be none.
+
     Raises:
-        ValueError: If the two were not judged on the same prompts, once each.
+        ValueError: If the two were not asked the same prompts, once each.
     """
     chosen = verdicts[verdicts["check"] == check]
     wide = chosen.pivot_table(
@@ -125,8 +124,9 @@ def compare_models(
             f"exactly one verdict for {models[0]} and one for {models[1]}. Choose one "
             "draw that both models were asked with."
         )
-    pairs = ((bool(a), bool(b)) for [a], [b] in wide.itertuples(index=False))
-    return PairedComparison.of(models, check, pairs)
+    pairs = ((a, b) for [a], [b] in wide.itertuples(index=False))
+    judged = ((bool(a), bool(b)) for a, b in pairs if not pd.isna([a, b]).any())
+    return PairedComparison.of(models, check, judged)
 
 
 _DEALS = 9_999  # random ones; with the real one that makes 10,000
@@ -160,7 +160,8 @@ def permute_requests(
 
     Args:
         trials: One model's answers in one draw; only those count to which the
-            suite's check in the role `follows_request` applies.
+            suite's check in the role `follows_request` applies. What that check cannot
+            judge counts as not met.
 
     Raises:
         ValueError: If a prompt has several answers, or fewer than two have one.

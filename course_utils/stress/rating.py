@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
 from html import escape
+from itertools import chain, count
 from pathlib import Path
 
 import ipywidgets as widgets
 
-from course_utils.places import make_folder
+from course_utils.places import write_jsonl
 from course_utils.statistics.shares import RatingReport
 
 # The choices, with the texts of their buttons.
@@ -44,13 +42,12 @@ class ShownPair:
 class BlindRating:
     """Pairs in a shuffled order, with shuffled sides, and the votes so far.
 
-    Each vote is written at once. Votes belong to these answers in this shuffle: other
-    answers, another order or seed have a file of their own, and no file is changed.
+    Each vote is written at once. A rating starts a file of its own: old votes belong to
+    old answers.
 
     Args:
         pairs: At least one, with unique ids.
-        votes_path: Such as `votes.jsonl`; the votes are in `path`, which has a digest
-            of pairs and seed in its name too. Votes that stand there are gone on from.
+        votes_path: Such as `votes.jsonl`; where that exists, `votes-2.jsonl` and so on.
         seed: Of order and sides.
         names: Of the first and the second answer of each pair.
 
@@ -72,38 +69,13 @@ class BlindRating:
                 f"{len(pairs)} pairs with {len(ids)} different ids: expected at least "
                 "one pair, and each id once."
             )
-        whole = json.dumps([seed, *map(astuple, pairs)])
-        digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
-        self.path = votes_path.with_stem(f"{votes_path.stem}-{digest}")
+        numbered = (votes_path.with_stem(f"{votes_path.stem}-{k}") for k in count(2))
+        self.path = next(it for it in chain([votes_path], numbered) if not it.exists())
         self.names = names
         shuffled = random.Random(seed)
         self.pairs = {p.id: p for p in shuffled.sample(list(pairs), len(pairs))}
         self._second_is_left = {name: shuffled.random() < 0.5 for name in self.pairs}
         self.votes: dict[str, str] = {}  # choice by pair, in the order of voting
-        if self.path.exists():
-            self._read_votes()
-
-    def _read_votes(self) -> None:
-        for number, line in enumerate(self.path.read_bytes().split(b"\n"), start=1):
-            try:
-                vote = json.loads(line) if line.strip() else None
-                if vote is not None:
-                    self._count(self.pairs[vote["pair"]].id, vote["choice"])
-            except (ValueError, LookupError, TypeError, RecursionError):
-                warnings.warn(
-                    f"{self.path.name}, line {number} is no vote on these pairs: "
-                    f"{line[:40]!r}. Was the disk full, or the file edited? The other "
-                    "votes count; mend the line, or vote on that pair again.",
-                    stacklevel=3,
-                )
-
-    def _count(self, pair_id: str, choice: str | None) -> None:
-        """Let a later vote replace an earlier one; None withdraws it."""
-        if choice not in (*_LABELS, None):
-            raise ValueError(f"no choice: {choice!r}")
-        self.votes.pop(pair_id, None)
-        if choice is not None:
-            self.votes[pair_id] = choice
 
     @property
     def current(self) -> ShownPair | None:
@@ -130,22 +102,21 @@ class BlindRating:
                 f"choice is {choice!r} with {len(self.votes)} of {len(self.pairs)} "
                 f"pairs rated; expected one of {', '.join(_LABELS)}, and a pair left."
             )
-        self._store(shown.id, choice)
+        self.votes[shown.id] = choice
+        self._write()
 
     def take_back(self) -> None:
-        """Withdraw the last vote; the file keeps both lines."""
+        """Withdraw the last vote."""
         if self.votes:
-            self._store(next(reversed(self.votes)), None)
+            self.votes.popitem()
+            self._write()
 
-    def _store(self, pair_id: str, choice: str | None) -> None:
-        voted_for = choice and self._name_of(pair_id, choice)
-        vote = json.dumps({"pair": pair_id, "choice": choice, "for": voted_for})
-        make_folder(self.path.parent)
-        with self.path.open("a+b") as stream:
-            stream.seek(max(0, stream.tell() - 1))
-            cut_off = stream.read() not in (b"", b"\n")  # a full disk left half a line
-            stream.write(b"\n" * cut_off + vote.encode() + b"\n")
-        self._count(pair_id, choice)
+    def _write(self) -> None:
+        rows = [
+            {"pair": pair, "choice": choice, "for": self._name_of(pair, choice)}
+            for pair, choice in self.votes.items()
+        ]
+        write_jsonl(self.path, rows)
 
     def _name_of(self, pair_id: str, choice: str) -> str:
         """Whose answer was voted for: one of the names, or `tie`."""
@@ -173,14 +144,13 @@ def as_html(text: str) -> str:
 
 @dataclass(frozen=True)
 class PairView:
-    """A pair under two heads: HTML where that is shown, plain text elsewhere."""
+    """A pair beside each other: HTML where that is shown, plain text elsewhere."""
 
     shown: ShownPair
-    heads: tuple[str, str] = ("left", "right")
 
     def _repr_html_(self) -> str:
         sides = map(as_html, (self.shown.left, self.shown.right))
-        heads = "".join(f"<th {_CELL}>{escape(head)}</th>" for head in self.heads)
+        heads = "".join(f"<th {_CELL}>{head}</th>" for head in ("left", "right"))
         cells = "".join(f"<td {_CELL}>{side}</td>" for side in sides)
         request = f"<b>Request:</b> {as_html(self.shown.request)}"
         return (
@@ -189,10 +159,9 @@ class PairView:
         )
 
     def __repr__(self) -> str:
-        left, right = self.heads
         return (
             f"Request: {self.shown.request}\n"
-            f"--- {left}\n{self.shown.left}\n--- {right}\n{self.shown.right}"
+            f"--- left\n{self.shown.left}\n--- right\n{self.shown.right}"
         )
 
 

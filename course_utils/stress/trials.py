@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 
 from course_utils.data.conversation import Conversation
-from course_utils.model.generation import Generated, Sampling
-from course_utils.places import write_jsonl
-from course_utils.stress.rating import PairView, ShownPair, as_html
+from course_utils.model.generation import Generated
+from course_utils.places import read_jsonl, write_jsonl
+from course_utils.stress.rating import as_html
 from course_utils.stress.suite import StressSuite
 
 
@@ -19,10 +19,11 @@ class Trial:
     """One answer to one prompt, judged."""
 
     prompt: Conversation
-    model: str  # base or tuned
+    model: str  # such as base or tuned
     seed: int | None  # None: the likeliest token was taken each time
     answer: Generated
-    verdicts: Mapping[str, bool]  # by the name of the check; only those that apply
+    # By the name of the check; only those that apply and could be judged.
+    verdicts: Mapping[str, bool]
 
     @property
     def group(self) -> str:
@@ -45,14 +46,19 @@ def judge_all(
     answers: Sequence[Generated],
     *,
     model: str,
-    sampling: Sampling | None = None,
+    seed: int | None = None,
 ) -> list[Trial]:
     """Judge one model's answers to all prompts of a suite, in their order.
+
+    Args:
+        suite: Its prompts were asked.
+        answers: One a prompt.
+        model: Its name in tables, such as `tuned`.
+        seed: With which the answers were drawn; None for greedy ones.
 
     Raises:
         ValueError: If there are not as many answers as prompts.
     """
-    seed = None if sampling is None else sampling.seed
     return [
         Trial(prompt, model, seed, answer, suite.judge(prompt, answer))
         for prompt, answer in zip(suite.prompts, answers, strict=True)
@@ -79,21 +85,19 @@ def save_trials(trials: Iterable[Trial], path: Path) -> int:
     return len(rows)
 
 
-def side_by_side(first: Trial, second: Trial) -> PairView:
-    """Two answers to one prompt, with the names of their models.
+def load_trials(path: Path, suite: StressSuite) -> list[Trial]:
+    """Trials that `save_trials` wrote, judged anew by a suite as it is now.
 
     Raises:
-        ValueError: If the two answer different prompts.
+        KeyError: If a prompt is no longer in the suite.
     """
-    prompt = first.prompt
-    if prompt.id != second.prompt.id:
-        raise ValueError(
-            f"{prompt.id} and {second.prompt.id} are two prompts; expected two "
-            "answers to one. Were the lists sorted differently?"
-        )
-    shown = ShownPair(prompt.id, prompt.request, first.answer.text, second.answer.text)
-    heads = f"{first.model}, {first.draw}", f"{second.model}, {second.draw}"
-    return PairView(shown, heads)
+    trials = []
+    for row in read_jsonl(path, "Run lesson 05: it writes this file."):
+        prompt = suite.prompt(row["prompt"])
+        answer = Generated(row["answer"], row["stopped"])
+        verdicts = suite.judge(prompt, answer)
+        trials.append(Trial(prompt, row["model"], row["seed"], answer, verdicts))
+    return trials
 
 
 @dataclass(frozen=True)

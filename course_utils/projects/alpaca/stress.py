@@ -256,7 +256,7 @@ def instruction_suite() -> StressSuite:
             "unusual": "stress-18",
             "edge": "stress-32",
         },
-        trap="classify",  # a word of the text points to the wrong label
+        trap="planted_order",
         subject=lambda text: text.strip().partition("\n")[0][:60] or None,
         max_new_tokens=96,  # half as much again as the longest written answer, 70
     )

@@ -191,7 +191,7 @@ def iac_suite() -> StressSuite:
             "unusual": "k8s-stress-09",
             "edge": "k8s-stress-10",
         },
-        trap="s3_versioning",
+        trap="planted_order",
         subject=_first_block,
         max_new_tokens=192,  # a quarter more than the longest written answer, 155
     )
