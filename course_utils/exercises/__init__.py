@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from course_utils import CourseError
-from course_utils.exercises import adapter, curves, loading, quickstart, training
+from course_utils.exercises import adapter, curves, gguf, loading, quickstart, training
 from course_utils.exercises.checking import TODO as TODO
 from course_utils.exercises.checking import Exercise, verdict
 
 EXERCISES: dict[str, Exercise] = {
     exercise.solution.__name__: exercise
-    for module in (quickstart, loading, adapter, training, curves)
+    for module in (quickstart, loading, adapter, training, curves, gguf)
     for exercise in module.EXERCISES
 }
 
