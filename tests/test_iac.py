@@ -555,8 +555,13 @@ def test_a_prompt_cannot_expect_what_the_schema_does_not_have(tmp_path):
     [(BUCKET, "terraform", ["aws_s3_bucket"]), (POD, "kubernetes", ["Pod"])],
 )
 def test_bare_code_says_itself_what_it_holds(text, language, types):
-    wanted = {"language": language, "resources": types, "values": []}
+    wanted = {"language": language, "resources": types, "values": [], "exists": []}
     assert expectation(text) == wanted
+
+
+def test_bare_code_says_what_must_have_been_there_before():
+    text = within("policy = aws_iam_policy.a.arn\n  b = aws_s3_bucket.logs.id")
+    assert expectation(text)["exists"] == ["aws_iam_policy.a"]
 
 
 def test_code_in_a_fence_or_beside_words_is_not_bare():

@@ -1,11 +1,19 @@
+import dataclasses
 import math
+import time
 
 import pytest
 
 from course_utils.data.datasets import load_split
 from course_utils.projects.inframind.code.schema import IAC_FOLDER, Schema, load_schema
-from course_utils.projects.inframind.requests import load_prompts
-from course_utils.projects.inframind.reward import PARTS, Reward, reward_of, writes_code
+from course_utils.projects.inframind.requests import expectation, load_prompts
+from course_utils.projects.inframind.reward import (
+    PARTS,
+    REFUSED_SHARE,
+    Reward,
+    reward_of,
+    writes_code,
+)
 from course_utils.recipes.book import INFRAMIND
 
 SCHEMA = Schema(
@@ -35,6 +43,8 @@ SCHEMA = Schema(
     },
 )
 ALL = {name: 1.0 for name in PARTS}
+UNASKED = {"values": None}
+FREE = {"required": None}  # a bucket requires nothing
 NOTHING = dict.fromkeys(PARTS, 0)
 
 VERSIONED = """resource "aws_s3_bucket" "archive" {
@@ -142,14 +152,22 @@ def with_line(line):
         pytest.param(
             VERSIONED.replace("bucket_versioning", "bucket_versioning_policy"),
             WANTED,
-            {"known": 2 / 5, "resource": 0.5, "values": 0.5},
+            {"known": 2 / 5, "resource": 0.5, "required": None, "values": 0.5},
             ("aws_s3_bucket_versioning_policy",),
             id="a type that does not exist is one, and a bucket requires nothing",
         ),
-        (BUCKET.replace('"media-archive"', "lower(1)"), ONE_BUCKET, {}, ()),
+        (
+            *(BUCKET.replace('"media-archive"', "lower(1)"), ONE_BUCKET),
+            *(FREE | UNASKED, ()),
+        ),
         (
             *(BUCKET.replace('"media-archive"', "slugify(1)"), ONE_BUCKET),
-            *({"known": 2 / 3}, ("slugify()",)),
+            *(FREE | UNASKED | {"known": 2 / 3}, ("slugify()",)),
+        ),
+        # type and argument are known, the variable is not declared
+        (
+            *(BUCKET.replace('"media-archive"', "var.name"), ONE_BUCKET),
+            *(FREE | UNASKED | {"known": 2 / 3}, ("var.name, not declared",)),
         ),
         # bucket of bucket and versioning_configuration is there; 5 names, one wrong
         (
@@ -159,7 +177,7 @@ def with_line(line):
         ),
         (
             *('resource "aws_s3_bucket" "a" {\n  tags {\n  }\n}', ONE_BUCKET),
-            *({"known": 1 / 2}, ("aws_s3_bucket.tags as a block",)),
+            *(FREE | UNASKED | {"known": 1 / 2}, ("aws_s3_bucket.tags as a block",)),
         ),
         (
             *(VERSIONED.replace('    status = "Enabled"\n', ""), WANTED),
@@ -183,12 +201,12 @@ def with_line(line):
         ),
         pytest.param(
             *(TWENTY + 'resource "aws_vault" "x" {\n}\n', ONE_BUCKET),
-            *({"known": 2 / 3}, ("aws_vault",)),
+            *(FREE | UNASKED | {"known": 2 / 3}, ("aws_vault",)),
             id="what is repeated does not outweigh an invention",
         ),
         pytest.param(
             *(VERSIONED, ONE_BUCKET | {"resources": ["aws_s3_bucket"] * 2}),
-            *({"resource": 0.5}, ()),
+            *(UNASKED | {"resource": 0.5}, ()),
             id="a type wanted twice must be there twice",
         ),
         pytest.param(
@@ -337,9 +355,23 @@ def test_every_part_is_a_finite_share_whatever_the_text_is():
 
 
 def test_the_total_is_the_weighted_mean():
-    reward = Reward(1.0, 0.5, 0.0, 0.25, 1.0, 0.0)
+    reward = Reward(1.0, 0.5, 1.0, 1.0, 0.5, 0.0, focus=1.0)
     weights = dict(zip(PARTS, (1, 2, 1, 4, 0, 2), strict=True))
-    assert reward.total(weights) == pytest.approx((1 + 1 + 0 + 1 + 0 + 0) / 10)
+    assert reward.total(weights) == pytest.approx((1 + 1 + 1 + 4 + 0 + 0) / 10)
+    unasked = dataclasses.replace(reward, values=None)
+    assert unasked.total(weights) == pytest.approx((1 + 1 + 1 + 4 + 0) / 8)
+
+
+def test_the_mean_is_gated_by_what_was_asked_and_by_what_would_be_refused():
+    whole = Reward(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, focus=1.0)
+    weights = dict.fromkeys(PARTS, 1)
+    assert whole.total(weights) == 1.0
+    assert dataclasses.replace(whole, focus=0.5).total(weights) == 0.5
+    for refused in ({"known": 0.5}, {"required": 0.5}, {"known": 5 / 6, "required": 0}):
+        reward = dataclasses.replace(whole, **refused)
+        mean = (6 - len(refused) + sum(refused.values())) / 6
+        assert not reward.valid
+        assert reward.total(weights) == pytest.approx(REFUSED_SHARE * mean)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +381,7 @@ def test_the_total_is_the_weighted_mean():
         (dict.fromkeys(PARTS, 1) | {"style": 1}, "unknown weights: style"),
         (dict.fromkeys(PARTS, 1) | {"known": -1}, "finite numbers from 0 up"),
         (dict.fromkeys(PARTS, 1) | {"known": math.nan}, "finite numbers from 0 up"),
-        (dict.fromkeys(PARTS, 0), "not all 0"),
+        (dict.fromkeys(PARTS, 0), "not 0 for all parts"),
     ],
 )
 def test_weights_that_make_no_mean_are_refused(weights, message):
@@ -357,13 +389,24 @@ def test_weights_that_make_no_mean_are_refused(weights, message):
         Reward(1, 1, 1, 1, 1, 1).total(weights)
 
 
+def test_weights_of_what_nobody_asked_for_alone_make_no_mean():
+    weights = dict.fromkeys(PARTS, 0) | {"values": 1}
+    with pytest.raises(ValueError, match=r"can be judged here \(syntax, resource"):
+        Reward(1, 1, 1, 1, 1, None).total(weights)
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
         ({}, "missing: language, resources, values"),
         ({"language": "none", "resources": [], "values": []}, "writes_code"),
-        (WANTED | {"values": [["aws_s3_bucket", "bucket"]]}, "dotted path, literal"),
+        (WANTED | {"values": [["aws_s3_bucket", "bucket"]]}, "path, what stands"),
         (WANTED | {"values": [["aws_s3_bucket", "bucket", []]]}, "a string, a number"),
+        (WANTED | {"values": [["aws_s3_bucket", "bucket", {}]]}, "refers_to, selects"),
+        (
+            WANTED | {"values": [["aws_s3_bucket", "bucket", {"is": "a"}]]},
+            "refers_to, selects",
+        ),
     ],
 )
 def test_an_expectation_that_cannot_be_checked_is_refused(wanted, message):
@@ -406,10 +449,21 @@ def shipped():
 def test_every_answer_that_the_course_trains_on_gets_everything(shipped):
     for split in ("train", "validation"):
         for row in load_split(IAC_FOLDER, split):
-            language = "terraform" if row.id.startswith("tf-") else "kubernetes"
-            wanted = {"language": language, "resources": [], "values": []}
-            reward = reward_of(row.answer, wanted, shipped)
-            assert reward.parts == ALL, (row.id, reward)
+            reward = reward_of(row.answer, expectation(row.answer), shipped)
+            assert reward.total(INFRAMIND.reward_weights) == 1, (row.id, reward)
+
+
+def test_what_an_answer_need_not_declare_is_named_in_its_request():
+    for split in ("train", "validation"):
+        for row in load_split(IAC_FOLDER, split):
+            for address in expectation(row.answer)["exists"]:
+                assert address in row.request, row.id
+
+
+def test_what_a_prompt_expects_to_exist_is_named_in_it():
+    for prompt in load_prompts():
+        for address in prompt.notes["expect"].get("exists", ()):
+            assert address in prompt.request, prompt.id
 
 
 def test_every_prompt_expects_what_the_schema_has(shipped):
@@ -462,16 +516,272 @@ def test_the_schema_that_ships_knows_what_the_provider_knows(
     assert (reward.known == 1) is (not invented)
 
 
-def test_the_recipes_weights_keep_one_safe_block_for_all_below_one_half(shipped):
-    wanted = {
-        "language": "terraform",
-        "resources": ["aws_sqs_queue"],
-        "values": [["aws_sqs_queue", "name", "jobs"]],
-    }
-    safe = reward_of('resource "aws_s3_bucket" "a" {}', wanted, shipped)
-    right = reward_of(
-        'resource "aws_sqs_queue" "a" {\n  name = "jobs"\n}', wanted, shipped
+# --- the recipe's reward, which a model is trained against -----------------------
+
+QUEUE = {
+    "language": "terraform",
+    "resources": ["aws_sqs_queue"],
+    "values": [["aws_sqs_queue", "name", "jobs"]],
+}
+PAIR = {
+    "language": "terraform",
+    "resources": ["aws_s3_bucket", "aws_s3_bucket_versioning"],
+    "values": [
+        ["aws_s3_bucket", "bucket", "scans"],
+        ["aws_s3_bucket_versioning", "bucket", {"refers_to": "aws_s3_bucket"}],
+        ["aws_s3_bucket_versioning", "versioning_configuration.status", "Enabled"],
+    ],
+}
+HALF = 'resource "aws_s3_bucket" "a" { bucket = "scans" }\n'
+REST = """resource "aws_s3_bucket_versioning" "a" {
+  bucket = aws_s3_bucket.a.id
+  versioning_configuration { status = "Enabled" }
+}
+"""
+EVERY_TYPE = "".join(
+    f'resource "{name}" "a" {{}}\n'
+    for name, known in load_schema().resources.items()
+    if not known.required
+)
+
+
+def paid(text, wanted, schema):
+    return reward_of(text, wanted, schema).total(INFRAMIND.reward_weights)
+
+
+def test_a_whole_answer_gets_1_and_each_thing_left_out_costs(shipped):
+    assert paid(HALF + REST, PAIR, shipped) == 1
+    # half of: syntax 1, resource 3 · 0.5, known 1, complete 1, values 3 · 1/3, of 9
+    assert paid(HALF, PAIR, shipped) == pytest.approx(5.5 / 9 / 2)
+    no_name = HALF.replace('bucket = "scans" ', "")
+    assert paid(no_name + REST, PAIR, shipped) == pytest.approx(9 / 10)
+    assert paid(no_name, PAIR, shipped) == pytest.approx(4.5 / 9 / 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "locals { a = 1 }",
+        'output "a" { value = 1 }',
+        'resource "aws_sqs_queue" "a" { name = "scans" }',
+        'resource "aws_s3_bucket_versioning_policy" "a" { bucket = "scans" }',
+        HALF[:-3] + REST,
+        "Use the console.",
+    ],
+)
+def test_what_holds_nothing_that_was_asked_for_or_does_not_parse_gets_0(text, shipped):
+    assert paid(text, PAIR, shipped) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HALF.replace("bucket =", "name =") + REST,
+        HALF + REST.replace("status", "state"),
+        HALF + REST.replace('{ status = "Enabled" }', "{}"),
+        HALF + REST.replace("versioning_configuration {", "versioning {"),
+        HALF + REST.replace("aws_s3_bucket.a", "aws_s3_bucket.b"),
+        HALF + REST.replace('"Enabled"', "var.state"),
+        HALF + REST.replace('"Enabled"', 'enable("x")'),
+        HALF + REST + 'resource "aws_s3_versions" "a" {}',
+        HALF + REST + 'output "a" { val = 1 }',
+        HALF + REST + "a = 1",
+        HALF.replace(' bucket = "scans" ', "\n  lifecycle { keep = true }\n") + REST,
+        EVERY_TYPE,
+        EVERY_TYPE + REST,
+    ],
+)
+def test_what_would_be_refused_or_names_everything_pays_less_than_half_an_answer(
+    text, shipped
+):
+    reward = reward_of(text, PAIR, shipped)
+    assert reward.problem is None
+    assert reward.total(INFRAMIND.reward_weights) <= REFUSED_SHARE
+    # the least honest half: nothing of its values right, and words around it
+    least = paid(f"Sure!\n```\n{HALF.replace('scans', 'x')}", PAIR, shipped)
+    assert REFUSED_SHARE < least < paid(HALF, PAIR, shipped)
+
+
+def test_one_safe_block_for_every_request_is_worth_nothing(shipped):
+    assert paid('resource "aws_s3_bucket" "a" {}', QUEUE, shipped) == 0
+    right = 'resource "aws_sqs_queue" "a" { name = "jobs" }'
+    assert paid(right, QUEUE, shipped) == 1
+    twice = right + "\n" + right.replace('"a"', '"b"').replace("jobs", "x")
+    assert paid(twice, QUEUE, shipped) == 0.5
+
+
+# --- what leads from one part to another -----------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "address", "stands"),
+    [
+        ("aws_s3_bucket.a.id", "aws_s3_bucket", True),
+        ("aws_s3_bucket.a.id", "aws_s3_bucket.a", True),
+        ("aws_s3_bucket.a", "aws_s3_bucket.a", True),
+        ('"${aws_s3_bucket.a.bucket}"', "aws_s3_bucket", True),
+        ("aws_s3_bucket.ab.id", "aws_s3_bucket.a", False),
+        ("aws_s3_bucket_acl.a.id", "aws_s3_bucket", False),
+        ('"aws_s3_bucket.a.id"', "aws_s3_bucket", False),
+        ("data.aws_s3_bucket.a.id", "aws_s3_bucket", False),
+        ("data.aws_s3_bucket.a.id", "data.aws_s3_bucket", True),
+        ("var.bucket", "aws_s3_bucket", False),
+    ],
+)
+def test_a_reference_is_no_string_and_leads_to_that_resource(written, address, stands):
+    text = VERSIONED.replace("aws_s3_bucket.archive.id", written)
+    wanted = expecting("aws_s3_bucket_versioning", ("bucket", {"refers_to": address}))
+    assert (judged(text, wanted).values == 1) is stands
+
+
+@pytest.mark.parametrize(
+    ("more", "exists", "invented"),
+    [
+        ("", (), ("aws_vpc.main, not declared",)),
+        ("", ("aws_vpc.main",), ()),
+        ('data "aws_vpc" "main" {}', (), ("aws_vpc.main, not declared",)),
+        ('resource "aws_vpc" "main" {}', (), ("aws_vpc",)),  # not in this schema
+    ],
+)
+def test_what_a_reference_leads_to_is_declared_or_was_there_before(
+    more, exists, invented
+):
+    text = (
+        with_line("tags = { a = aws_vpc.main.id, b = upper(aws_vpc.main.arn) }") + more
     )
-    weights = INFRAMIND.reward_weights
-    assert safe.total(dict.fromkeys(PARTS, 1)) > 0.5 > safe.total(weights)
-    assert right.total(weights) == 1.0
+    assert judged(text, WANTED | {"exists": exists}).invented == invented
+
+
+@pytest.mark.parametrize(
+    ("declared", "used"),
+    [
+        ('variable "a" {\n}', "var.a"),
+        ("locals { a = 1 }", "local.a"),
+        ('module "a" { source = "./a" }', "module.a.id"),
+        ('data "aws_ami" "a" {\n}', "data.aws_ami.a.id"),
+        ("", "each.value"),
+        ("", '"aws_vpc.a ${path.module}/var.a"'),
+        ("moved {\n  from = aws_vpc.a\n  to = aws_vpc.b\n}", "1"),
+    ],
+)
+def test_variables_locals_modules_and_data_are_declared_and_words_are_not(
+    declared, used
+):
+    text = with_line(f"tags = {{ a = {used} }}") + declared
+    assert judged(text).invented == ()
+    if declared and used != "1":
+        undeclared = judged(with_line(f"tags = [{used}]")).invented
+        assert undeclared == (f"{used.removesuffix('.id')}, not declared",)
+
+
+def test_a_file_may_lie_in_the_module():
+    wanted = expecting("aws_s3_bucket", ("bucket", "a.zip"))
+    for written, stands in (
+        ('"a.zip"', 1),
+        ('"${path.module}/a.zip"', 1),
+        ('"${path.module}/b.zip"', 0),
+        ('"${path.root}/a.zip"', 0),
+    ):
+        text = BUCKET.replace('"media-archive"', written)
+        assert judged(text, wanted).values == stands
+
+
+DEPLOYMENT = """apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  selector:
+    matchLabels:
+      app: web
+  template:
+    metadata:
+      labels:
+        app: web
+        tier: front
+    spec:
+      containers:
+      - name: web
+        image: httpd:2.4
+        volumeMounts:
+        - name: cache
+          mountPath: /cache
+      volumes:
+      - name: cache
+        emptyDir: {}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+spec:
+  selector:
+    app: web
+  ports:
+  - port: 80
+"""
+FRONT = {
+    "language": "kubernetes",
+    "resources": ["Deployment", "Service"],
+    "values": [["Service", "spec.selector", {"selects": "Deployment"}]],
+}
+
+
+def test_a_service_selects_the_pods_and_a_deployment_its_own(shipped):
+    assert paid(DEPLOYMENT, FRONT, shipped) == 1
+    before, service = DEPLOYMENT.split("---")
+    elsewhere = before + "---" + service.replace("app: web", "app: wab")
+    assert reward_of(elsewhere, FRONT, shipped).values == 0
+    nobody = before + "---" + service.replace("\n    app: web", " {}")
+    assert reward_of(nobody, FRONT, shipped).values == 0
+    misses = DEPLOYMENT.replace("matchLabels:\n      app: web", "matchLabels: {app: x}")
+    reward = reward_of(misses, FRONT, shipped)
+    assert reward.required < 1 and reward.known == 1 and not reward.valid
+
+
+def test_a_volume_that_is_mounted_is_declared(shipped):
+    text = DEPLOYMENT.replace(
+        "- name: cache\n        emptyDir", "- name: x\n        emptyDir"
+    )
+    reward = reward_of(text, FRONT, shipped)
+    assert reward.invented == ("volume cache, not declared",) and not reward.valid
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DEPLOYMENT.replace(
+            "labels:\n        app: web\n        tier: front", "labels: [a]"
+        ),
+        DEPLOYMENT.replace("matchLabels:\n      app: web", "matchLabels: [app]"),
+        DEPLOYMENT.replace("selector:\n    app: web", "selector: [[app]]"),
+        DEPLOYMENT.replace(
+            "- name: cache\n          m", "- name: {a: [1]}\n          m"
+        ),
+        DEPLOYMENT.replace(
+            "volumes:\n      - name: cache", "volumes:\n      - 3\n      - name: 3"
+        ),
+        DEPLOYMENT.replace("spec:\n  selector", "spec: 3\nmore:\n  selector"),
+    ],
+)
+def test_odd_labels_and_volumes_are_refused_and_crash_nothing(text, shipped):
+    reward = reward_of(text, FRONT, shipped)
+    assert reward.problem is None
+    assert paid(text, FRONT, shipped) <= max(REFUSED_SHARE, 0.75)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a = " + "aws_" * 3_900 + "x",
+        "a = f(" + "var." * 1_900 + "x)",
+        "a = [" + "aws_vpc.a.id," * 900 + "]",
+        "a = " + "[" * 31 + "var.a" + "]" * 31,
+        'a = "${aws_vpc.a}' + "$" * 3_000 + '"',
+    ],
+)
+def test_references_are_looked_for_in_bounded_time(line, shipped):
+    start = time.process_time()
+    reward_of(with_line(line), PAIR, shipped)
+    assert time.process_time() - start < 5

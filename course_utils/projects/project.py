@@ -137,9 +137,13 @@ _INFRASTRUCTURE = Project(
     },
     answer_checks={
         "code and\nnothing else": lambda row, text: _is_code(text),
-        "right types\nor kinds": lambda row, text: _reward(row, text).resource == 1,
-        "required\nis there": lambda row, text: _reward(row, text).required == 1,
-        "no invented\nname": lambda row, text: _reward(row, text).known == 1,
+        "right types\nor kinds": lambda row, text: (
+            _reward(row, text).resource in (1, None)
+        ),
+        "required\nis there": lambda row, text: (
+            _reward(row, text).required in (1, None)
+        ),
+        "no invented\nname": lambda row, text: _reward(row, text).known in (1, None),
     },
     subject=str,
     suite=iac_suite,

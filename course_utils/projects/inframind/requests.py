@@ -21,7 +21,9 @@ from course_utils.data.files import Problem, Text, read_rows, refusal
 from course_utils.data.instructions import Prompt, conversation
 from course_utils.projects.inframind.code.blocks import LANGUAGES
 from course_utils.projects.inframind.code.parsing import extract, parse
+from course_utils.projects.inframind.code.references import undeclared
 from course_utils.projects.inframind.code.schema import IAC_FOLDER, Schema
+from course_utils.projects.inframind.reward import is_expected_value
 
 
 def load_prompts(
@@ -49,26 +51,33 @@ def load_prompts(
 def expectation(code: str) -> dict[str, Any] | None:
     """What bare code holds, as a prompt would ask for it, without `values`.
 
+    `exists` is what it refers to and does not declare: it must have been there before.
     None for text that parses in no language, or stands in a fence or beside prose.
     """
     for language in LANGUAGES:
         parsed = parse(code, language)
         if parsed.problem is None and extract(code).code == code:
-            return {"language": language, "resources": parsed.types, "values": []}
+            return {
+                "language": language,
+                "resources": parsed.types,
+                "values": [],
+                "exists": undeclared(parsed),
+            }
     return None
 
 
 def _is_value(value: Any) -> list:
     match value:
-        case [str(), str(), str() | int() | float()]:
+        case [str(), str(), expected] if is_expected_value(expected):
             return value
-    raise refusal("[type, dotted path, string, number or boolean]")
+    raise refusal("[type, dotted path, literal, refers_to or selects]")
 
 
 class _Expectation(BaseModel):
     language: Literal["terraform", "kubernetes", "none"]  # none: no code is wanted
     resources: list[str]
     values: list[Annotated[list, BeforeValidator(_is_value)]]
+    exists: list[str] = []  # addresses that the request names
 
     @model_validator(mode="after")
     def _fits_together(self) -> _Expectation:

@@ -1,8 +1,13 @@
 """A reward for infrastructure code that a parser computes: nothing is run, or guessed.
 
 Counting keywords and braces pays for text that looks like Terraform. Here the answer is
-parsed, and its names are held against what the provider knows; so `name` in an
-`aws_s3_bucket`, or a resource type that nobody ever made, costs something.
+parsed, and its names are held against what the provider knows.
+
+A mean of such parts can still be fooled. An earlier version paid 0.95 for a bucket with
+the argument `name`, which `terraform validate` refuses, and 0.6 for `locals { a = 1 }`,
+which answers nothing: parts that nobody had asked about counted as met. So the mean is
+gated. What would be refused keeps REFUSED_SHARE of it, and an answer gets no more than
+the share of its resources that were asked for.
 """
 
 from __future__ import annotations
@@ -14,11 +19,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from course_utils.projects.inframind.code.blocks import Parsed, values_at
+from course_utils.projects.inframind.code.blocks import Expression, Parsed, values_at
 from course_utils.projects.inframind.code.parsing import extract, parse
+from course_utils.projects.inframind.code.references import addresses, selects
 from course_utils.projects.inframind.code.schema import Schema, examine
 
 PARTS = ("syntax", "resource", "required", "known", "complete", "values")
+# Refused code stays below valid code that is half of what was asked, by the recipe's
+# weights, and more than nothing, so that a model can still learn from its failures.
+REFUSED_SHARE = 0.1
+REFERRING = ("refers_to", "selects")  # values that lead from one part to another
+IN_MODULE = '"${path.module}/'
 STARTS_CODE = re.compile(
     r"^[ \t]*(?:(?:resource|data|provider|variable|output|module)[ \t]+\"[^\n]*\{"
     r"|(?:terraform|locals)[ \t]*\{"
@@ -34,55 +45,78 @@ STARTS_CODE = re.compile(
 class Reward:
     """What an answer gets, part by part; each is a share from 0 to 1.
 
-    Where nothing parses, nothing can be judged: every part is 0. `known` is of all
-    names that the schema can judge: types, arguments, blocks, functions, kinds, API
-    versions, fields. `complete` is half for an end (every fence closed, no YAML key
-    without its value; whatever else is open does not parse), half for code alone (no
-    prose before or after the fenced block; comments are code).
+    A part is None where nothing was asked for or needed: it is left out of the mean,
+    since what is not asked is not met either. Where nothing parses, nothing can be
+    judged: every part is 0. `known` is of all names that the schema can judge: types,
+    arguments, blocks, functions, kinds, API versions, fields, and what a reference
+    leads to. `complete` is half for an end (every fence closed, no YAML key without its
+    value; whatever else is open does not parse), half for code alone (no prose before
+    or after the fenced block; comments are code).
     """
 
     syntax: float  # 1 for a block or manifest, in the language asked for
-    resource: float  # expected types or kinds that are there
-    required: float  # of the blocks that are there; 0 if no type of theirs is known
+    resource: float | None  # expected types or kinds that are there
+    required: float | None  # of the blocks there; 0 if no type of theirs is known
     known: float
     complete: float
-    values: float  # named by the request, and where they belong
+    values: float | None  # named by the request, and where they belong
+    focus: float = 0.0  # of the resources that are asked for or there: those in both
     # in order; where nothing parses, only functions such as `a::b()`
     invented: tuple[str, ...] = ()
     problem: str | None = None  # why `syntax` is 0
 
     @property
-    def parts(self) -> dict[str, float]:
+    def parts(self) -> dict[str, float | None]:
         """The six parts by name."""
         return {name: getattr(self, name) for name in PARTS}
 
+    @property
+    def valid(self) -> bool:
+        """Whether it parses, invents no name, and lacks nothing that is required.
+
+        As far as the schema can tell: `terraform validate` also knows the provider's
+        types and allowed values.
+        """
+        return self.syntax == self.known == 1 and self.required in (1, None)
+
     def total(self, weights: Mapping[str, float]) -> float:
-        """The weighted mean of the parts, from 0 to 1; weight 0 leaves a part out.
+        """The weighted mean of the parts, gated, from 0 to 1.
+
+        Gated: times `focus`, which is 0 for an answer with nothing that was asked for,
+        and times REFUSED_SHARE if the code is not `valid`. Weight 0 leaves a part out.
 
         Raises:
             ValueError: If a weight is missing, unknown, negative or not finite, or
-                if all are 0.
+                if those of all parts that can be judged are 0.
         """
         usable = all(math.isfinite(w) and w >= 0 for w in weights.values())
-        if set(weights) != set(PARTS) or not usable or not any(weights.values()):
+        judged = {name: part for name, part in self.parts.items() if part is not None}
+        whole = sum(weights.get(name, 0) for name in judged)
+        if set(weights) != set(PARTS) or not usable or not whole:
             unknown = ", ".join(sorted(set(weights) - set(PARTS))) or "none"
             missing = ", ".join(sorted(set(PARTS) - set(weights))) or "none"
             raise ValueError(
                 f"Found weights {dict(weights)}; unknown weights: {unknown}; missing "
                 f"weights: {missing}. Expected one for each of {', '.join(PARTS)}, "
-                "finite numbers from 0 up and not all 0. A part that should not count "
-                "gets 0; one that should be punished is already low when it is bad."
+                "finite numbers from 0 up, and not 0 for all parts that can be judged "
+                f"here ({', '.join(judged)}). A part that should not count gets 0; one "
+                "that should be punished is already low when it is bad."
             )
-        weighted = sum(weights[name] * part for name, part in self.parts.items())
-        return weighted / sum(weights.values())
+        mean = sum(weights[name] * part for name, part in judged.items()) / whole
+        return mean * self.focus * (1 if self.valid else REFUSED_SHARE)
 
 
 def reward_of(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
     """Judge one answer as the model gave it, in bounded time (see `parsing.parse`).
 
-    `expect` has `language` ("terraform" or "kubernetes"), `resources` (types or kinds
-    that must be there; one named twice must be there twice) and `values` (lists of
-    type, dotted path, literal).
+    `expect` has
+
+    - `language`: "terraform" or "kubernetes";
+    - `resources`: types or kinds that must be there; one named twice must be there
+      twice;
+    - `values`: lists of type, dotted path, and what must stand there: a literal,
+      `{"refers_to": "aws_vpc"}` (or "aws_vpc.main"), `{"selects": "Deployment"}`;
+    - `exists`, if any: addresses that the answer need not declare ("aws_vpc.main").
 
     Raises:
         ValueError: If `expect` is not of that form.
@@ -93,17 +127,18 @@ def reward_of(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
     if parsed.problem is not None:
         invented = tuple(dict.fromkeys(f"{name}()" for name in parsed.functions))
         return Reward(0, 0, 0, 0, 0, 0, invented=invented, problem=parsed.problem)
-    findings = examine(parsed, schema)
+    findings = examine(parsed, schema, expect.get("exists", ()))
     wanted, there = Counter(expect["resources"]), Counter(parsed.types)
     known = there.keys() & {*schema.resources, *schema.kinds}
     ended = not (found.unclosed or parsed.ends_open)
     return Reward(
         syntax=1.0,
-        resource=(wanted & there).total() / wanted.total() if wanted else 1.0,
+        resource=(wanted & there).total() / wanted.total() if wanted else None,
         required=_share(findings.needs) if known else 0.0,
-        known=_share(findings.names.values()),
+        known=_share(findings.names.values()) or 0.0,
         complete=(ended + (not found.prose)) / 2,
         values=_share([_stands(parsed, *value) for value in expect["values"]]),
+        focus=(wanted & there).total() / (wanted | there).total() if wanted else 1.0,
         invented=tuple(findings.invented),
     )
 
@@ -124,29 +159,46 @@ def _refuse_unclear(expect: Mapping[str, Any]) -> None:
             f"{', '.join(sorted(missing))}. Empty lists are allowed."
         )
     for value in expect["values"]:
-        if len(value) != 3 or not isinstance(value[2], str | int | float):
+        if len(value) != 3 or not is_expected_value(value[2]):
             raise ValueError(
-                f"Found value {value!r}, expected [type, dotted path, literal], the "
-                "literal a string, a number or a boolean."
+                f"Found value {value!r}, expected [type, dotted path, what stands "
+                "there]: a string, a number, a boolean, or a mapping of one of "
+                f"{', '.join(REFERRING)} to a name."
             )
 
 
-def _share(verdicts: Collection[bool]) -> float:
-    """How many are true; of nothing asked for, all is there."""
-    return sum(verdicts) / len(verdicts) if verdicts else 1.0
+def is_expected_value(value: Any) -> bool:
+    """Whether an answer can be held to it: a literal, or what a reference leads to."""
+    if isinstance(value, Mapping):
+        [name, *more] = value or [None]
+        return name in REFERRING and not more and isinstance(value[name], str)
+    return isinstance(value, str | int | float)
 
 
-def _stands(parsed: Parsed, type_name: str, path: str, literal: Any) -> bool:
-    """Whether some block of the type has the literal at the path."""
-    form = _as_terraform if parsed.resources else _as_kubernetes
+def _share(verdicts: Collection[bool]) -> float | None:
+    """How many are true; None where there is nothing to judge."""
+    return sum(verdicts) / len(verdicts) if verdicts else None
+
+
+def _stands(parsed: Parsed, type_name: str, path: str, expected: Any) -> bool:
+    """Whether some block of the type has at the path what is expected."""
     bodies = [r.body for r in parsed.resources if r.type == type_name]
     bodies += [d.body for d in parsed.documents if d.kind == type_name]
-    values = (value for body in bodies for value in values_at(body, path))
-    return form(literal) in map(form, values)
+    values = [value for body in bodies for value in values_at(body, path)]
+    if not isinstance(expected, Mapping):
+        form = _as_terraform if parsed.resources else _as_kubernetes
+        return form(expected) in map(form, values)
+    if address := expected.get("refers_to"):
+        found = (name for value in values for name in addresses(value))
+        return any(f"{name}.".startswith(f"{address}.") for name in found)
+    targets = [d for d in parsed.documents if d.kind == expected["selects"]]
+    return any(selects(value, target) for value in values for target in targets)
 
 
 def _as_terraform(value: Any) -> Any:
-    """Terraform turns "20" into 20 and "true" into true."""
+    """Terraform turns "20" into 20 and "true" into true; a module's path may lead."""
+    if isinstance(value, Expression) and value.text.startswith(IN_MODULE):
+        return value.text.removeprefix(IN_MODULE).removesuffix('"')
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

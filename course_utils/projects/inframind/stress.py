@@ -43,8 +43,8 @@ class _CodeAnswer(AnswerInContext):
         return reward_of(self.text, self.prompt.notes["expect"], self.schema)
 
     def is_whole(self, *parts: str) -> bool:
-        """Whether these parts of the reward are 1."""
-        return all(self.reward.parts[part] == 1 for part in parts)
+        """Whether these parts of the reward are 1, or not asked for."""
+        return all(self.reward.parts[part] in (1, None) for part in parts)
 
 
 def _whole(name: str, question: str, *parts: str, why: str = ASKED) -> Check:

@@ -9,7 +9,7 @@ known argument repeated in twenty blocks does not outweigh an invented one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,12 @@ from pydantic.dataclasses import dataclass
 from course_utils.data.files import FaultyData, read_table, refusal
 from course_utils.places import DATA_FOLDER
 from course_utils.projects.inframind.code.blocks import Body, Document, Parsed, Resource
+from course_utils.projects.inframind.code.references import (
+    SELECTING,
+    selects_its_own,
+    undeclared,
+    unknown_volumes,
+)
 from course_utils.projects.inframind.code.terraform import LABELS
 
 IAC_FOLDER = DATA_FOLDER / "iac"
@@ -53,6 +59,30 @@ class BlockSchema:
         """Whether `name = …` may stand there."""
         required = name in self.required and name not in self.blocks
         return required or name in self.optional
+
+
+_CONDITION = BlockSchema(required=("condition", "error_message"))
+LIFECYCLE = BlockSchema(
+    optional=frozenset(
+        {
+            *("create_before_destroy", "prevent_destroy"),
+            *("ignore_changes", "replace_triggered_by"),
+        }
+    ),
+    blocks={"precondition": _CONDITION, "postcondition": _CONDITION},
+)
+_SHOWN = {"description", "sensitive", "ephemeral"}
+TOP_BLOCKS = {  # of Terraform itself, as of version 1.12
+    "variable": BlockSchema(
+        optional=frozenset({*_SHOWN, "type", "default", "nullable"}),
+        blocks={"validation": _CONDITION},
+    ),
+    "output": BlockSchema(
+        required=("value",),
+        optional=frozenset({*_SHOWN, "depends_on"}),
+        blocks={"precondition": _CONDITION},
+    ),
+}
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -130,15 +160,22 @@ class Findings:
         self.names.setdefault(name, known)
 
 
-def examine(parsed: Parsed, schema: Schema) -> Findings:
-    """Hold what was parsed against what is known."""
+def examine(parsed: Parsed, schema: Schema, exists: Collection[str] = ()) -> Findings:
+    """Hold what was parsed against what is known.
+
+    `exists` has the addresses that the answer need not declare.
+    """
     findings = Findings()
     for name in parsed.stray_arguments:
         findings.name(f"{name} outside of a block", False)
     for block in parsed.others:
         findings.name(block.keyword, block.keyword in LABELS)
+        if known := TOP_BLOCKS.get(block.keyword):
+            _examine_body(block.keyword, block.body, known, findings)
     for resource in parsed.resources:
         _examine_resource(resource, schema, findings)
+    for address in undeclared(parsed):
+        findings.name(f"{address}, not declared", address in exists)
     for function in parsed.functions:
         findings.name(f"{function}()", function in _terraform_functions())
     for document in parsed.documents:
@@ -157,6 +194,9 @@ def _examine_resource(resource: Resource, schema: Schema, findings: Findings) ->
     own = {name: v for name, v in body.arguments.items() if name not in META_NAMES}
     blocks = tuple(block for block in body.blocks if block[0] not in META_NAMES)
     _examine_body(kind, Body(own, blocks), known, findings)
+    for name, inner in body.blocks:
+        if name == "lifecycle":
+            _examine_body(f"{kind}.{name}", inner, LIFECYCLE, findings)
 
 
 def _examine_body(path: str, body: Body, schema: BlockSchema, found: Findings) -> None:
@@ -193,6 +233,10 @@ def _examine_document(document: Document, schema: Schema, findings: Findings) ->
     for path in known.required:
         named = path == "metadata.name" and _everywhere(body, GENERATED_NAME)
         findings.needs.append(named or _everywhere(body, path.split(".")))
+    if kind in SELECTING:
+        findings.needs.append(selects_its_own(document))
+    for volume in unknown_volumes(document):
+        findings.name(f"volume {volume}, not declared", False)
 
 
 def _examine_fields(
