@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from course_utils.exercises.checking import Case, Exercise
 
@@ -97,11 +98,11 @@ def _rendered(template: str) -> tuple[str, list[int]]:
     text = _tokenizer().apply_chat_template(
         _CHAT, chat_template=template, tokenize=False, add_generation_prompt=True
     )
-    return text, _tokenizer()(text, add_special_tokens=False)["input_ids"]
+    return text, _tokenizer().encode(text, add_special_tokens=False)
 
 
 @cache
-def _tokenizer():
+def _tokenizer() -> Any:
     from course_utils.model.nano import nano_tokenizer  # loads transformers
 
     return nano_tokenizer()

@@ -36,7 +36,7 @@ def packed_layers(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def _weight(layer: nn.Module) -> nn.Parameter:
+def _weight(layer: nn.Module) -> Tensor:
     return cast(nn.Linear, getattr(layer, "base_layer", layer)).weight
 
 

@@ -41,6 +41,7 @@ profile = check_machine()
 # files, is built once.
 
 # %%
+from course_utils.data.datasets import load_rows
 from course_utils.gguf.llama_cpp import build_if_missing
 from course_utils.projects.project import chosen_project
 from course_utils.recipes.book import recipe_to_export
@@ -50,6 +51,7 @@ project = chosen_project()
 recipe = recipe_to_export(project.recipe, profile)
 finetuned = get_adapter(recipe, profile)
 plan, adapter = finetuned.plan, finetuned.adapter_folder
+_, validation = load_rows(plan)
 llama_cpp = build_if_missing()
 print(plan.model.name, [path.name for path in llama_cpp.glob("llama-*")])
 
@@ -110,10 +112,12 @@ import numpy as np
 
 from course_utils.gguf import merging
 
-model, tokenizer = models.load_adapter(adapter, plan, profile, load_in_4bit=True)
+model, tokenizer = models.load_adapter(
+    adapter, plan, profile, load_in_4bit=True
+)
 layers = merging.packed_layers(model)
 codes_before = merging.packed_codes(layers)
-update = np.median([merging.relative_update(layer) for layer in layers.values()])
+update = np.median([*map(merging.relative_update, layers.values())])
 
 # %%
 from course_utils.plots import REFERENCE, line_plot
@@ -144,26 +148,26 @@ from course_utils.gguf import fidelity
 
 log_p, log_q = np.log([[0.5, 0.5]]), np.log([[0.9, 0.1]])
 by_hand = (np.exp(log_p) * (log_p - log_q)).sum()
-print(f"{by_hand:.3f}, by the package {fidelity.divergence(log_p, log_q)[0]:.3f}")
+[by_package] = fidelity.divergence(log_p, log_q)
+print(f"{by_hand:.3f} by hand, {by_package:.3f} by the package")
 
 # %% [markdown]
 # We compare on held-out answers. (llama.cpp will read them on the CPU, so a large model
 # gets fewer.) First the live model, and the base without its adapter:
 
 # %%
-from course_utils.data.datasets import load_rows
 from course_utils.data.tokens import to_dataset
 from course_utils.model.architectures import Architecture
 
 architecture = Architecture.from_config(model.config, "this model")
-validation = load_rows(plan)[1]
 held_out = validation[: fidelity.row_budget(architecture, 16)]
 scored = fidelity.scored_rows(to_dataset(held_out, tokenizer, plan.max_length))
 
 # %%
-scores = {"live on the 4-bit base": fidelity.model_log_probabilities(model, scored)}
+scores_of = fidelity.model_log_probabilities  # ln p of each token, at each position
+scores = {"live on the 4-bit base": scores_of(model, scored)}
 with model.disable_adapter():
-    scores["4-bit base, no adapter"] = fidelity.model_log_probabilities(model, scored)
+    scores["4-bit base, no adapter"] = scores_of(model, scored)
 
 # %% [markdown]
 # KL grows with the *square* of a small shift. So if the share `kept` of the update
@@ -178,20 +182,19 @@ with warnings.catch_warnings(record=True) as said:
 print(next(w.message for w in said if "4-bit" in str(w.message)))
 
 # %%
-scores["merged into 4-bit codes"] = fidelity.model_log_probabilities(merged, scored)
+scores["merged into 4-bit codes"] = scores_of(merged, scored)
 changed, total = merging.changed_codes(codes_before, merged)
 print(f"{changed:,} of {total:,} codes changed")
 del model, merged, layers
 models.free_memory()
 
 # %%
-live, *others = scores.values()
-no_adapter, kl_4bit_merge = (
-    fidelity.compare_distributions(live, other, scored).kl for other in others
-)
-print(f"nats a token from the live model, over {scored.positions} tokens:")
-print(f"the base without adapter {no_adapter:.3g}")
-print(f"merged: predicted {(1 - kept)**2 * no_adapter:.3g}, is {kl_4bit_merge:.3g}")
+live, bare, in_codes = scores.values()
+no_adapter = fidelity.compare_distributions(live, bare, scored).kl
+kl_4bit_merge = fidelity.compare_distributions(live, in_codes, scored).kl
+predicted = (1 - kept) ** 2 * no_adapter
+print(f"no adapter: {no_adapter:.3g} nats a token from the live model")
+print(f"merged: {predicted:.3g} predicted, {kl_4bit_merge:.3g} measured")
 
 # %% [markdown]
 # So the merged model is nearly as far from the trained one as the base that was never
@@ -272,7 +275,7 @@ forms = {
     "plain base, merged": lambda: live_on_plain().merge_and_unload(),
 }
 for name, make in merging.forms_that_fit(forms, architecture, profile).items():
-    scores[name] = fidelity.model_log_probabilities(make(), scored)
+    scores[name] = scores_of(make(), scored)
     models.free_memory()
 
 # %%
@@ -308,7 +311,8 @@ pd.DataFrame(distance).map("{:.2g}".format)
 # have 32 weights. What follows for two models?
 
 # %% tags=["nbval-check-output"]
-from course_utils.gguf.file import bytes_and_bits, count_types, predicted_tensors
+from course_utils.gguf.file import bytes_and_bits, count_types
+from course_utils.gguf.file import predicted_tensors
 from course_utils.model.architectures import load_architectures
 
 shapes = load_architectures()
@@ -367,6 +371,7 @@ from course_utils.gguf.export import levels_that_fit, needed_bytes
 LEVELS = ["f16", "q8_0", "q5_k_m", "q4_k_m"]
 fits = levels_that_fit(architecture, LEVELS)
 levels = [level for level, reason in fits.items() if not reason]
+shipped, worst = levels[-3:][0], levels[-1]  # q8_0, where it fits, and q4_k_m
 for shape in (architecture, shapes[recipe.architecture]):
     print(f"{shape.title}: {needed_bytes(shape, LEVELS) / 1e9:.1f} GB of disk")
 fits
@@ -446,7 +451,7 @@ import contextlib
 
 with contextlib.chdir(make_folder(work / "one line")):
     model.save_pretrained_gguf(
-        str(work / "one line" / "model"),  # the merged model; the GGUF lies near it
+        str(work / "one line" / "model"),  # merged; the GGUF lies near it
         tokenizer,  # goes into the file, with template and end token
         quantization_method="q8_0",  # llama.cpp's names, in lower case
     )
@@ -470,12 +475,10 @@ del model
 
 # %%
 chat = [{"role": "user", "content": held_out[0].request}]
-prompt = tokenizer.apply_chat_template(
-    chat, tokenize=False, add_generation_prompt=True
-)
-corpus = ["In 2049 it cost 1,234.50 – twice!", "日本 🙂 niño\n\ttab  spaces", prompt]
+corpus = ["In 2049 it cost 1,234.50 – twice!", "日本 🙂 niño\n\ttab  spaces"]
+corpus += [tokenizer.apply_chat_template(chat, tokenize=False)]
 corpus += [row.answer for row in held_out]
-ours = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in corpus]
+ours = [tokenizer(x, add_special_tokens=False)["input_ids"] for x in corpus]
 
 # %%
 from course_utils.gguf.llama_cpp import tokenize_and_score
@@ -484,7 +487,7 @@ for level, path in files.items():
     assert tokenize_and_score(path, texts=corpus)[0] == ours, level
     assert facts[level].end_token == tokenizer.eos_token, level
     assert facts[level].chat_template, f"{level} has no chat template"
-f"{sum(map(len, ours))} tokens, end token, template: right in {len(files)} files"
+f"{sum(map(len, ours))} tokens, end, template: right in {len(files)} files"
 
 # %% [markdown]
 # Is the template the *right* one? That shows in section 7.
@@ -518,7 +521,7 @@ pd.DataFrame({name: found.as_row() for name, found in lost.items()}).T
 # %%
 from course_utils.plots import TUNED, framed
 
-worst, nf4 = levels[-1], lost.pop("NF4 and adapter")
+nf4 = lost.pop("NF4 and adapter")
 axes = framed(
     x_label="size of the file (MB)", y_label="KL (nats a token, log scale)",
     title=f"{worst}: {lost[worst].kl:.2g} nats, NF4 with adapter: {nf4.kl:.2g}",
@@ -526,7 +529,8 @@ axes = framed(
 megabytes = [facts[level].size_bytes / 1e6 for level in lost]
 values = np.array([found.kl for found in lost.values()])
 ends = np.array([found.kl_interval for found in lost.values()]).T
-axes.errorbar(megabytes, values, abs(ends - values), fmt="o", color=TUNED, capsize=4)
+style = {"fmt": "o", "color": TUNED, "capsize": 4}
+axes.errorbar(megabytes, values, abs(ends - values), **style)
 for level, *point in zip(lost, megabytes, values):
     axes.annotate(f"  {level}", point)
 axes.axhline(nf4.kl, label="NF4 base with adapter", **REFERENCE)
@@ -547,7 +551,7 @@ program = [llama_cpp / "llama-perplexity", "--file", text, "--chunks", chunks]
 program += ["--ctx-size", 256, "--kl-divergence-base", work / "base.bin"]
 run(*program, "--model", files[levels[0]])
 told = run(*program, "--model", files[worst], "--kl-divergence").splitlines()
-print(*[t for t in told if "Mean    KLD" in t or "Same top p" in t], sep="\n")
+print(*[t for t in told if t.startswith(("Mean    KLD", "Same top"))], sep="\n")
 
 # %% [markdown]
 # The same size as ours, from other tokens: it scores the second half of each window of
@@ -573,7 +577,7 @@ from openai import DefaultHttpxClient, OpenAI
 
 from course_utils.gguf.serving import same_prompt, serve
 
-shipped, longest = levels[min(1, len(levels) - 1)], project.suite().max_new_tokens
+longest = project.suite().max_new_tokens
 spoiled = copy.deepcopy(tokenizer)
 spoiled.chat_template = tokenizer.chat_template + " "
 
@@ -605,7 +609,7 @@ print(reply.choices[0].message.content)
 
 # %% tags=["exercise"]
 def break_quietly(template: str) -> str:
-    """The template, changed so that a reader hardly sees it and the model does."""
+    """The template, changed so that only the model sees it."""
     return TODO
 
 
@@ -705,8 +709,8 @@ def ship(adapter_folder, target, llama_cpp):
     convert = [sys.executable, f"{llama_cpp}/convert_hf_to_gguf.py", merged]
     subprocess.run([*convert, "--outfile", f16, "--outtype", "f16"], check=True)
     for level in ("Q8_0", "Q4_K_M"):
-        quantize = [f"{llama_cpp}/llama-quantize", f16, f"{target}/{level}.gguf"]
-        subprocess.run([*quantize, level], check=True)
+        quantize = [f"{llama_cpp}/llama-quantize", f16]
+        subprocess.run([*quantize, f"{target}/{level}.gguf", level], check=True)
 
 
 # %% [markdown]
@@ -714,7 +718,7 @@ def ship(adapter_folder, target, llama_cpp):
 
 # %%
 print(
-    f"… say that a merge into 4-bit codes changed {changed:,} of {total:,} codes\n"
+    f"… say that merging into NF4 changed {changed:,} of {total:,} codes\n"
     f"  and ended {kl_4bit_merge:.2f} nats a token from the live model,\n"
     f"  where the base without adapter is {no_adapter:.2f} away,\n"
     f"… predict {worst} at {facts[worst].bits_per_weight:.2f} bits a weight,\n"
@@ -763,7 +767,7 @@ from course_utils.gguf.file import K_BLOCK
 
 nan = float("nan")  # not measured on this machine
 plain = distance.get("to live on the plain base", {"plain base, merged": nan})
-kl = dict.fromkeys(LEVELS, nan) | {level: found.kl for level, found in lost.items()}
+kl = dict.fromkeys(LEVELS, nan) | {k: found.kl for k, found in lost.items()}
 small = predicted_tensors(shapes["smollm2-135m"], "q4_k_m")
 large = bytes_and_bits(predicted_tensors(shapes["llama-3.1-8b"], "q4_k_m"))
 fallbacks = [
@@ -771,8 +775,9 @@ fallbacks = [
     if tensor.type in ("Q5_0", "Q8_0") and name.startswith("blk.")
 ]
 ledger = Ledger("07", profile, recipe.name)
-ledger.record("C112", codes=total, codes_changed=changed, kl_no_adapter=no_adapter,
-              kl_4bit_merge=kl_4bit_merge, kl_16bit_merge=plain["plain base, merged"])
+ledger.record("C112", codes=total, codes_changed=changed,
+              kl_no_adapter=no_adapter, kl_4bit_merge=kl_4bit_merge,
+              kl_16bit_merge=plain["plain base, merged"])
 ledger.record("C113", k_block=K_BLOCK, fallback_matrices=len(fallbacks),
               smollm2_q4_k_m_bits=bytes_and_bits(small)[1],
               llama_8b_q4_k_m_bits=large[1], llama_8b_q4_k_m_gb=large[0] / 1e9,
@@ -785,7 +790,7 @@ from course_utils.machine.run_record import write_run_record
 write_run_record(
     "07",
     profile,
-    headline=f"{worst}: {lost[worst].kl:.2g} nats a token from the model before "
-    f"export, form {form[worst]}",
+    headline=f"{worst}: {lost[worst].kl:.2g} nats a token from the model "
+    f"before export, form {form[worst]}",
     seed=plan.seed,
 )
