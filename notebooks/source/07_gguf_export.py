@@ -178,7 +178,7 @@ import warnings
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
     merged = model.merge_and_unload()  # W ← W + (α/r)·B·A, in W's own format
-print(next(w.message for w in said if "4-bit" in str(w.message)))
+print(*{str(w.message) for w in said if "4-bit" in str(w.message)})
 
 # %%
 scores["merged into 4-bit codes"] = scores_of(merged, scored)
