@@ -8,12 +8,9 @@ Each step is a lesson; its number stands beside it.
 from __future__ import annotations
 
 import argparse
-import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from course_utils.model import loading  # isort: skip, unsloth patches what is imported next
 from course_utils.arc.evaluation import compare_evaluations, evaluate
@@ -73,11 +70,7 @@ def run(project: Project, profile: Profile) -> Outcome:
 
     llama_cpp.build_if_missing()
     model, tokenizer = load_for_export(plan, profile, finetuned.adapter_folder)
-    fits = levels_that_fit(  # 07 GGUF export
-        architecture,
-        free_bytes=shutil.disk_usage(finetuned.folder).free,
-        memory_bytes=psutil.virtual_memory().available,
-    )
+    fits = levels_that_fit(architecture)  # 07 GGUF export
     levels = [level for level, reason in fits.items() if not reason]
     target = finetuned.folder / "gguf"
     files = export_gguf(

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from course_utils import places
-from course_utils.gguf import merging
 from course_utils.gguf.export import (
     ExportProblem,
     export_gguf,
@@ -18,7 +17,6 @@ from course_utils.gguf.export import (
     needed_bytes,
 )
 from course_utils.gguf.file import LEVELS, bytes_and_bits, predicted_tensors
-from course_utils.machine.profile import Profile
 from course_utils.model.architectures import load_architectures
 
 SMOLLM2 = load_architectures()["smollm2-135m"]
@@ -274,16 +272,17 @@ def test_a_fifth_of_the_free_memory_is_left_to_everything_but_the_weights():
         assert found["f16"].startswith(reason) and bool(found["f16"]) == bool(reason)
 
 
-def test_forms_with_a_plain_base_are_left_out_where_free_memory_is_short(monkeypatch):
-    fp32 = 4 * SMOLLM2.parameters
-    plan = adapter = None
-    memory = SimpleNamespace()
-    monkeypatch.setattr(merging.psutil, "virtual_memory", lambda: memory)
-    for memory.available, forms in ((1.3 * fp32, 5), (1.2 * fp32, 2)):
-        ways = merging.ways_to_run(plan, Profile("cpu", "cpu"), adapter, SMOLLM2)
-        assert len(ways) == forms
-
-
 def test_a_small_model_is_exported_at_every_level():
     fits = levels_that_fit(SMOLLM2, free_bytes=5e9, memory_bytes=8e9)
     assert fits == {"f16": "", "q8_0": "", "q4_k_m": ""}
+
+
+# Lesson 07 makes one more level; and what is free is measured where nobody says it.
+def test_other_levels_can_be_asked_for_and_what_is_free_is_measured(monkeypatch):
+    free = SimpleNamespace(free=5e9, available=8e9)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: free)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    assert levels_that_fit(SMOLLM2, ["q5_k_m"]) == {"q5_k_m": ""}
+    free.available = 1e6
+    with pytest.raises(ExportProblem, match="No level fits"):
+        levels_that_fit(SMOLLM2, ["q5_k_m"])

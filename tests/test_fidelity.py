@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from course_utils.gguf.fidelity import (
+    ScoredRows,
     _interval_over_rows,
     compare_distributions,
     divergence,
@@ -63,14 +64,27 @@ def test_agreement_and_perplexity_follow_from_counts():
     assert found.agreement == 0.5 and found.positions == 2 and found.rows == 1
     assert found.perplexity == pytest.approx(1 / math.sqrt(0.6 * 0.8))
     assert found.perplexity_ratio == pytest.approx(math.sqrt(0.6 * 0.4 / (0.6 * 0.8)))
-    low, high = found.agreement_interval  # Wilson, 1 of 2
-    assert low == pytest.approx(0.0945, abs=1e-3)
-    assert high == pytest.approx(0.9055, abs=1e-3)
+    assert found.as_row() == {  # of one row nobody knows how rows differ
+        "KL, nats a token": f"{found.kl:.2g}",
+        "same top-1": "50.0%",
+        "perplexity": f"{found.perplexity:.2f} (× {found.perplexity_ratio:.3f})",
+    }
 
 
-def test_whole_rows_are_resampled_so_one_row_has_no_interval():
-    one = [np.array([0.1, 0.2])]
-    assert all(math.isnan(end) for end in _interval_over_rows(one, seed=0))
+# An interval that counts the tokens of one answer as if each said something new.
+def test_the_interval_of_agreement_is_over_answers_and_not_over_tokens():
+    scored = ScoredRows([[0]] * 8, [0] * 8, [np.zeros(50, int)] * 8)
+    reference = [log(*[[0.6, 0.4]] * 50)] * 8
+    flipped = [log(*[[0.4, 0.6]] * 50)] * 4
+    found = compare_distributions(reference, reference[:4] + flipped, scored)
+    low, high = found.agreement_interval  # 4 of 8 answers, whatever their length
+    assert found.agreement == 0.5 and low <= 0.25 and high >= 0.75
+    assert f"({low:.1%} … {high:.1%})" in found.as_row()["same top-1"]
+
+
+def test_whole_rows_are_resampled_so_one_row_or_equal_ones_have_no_interval():
+    for rows in ([np.array([0.1, 0.2])], [np.ones(3), np.ones(2)]):
+        assert all(math.isnan(end) for end in _interval_over_rows(rows, seed=0))
     many = [np.full(4, value) for value in (0.1, 0.2, 0.3, 0.4)]
     low, high = _interval_over_rows(many, seed=0)
     assert 0.1 <= low < 0.25 < high <= 0.4

@@ -14,6 +14,7 @@ from course_utils.gguf import llama_cpp
 from course_utils.gguf.llama_cpp import LlamaCppProblem
 from course_utils.gguf.serving import serve
 from course_utils.machine.toolchain import (
+    BUILD,
     VERSION,
     install_folder,
     processor_mark,
@@ -50,7 +51,7 @@ def fake_build(monkeypatch):
 
 def test_the_folder_says_which_version_it_is_for_which_processor(cache):
     name = install_folder().name
-    assert name == f"llama.cpp-{VERSION}-{processor_mark()}"
+    assert name == f"llama.cpp-{VERSION}-{BUILD}-{processor_mark()}"
     assert len(processor_mark()) == 8
 
 

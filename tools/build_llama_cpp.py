@@ -1,4 +1,4 @@
-"""Prepare llama.cpp, once: converter, llama-quantize, llama-server, Python bindings.
+"""Prepare llama.cpp, once: converter, its programs, its Python bindings.
 
 The package llama-cpp-python carries the sources of llama.cpp on PyPI. They are built
 here into one folder of the course's cache, laid out as Unsloth expects it. One build
@@ -27,7 +27,7 @@ from course_utils.places import is_whole, made_once
 
 SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 BUILD_TOOLS = {"cmake": "cmake==4.4.4", "ninja": "ninja==1.13.2"}  # when not on PATH
-TARGETS = ("llama", "llama-quantize", "llama-server")
+TARGETS = ("llama", "llama-quantize", "llama-perplexity", "llama-server")
 SECONDS_BETWEEN_LINES = 20.0
 OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
@@ -45,7 +45,7 @@ OPTIONS |= {f"LLAMA_{name}": "OFF" for name in LEFT_OUT.split()}
 LESS_OPTIMISED = """
 function(optimise_less)
   foreach(name llama llama-common mtmd server-context llama-server-impl
-          llama-quantize-impl cpp-httplib)
+          llama-quantize-impl llama-perplexity-impl cpp-httplib)
     if(TARGET ${name})
       target_compile_options(${name} PRIVATE -O1)
     endif()
@@ -110,7 +110,7 @@ def fetch_sources(folder: Path) -> Path:
 
 def build(sources: Path, folder: Path, tools: dict[str, str], log: Path) -> Path:
     """Configure and compile; returns the folder with programs and libraries."""
-    print("2/3  compiling: libllama, llama-quantize, llama-server", flush=True)
+    print(f"2/3  compiling: {', '.join(TARGETS)}", flush=True)
     folder.mkdir()
     less = folder / "less_optimised.cmake"
     less.write_text(LESS_OPTIMISED)

@@ -14,6 +14,7 @@ from course_utils.exercises import (
     adapter,
     arc,
     curves,
+    gguf,
     loading,
     quickstart,
     stress,
@@ -24,7 +25,7 @@ from course_utils.exercises.checking import Exercise, verdict
 
 EXERCISES: dict[str, Exercise] = {
     exercise.solution.__name__: exercise
-    for module in (quickstart, loading, adapter, training, curves, stress, arc)
+    for module in (quickstart, loading, adapter, training, curves, stress, arc, gguf)
     for exercise in module.EXERCISES
 }
 

@@ -22,7 +22,7 @@ from course_utils.gguf.merging import SHARE_OF_MEMORY
 from course_utils.machine.profile import Profile
 from course_utils.machine.toolchain import install_folder
 from course_utils.model.architectures import Architecture
-from course_utils.places import locked, make_folder, whole_folder
+from course_utils.places import locked, make_folder, runs_folder, whole_folder
 from course_utils.recipes.plan import Plan
 
 _WANTED_LEVELS = ("f16", "q8_0", "q4_k_m")
@@ -52,14 +52,23 @@ def needed_bytes(architecture: Architecture, levels: Sequence[str]) -> int:
 
 
 def levels_that_fit(
-    architecture: Architecture, *, free_bytes: float, memory_bytes: float
+    architecture: Architecture,
+    wanted: Sequence[str] = _WANTED_LEVELS,
+    *,
+    free_bytes: float | None = None,
+    memory_bytes: float | None = None,
 ) -> dict[str, str]:
-    """Each level with the reason not to export it here, "" where it fits.
+    """Each wanted level with the reason not to export it here, "" where it fits.
 
-    Both are what is free, on the disk and in memory: llama.cpp must hold a file to
-    compare it, and gets SHARE_OF_MEMORY. ExportProblem if not even one level fits.
+    Both are what is free, below `runs/` and in memory, measured where they are None:
+    llama.cpp must hold a file to compare it, and gets SHARE_OF_MEMORY. ExportProblem if
+    not even one level fits.
     """
-    sizes = {level: _file_bytes(architecture, level) for level in _WANTED_LEVELS}
+    if free_bytes is None:
+        free_bytes = shutil.disk_usage(make_folder(runs_folder())).free
+    if memory_bytes is None:
+        memory_bytes = psutil.virtual_memory().available
+    sizes = {level: _file_bytes(architecture, level) for level in wanted}
     held = [k for k, size in sizes.items() if size <= SHARE_OF_MEMORY * memory_bytes]
     sets = [
         levels
@@ -68,11 +77,12 @@ def levels_that_fit(
         if needed_bytes(architecture, levels) <= free_bytes
     ]
     if not sets:
+        least, level = min((needed_bytes(architecture, [k]), k) for k in wanted)
         raise ExportProblem(
             f"No level fits: {free_bytes / 1e9:.0f} GB of disk and "
-            f"{memory_bytes / 1e9:.0f} GB of memory free, where q8_0 needs "
-            f"{needed_bytes(architecture, ['q8_0']) / 1e9:.0f} and "
-            f"{sizes['q8_0'] / SHARE_OF_MEMORY / 1e9:.0f} GB. Point COURSE_RUNS to "
+            f"{memory_bytes / 1e9:.0f} GB of memory free, where {level} needs "
+            f"{least / 1e9:.0f} and "
+            f"{sizes[level] / SHARE_OF_MEMORY / 1e9:.0f} GB. Point COURSE_RUNS to "
             "another disk, or set COURSE_MODEL to a smaller model."
         )
 
@@ -85,7 +95,7 @@ def levels_that_fit(
         told = f"{needed:.0f} GB of disk needed with the others"
         return f"{told}, {free_bytes / 1e9:.0f} free"
 
-    return {level: reason(level) for level in _WANTED_LEVELS}
+    return {level: reason(level) for level in wanted}
 
 
 def load_for_export(

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from scipy import stats
 from scipy.special import log_softmax
-from statsmodels.stats.proportion import proportion_confint
 from transformers import PreTrainedModel
 
 from course_utils.data.tokens import IGNORE_INDEX
@@ -114,11 +113,24 @@ class Fidelity:
     kl: float  # mean KL divergence, nats a token
     kl_interval: tuple[float, float]  # 95 %, whole rows resampled: tokens hang together
     agreement: float  # share of positions where both put the same token first
-    agreement_interval: tuple[float, float]  # 95 %, Wilson, over positions
+    agreement_interval: tuple[float, float]  # 95 %, whole rows resampled as well
     perplexity: float  # of the other form, a token of the answers
     perplexity_ratio: float  # over that of the reference; 1 means nothing lost
     rows: int  # answers compared
     positions: int  # tokens compared
+
+    def as_row(self) -> dict[str, str]:
+        """For a table: each number with its interval, or beside the reference's."""
+        return {
+            "KL, nats a token": _spread("{:.2g}", self.kl, self.kl_interval),
+            "same top-1": _spread("{:.1%}", self.agreement, self.agreement_interval),
+            "perplexity": f"{self.perplexity:.2f} (× {self.perplexity_ratio:.3f})",
+        }
+
+
+def _spread(form: str, value: float, interval: tuple[float, float]) -> str:
+    ends = " … ".join(form.format(end) for end in interval)
+    return form.format(value) + ("" if np.isnan(interval).any() else f" ({ends})")
 
 
 def compare_distributions(
@@ -136,17 +148,16 @@ def compare_distributions(
     pairs = list(zip(reference, other, strict=True))
     per_row = [divergence(p, q) for p, q in pairs]
     same = [p.argmax(-1) == q.argmax(-1) for p, q in pairs]
-    agreed, positions = int(sum(map(np.sum, same))), scored.positions
     nll = _mean_nll(other, scored)
     return Fidelity(
         kl=float(np.concatenate(per_row).mean()),
         kl_interval=_interval_over_rows(per_row, seed),
-        agreement=agreed / positions,
-        agreement_interval=proportion_confint(agreed, positions, method="wilson"),
+        agreement=float(np.concatenate(same).mean()),
+        agreement_interval=_interval_over_rows(same, seed),
         perplexity=float(np.exp(nll)),
         perplexity_ratio=float(np.exp(nll - _mean_nll(reference, scored))),
         rows=len(pairs),
-        positions=positions,
+        positions=scored.positions,
     )
 
 
@@ -160,8 +171,8 @@ def _mean_nll(log_q: Sequence[np.ndarray], scored: ScoredRows) -> float:
 def _interval_over_rows(
     per_row: Sequence[np.ndarray], seed: int
 ) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean; NaN for one row, where no spread is seen."""
-    if len(per_row) < 2:
+    """95 % bootstrap interval of the mean; NaN where rows show no spread at all."""
+    if len({values.mean() for values in per_row}) < 2:
         return float("nan"), float("nan")
     return stats.bootstrap(
         ([values.sum() for values in per_row], [len(values) for values in per_row]),

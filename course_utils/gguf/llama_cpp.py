@@ -1,8 +1,8 @@
 """Where llama.cpp lies, how Unsloth is told of it, and what it makes of a file.
 
-`tools/build_llama_cpp.py` makes the folder: converter, llama-quantize, llama-server and
-library, all of one commit. Its name holds the version and the kind of processor, since
-it is compiled for this one.
+`tools/build_llama_cpp.py` makes the folder: converter, library, llama-quantize,
+llama-perplexity and llama-server, all of one commit. Its name holds the version and the
+kind of processor, since it is compiled for this one.
 """
 
 from __future__ import annotations

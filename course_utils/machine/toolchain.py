@@ -10,11 +10,12 @@ from pathlib import Path
 from course_utils import places
 
 VERSION = "0.3.36"  # of llama-cpp-python, whose source package carries llama.cpp
+BUILD = 2  # counts what is built of it: a folder with fewer programs is another one
 
 
 def install_folder() -> Path:
     """The folder of this version on this kind of machine, there or not."""
-    return places.cache_folder() / f"llama.cpp-{VERSION}-{processor_mark()}"
+    return places.cache_folder() / f"llama.cpp-{VERSION}-{BUILD}-{processor_mark()}"
 
 
 @cache

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from course_utils import CourseError
+from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER
 from course_utils.recipes.plan import AuthorResult, Recipe, Settings, Source
 
@@ -52,6 +54,7 @@ ALPACA_MISTRAL = RECIPES["alpaca_mistral"]
 INFRAMIND = RECIPES["inframind"]
 # Notebook 00's, whatever COURSE_RECIPE says: it is no project of its own.
 QUICKSTART = _recipe("quickstart", **_ENTRIES["quickstart"])
+_TO_EXPORT = _settings(_ENTRIES["export"])
 
 
 def chosen_recipe(environment: Mapping[str, str] = os.environ) -> Recipe:
@@ -63,3 +66,18 @@ def chosen_recipe(environment: Mapping[str, str] = os.environ) -> Recipe:
             "of these, or leave it out for the movie recommender."
         )
     return RECIPES[name]
+
+
+def recipe_to_export(recipe: Recipe, profile: Profile) -> Recipe:
+    """The recipe whose model notebook 07 ships here: on a GPU one with a small model.
+
+    To merge, convert and score 7 to 8 billion parameters takes a free GPU machine
+    hours and most of its disk. So a smaller model is trained by the same recipe, under
+    a name of its own. A COURSE_MODEL is kept: with the recipe's own model in it, that
+    one is shipped.
+    """
+    own, small = recipe.plan_for(profile.name).model, _TO_EXPORT["model"][0]
+    if not profile.is_gpu or profile.model_override or own == small:
+        return recipe
+    settings = {**recipe.settings, **_TO_EXPORT}
+    return replace(recipe, name=f"{recipe.name}-small", settings=settings)

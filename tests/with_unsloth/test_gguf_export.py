@@ -3,8 +3,10 @@
 import copy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import gguf
+import notebook_cells as cells
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,6 @@ from course_utils.data.tokens import to_dataset
 from course_utils.gguf import fidelity, llama_cpp
 from course_utils.gguf.export import ExportProblem, export_gguf
 from course_utils.gguf.file import LEVELS, predicted_tensors, read_gguf
-from course_utils.gguf.merging import adapted_layers, merge, ways_to_run
 from course_utils.gguf.serving import same_prompt, serve
 from course_utils.model import loading as models
 from course_utils.model.architectures import Architecture
@@ -31,9 +32,10 @@ def tuned(plan, profile, load_in_4bit=False):
     model, tokenizer = models.load_base(plan, profile, load_in_4bit=load_in_4bit)
     model = models.attach_lora(model, plan)
     generator = torch.Generator().manual_seed(0)
-    for layer in adapted_layers(model).values():
-        weight = layer.lora_B.default.weight.data
-        weight.copy_(0.05 * torch.randn(weight.shape, generator=generator))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            noise = torch.randn(weight.shape, generator=generator)
+            weight.data.copy_(0.05 * noise)
     return model.eval(), tokenizer
 
 
@@ -149,30 +151,68 @@ def test_a_4_bit_base_is_not_exported_on_a_cpu_and_leaves_nothing(
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]
 
 
-def test_two_ways_of_merging_keep_the_function_each_of_its_own_base(
-    exported, plan, profile
+[LESSON] = [path for path in cells.LESSONS if path.name.startswith("07")]
+
+
+def cell_with(text):
+    return next(code for code in cells.code_cells(LESSON) if text in code)
+
+
+@pytest.fixture(scope="module")
+def forms(exported, plan, profile):
+    """Functions of lesson 07 by name, and the scores of what they load."""
+    *_, scored, _, folder = exported
+    names = {"models": models, "plan": plan, "profile": profile}
+    names["adapter"] = folder / "adapter"
+    exec(cell_with("def dequantized_then_merged"), names)
+    live_on_4_bits, _ = models.load_adapter(
+        names["adapter"], plan, profile, load_in_4bit=True
+    )
+
+    def scores(model):
+        return np.concatenate(fidelity.model_log_probabilities(model, scored))
+
+    found = {"live, 4 bits": scores(live_on_4_bits)}
+    found["merged, 4 bits"] = scores(live_on_4_bits.merge_and_unload())
+    found["dequantized"] = scores(names["dequantized_then_merged"]())
+    found["live, plain"] = scores(names["live_on_plain"]())
+    found["merged, plain"] = scores(names["live_on_plain"]().merge_and_unload())
+    return found
+
+
+def test_two_ways_of_merging_keep_the_function_each_of_its_own_base(forms):
+    def distance(first, second):
+        return np.abs(forms[first] - forms[second]).max()
+
+    assert distance("live, 4 bits", "dequantized") < 1e-3
+    assert distance("live, plain", "merged, plain") < 1e-4
+    lost = distance("live, 4 bits", "merged, 4 bits")
+    assert lost > 10 * distance("live, 4 bits", "dequantized")
+
+
+# The course's own export and what the lesson writes out make the same file.
+def test_the_lessons_three_steps_make_the_tensors_of_the_export(
+    exported, plan, profile, tmp_path
 ):
-    _, _, architecture, scored, _, folder = exported
-    ways = ways_to_run(plan, profile, folder / "adapter", architecture)
-    scores = {
-        name: np.concatenate(fidelity.model_log_probabilities(make(), scored))
-        for name, make in ways.items()
-    }
-    distance = {
-        (first, second): np.abs(scores[first] - scores[second]).max()
-        for first in scores
-        for second in scores
-    }
-    assert distance["live on the 4-bit base", "dequantized, then merged"] < 1e-3
-    assert distance["live on the plain base", "plain base, merged"] < 1e-4
-    lost = distance["live on the 4-bit base", "merged into the 4-bit base"]
-    assert lost > 10 * distance["live on the 4-bit base", "dequantized, then merged"]
+    files, _, _, _, _, folder = exported
+    names = {"finetuned": SimpleNamespace(folder=tmp_path), "plan": plan}
+    names |= {"profile": profile, "adapter": folder / "adapter"}
+    names |= {"llama_cpp": llama_cpp.install_folder(), "LEVELS": EXPORTED}
+    for text in ("model.save_pretrained_merged(\n    str", "def run(", "convert_hf"):
+        exec(cell_with(text), names)
+    exec(cell_with("files = {level: work"), names)
+    for level, path in files.items():
+        assert read_gguf(names["files"][level]).tensors == read_gguf(path).tensors
 
 
-def test_a_merged_model_is_a_plain_one(plan, profile):
-    model, _ = tuned(plan, profile)
-    merged = merge(model)
-    assert not adapted_layers(merged) and not hasattr(merged, "peft_config")
+def test_the_cell_for_ones_own_project_makes_two_files(exported, tmp_path):
+    *_, folder = exported
+    names = {"sys": sys, "subprocess": subprocess}
+    exec(cell_with("def ship("), names)
+    names["ship"](str(folder / "adapter"), tmp_path, llama_cpp.install_folder())
+    for level in ("q8_0", "q4_k_m"):
+        made = read_gguf(tmp_path / f"{level.upper()}.gguf")
+        assert made.file_type == LEVELS[level].file_type
 
 
 def test_an_adapter_of_another_base_is_refused_by_name(exported, plan):

@@ -1,0 +1,163 @@
+"""Exercises of merging, GGUF types and chat templates (lesson 07)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from course_utils.exercises.checking import Case, Exercise
+
+Numbers = list[float]
+
+
+def merge_on_grid(weights: Numbers, updates: Numbers, step: float) -> Numbers:
+    """Weights after a merge into a format that knows multiples of step only."""
+    sums = [weight + update for weight, update in zip(weights, updates, strict=True)]
+    return [round(total / step) * step for total in sums]
+
+
+def _not_rounded(weights: Numbers, updates: Numbers, step: float) -> Numbers:
+    return [weight + update for weight, update in zip(weights, updates, strict=True)]
+
+
+def _rounded_to_whole(weights: Numbers, updates: Numbers, step: float) -> Numbers:
+    return [float(round(total)) for total in _not_rounded(weights, updates, step)]
+
+
+def _truncated(weights: Numbers, updates: Numbers, step: float) -> Numbers:
+    return [int(total / step) * step for total in _not_rounded(weights, updates, step)]
+
+
+def _updates_rounded_first(weights: Numbers, updates: Numbers, step: float) -> Numbers:
+    rounded = [round(update / step) * step for update in updates]
+    return _not_rounded(weights, rounded, step)
+
+
+def type_in_file(row_length: int, favoured: bool) -> str:
+    """Type of a matrix at level q5_k_m."""
+    if row_length % 256 == 0:
+        return "Q6_K" if favoured else "Q5_K"
+    return "Q8_0" if favoured else "Q5_1"
+
+
+def _no_fallback(row_length: int, favoured: bool) -> str:
+    return "Q6_K" if favoured else "Q5_K"
+
+
+def _level_below(row_length: int, favoured: bool) -> str:
+    told = type_in_file(row_length, favoured)
+    return {"Q5_K": "Q4_K", "Q5_1": "Q5_0"}.get(told, told)
+
+
+def _one_fallback_for_all(row_length: int, favoured: bool) -> str:
+    return _no_fallback(row_length, favoured) if row_length % 256 == 0 else "Q8_0"
+
+
+# ChatML: each turn has a role, its text and an end.
+_TEMPLATE = (
+    "{% for message in messages %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_WITH_SYSTEM = "<|im_start|>system\nBe brief.<|im_end|>\n" + _TEMPLATE
+_CHAT = [{"role": "user", "content": "Hello?"}]
+
+
+def break_quietly(template: str) -> str:
+    """The template, changed so that a reader hardly sees it and the model does."""
+    return template.replace("assistant\n", "assistant ")
+
+
+def _unchanged(template: str) -> str:
+    return "{# the same #}" + template
+
+
+def _without_ends(template: str) -> str:
+    return template.replace("<|im_end|>", "")
+
+
+def _without_the_role(template: str) -> str:
+    return template.replace("assistant\n", "\n")
+
+
+def _as_the_model_sees_it(template: object) -> object:
+    """Of what a template renders: its words, its end tokens, whether ids are as meant.
+
+    Words leave blanks out: they are what a reader overlooks.
+    """
+    if not isinstance(template, str):
+        return template
+    text, ids = _rendered(template)
+    meant = _WITH_SYSTEM if "Be brief." in template else _TEMPLATE
+    words = "".join(text.split())
+    return [words, text.count("<|im_end|>"), ids == _rendered(meant)[1]]
+
+
+def _rendered(template: str) -> tuple[str, list[int]]:
+    text = _tokenizer().apply_chat_template(
+        _CHAT, chat_template=template, tokenize=False, add_generation_prompt=True
+    )
+    return text, _tokenizer().encode(text, add_special_tokens=False)
+
+
+@cache
+def _tokenizer() -> Any:
+    from course_utils.model.nano import nano_tokenizer  # loads transformers
+
+    return nano_tokenizer()
+
+
+_USER = "<|im_start|>userHello?<|im_end|><|im_start|>assistant"
+_SYSTEM = "<|im_start|>systemBebrief.<|im_end|>"
+
+EXERCISES: tuple[Exercise, ...] = (
+    Exercise(
+        solution=merge_on_grid,
+        cases=(
+            Case(([0.5, 1.0, -1.5], [0.2, 0.3, -0.2], 0.5), [0.5, 1.5, -1.5]),
+            Case(([2.0], [0.4], 1.0), [2.0]),
+            Case(([0.3], [0.1], 0.5), [0.5]),
+        ),
+        mistakes={
+            "these are the sums; the format cannot hold them.": _not_rounded,
+            "round in units of the step: round(sum / step) * step.": _rounded_to_whole,
+            "`int` cuts towards zero; the nearest multiple is asked for.": _truncated,
+            "the update was rounded before it was added. Add first: this weight is "
+            "not on the grid yet.": _updates_rounded_first,
+        },
+    ),
+    Exercise(
+        solution=type_in_file,
+        cases=(
+            Case((576, False), "Q5_1"),
+            Case((1536, True), "Q6_K"),
+            Case((576, True), "Q8_0"),
+            Case((4096, False), "Q5_K"),
+        ),
+        mistakes={
+            "576 = 2.25 × 256: the row is no whole number of blocks.": _no_fallback,
+            "that would be right at q4_k_m; this is q5_k_m.": _level_below,
+            "that is the fallback of Q6_K, which only favoured matrices want.": (
+                _one_fallback_for_all
+            ),
+        },
+    ),
+    Exercise(
+        solution=break_quietly,
+        cases=(
+            Case((_TEMPLATE,), [_USER, 1, False]),
+            Case((_WITH_SYSTEM,), [_SYSTEM + _USER, 2, False]),
+        ),
+        mistakes={
+            "the token ids are as before: nothing is broken.": _unchanged,
+            "the end token is gone. That is no quiet fault: no answer would end.": (
+                _without_ends
+            ),
+            "a reader would miss the role. Change a blank, not a word.": (
+                _without_the_role
+            ),
+        },
+        seen_as=_as_the_model_sees_it,
+    ),
+)
