@@ -278,6 +278,15 @@ def test_a_run_that_is_cut_off_empty_or_something_else_is_named(tmp_path, damage
         Evaluation.load(path)
 
 
+# On Colab each evaluating cell ended in git's "fatal: not a git repository".
+def test_nothing_is_said_outside_of_a_git_repository(
+    nano, tokenizer, benchmark, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    evaluate(nano, tokenizer, benchmark, "base", only=[0])
+    assert "fatal" not in capfd.readouterr().err
+
+
 def test_the_models_mode_and_the_random_states_are_left_alone(
     nano, tokenizer, benchmark
 ):

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -187,15 +188,25 @@ def _settings(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave lm-eval's progress bars, drop its advice on arguments not used here."""
+    """Leave lm-eval's progress bars, drop its advice on arguments not used here.
+
+    And what it adds to each result: a list of installed packages takes seconds, and git
+    complains on stderr where the working directory is no repository (Colab).
+    """
     import datasets
+    from lm_eval import evaluator
 
     logger = logging.getLogger("lm_eval")
     level, shown = logger.level, not datasets.are_progress_bars_disabled()
     logger.setLevel(logging.ERROR)
     datasets.disable_progress_bars()  # of reading a file: it takes no time
+    nothing = {
+        "get_git_commit_hash": lambda: None,
+        "add_env_info": lambda results: None,
+    }
     try:
-        yield
+        with mock.patch.multiple(evaluator, **nothing):
+            yield
     finally:
         logger.setLevel(level)
         if shown:

@@ -16,9 +16,9 @@
 # - compare two models by an exact paired test, and report n, interval and p,
 # - name four ways in which a benchmark score goes up by itself.
 #
-# **Time and memory.** It takes about 39 minutes to read. It runs for about 6 minutes
+# **Time and memory.** It takes about 40 minutes to read. It runs for about 6 minutes
 # and needs 2.1 GiB on a CPU (measured with one core; without a saved adapter 5 minutes
-# more). On a T4 with the 8B model and the 2,376 questions of ARC-Easy about 35 minutes
+# more). On a T4 with the 8B model and the 2,376 questions of ARC-Easy about 40 minutes
 # and 9 GiB of GPU memory: an estimate, it has not been run there.
 
 # %% tags=["first-cell"]
@@ -160,10 +160,10 @@ for context, choice in sample["arguments"]:
     print(repr(context + choice))
 
 # %% [markdown]
-# Four texts, one for each choice. Look at this once for every benchmark: a missing
-# space or a doubled template shows here. The sample also holds the scores. Are they
-# what we find by hand? Tokens, logits, log-softmax, then the entries of the tokens that
-# came, summed behind the prompt:
+# One text for each choice. Look at this once for every benchmark: a missing space or a
+# doubled template shows here. The sample also holds the scores. Are they what we find
+# by hand? Tokens, logits, log-softmax, then the entries of the tokens that came, summed
+# behind the prompt:
 
 # %%
 def log_likelihood(prompt: str, choice: str) -> float:
@@ -192,7 +192,7 @@ np.testing.assert_allclose(by_hand["S"], theirs, rtol=0, atol=rounding)
 
 # %% [markdown]
 # The same numbers, up to the rounding of the model's number format. There is no more to
-# it. (lm-eval's public figures of ARC-Easy are acc with these settings.)
+# it. (No example and no chat template are lm-eval's defaults for this task.)
 #
 # ### ●○○ Exercise 1 · Mark a logged answer (5 minutes)
 #
@@ -203,7 +203,7 @@ np.testing.assert_allclose(by_hand["S"], theirs, rtol=0, atol=rounding)
 # `sample["doc"]["answerKey"]`, the label of the right choice, and
 # `sample["filtered_resps"]`, a pair for each choice whose first entry is $S_i$. Write
 # `mark(sample, metric)` for the metrics `"acc"` and `"acc_norm"`: the label of the
-# choice that wins, and whether it is the right one.
+# choice that wins, and whether it is the right one. Try it on `sample` as well.
 
 # %% tags=["exercise"]
 from course_utils.exercises import TODO, check
@@ -336,10 +336,9 @@ pd.DataFrame(
 
 # %% [markdown]
 # Half the difference needs four times the questions: one or two points on a few hundred
-# questions are never news. Now our plan. The metric is **acc**, as in the public
-# figures. The discordant share is not known before the run, so we *assume* 10 %; taken
-# from the run itself afterwards, it could no longer warn anybody. What can this
-# benchmark see?
+# questions are never news. Now our plan. The metric is **acc**. The discordant share is
+# not known before the run, so we *assume* 10 %; taken from the run afterwards, it could
+# no longer warn anybody. What can this benchmark see?
 
 # %%
 METRIC, ASSUMED = "acc", 0.10  # chosen now, before any model has answered
@@ -436,12 +435,12 @@ low, change, high = result.points
 verdict = "shown" if result.p < 0.05 else "not shown"
 print(f"A difference is {verdict}: {change:+.1f} points ({METRIC}, n = {n}),")
 print(f"95 % interval {low:+.1f} to {high:+.1f}, exact p = {result.p:.3f}.")
+print(f"A fall of more than {max(0, -low):.1f} points does not fit these data.")
 print(f"Assumed {ASSUMED:.0%} discordant, found {result.discordant / n:.1%}.")
 
 # %% [markdown]
 # The interval belongs to the exact test: it leaves 0 out exactly when p < 0.05.
-# *“Not shown”* is not *“not there”*: every value inside the interval fits these data,
-# and “no forgetting of more than …” may be said only of what lies below its lower end.
+# *“Not shown”* is not *“not there”*: every value inside the interval fits these data.
 #
 # A score is made of questions. Which of them flipped? Read them before you believe a
 # story about what was learnt or lost.
@@ -461,9 +460,9 @@ for before, after in flipped[:5]:
 #
 # ### The wrong baseline
 #
-# Chance is 25 %. But who knows the choices and not the question can do better, if wrong
-# choices sound wrong by themselves. Three plain programs try it, and the base does: its
-# question is removed, by a task of our own. Predict its score.
+# Chance is 25 %. But somebody who sees the choices and not the question can do better,
+# if wrong choices sound wrong by themselves. Three plain programs try it, and so does
+# the base: a task of our own removes the question. Predict its score.
 
 # %%
 blind = {
@@ -513,16 +512,16 @@ interval_plot(
 );
 
 # %% [markdown]
-# Grey lines include chance. What the base scores above *choices only* is what it gets
-# from the question; what it scores above 25 % is not.
+# Grey lines include chance. Only what the base scores above *choices only* comes from
+# the question. So measure this baseline once for each benchmark, and beware of one in
+# which it comes near the score.
 #
 # ### Another prompt
 #
 # The tuned model learnt in a chat, and here it was asked in plain text. What happens to
 # the untouched base when some questions come as a chat turn, or after one solved
-# example (*one-shot*)? They are drawn by a seed: lm-eval's `limit=40` takes the *first*
-# 40, which is no random sample of a file that is sorted, and its documentation keeps it
-# for tests.
+# example (*one-shot*)? They are drawn by a seed. (lm-eval's `limit=40` takes the
+# *first* 40, no random sample of a sorted file; its docstring keeps it for testing.)
 
 # %%
 from course_utils.arc.evaluation import Prompt
@@ -546,13 +545,15 @@ by_form = {
     run.name: compare_evaluations(some, run, METRIC, varied=varied)
     for run in others
 }
-print(*by_form.values(), sep="\n\n")
+for name, found in by_form.items():
+    print(f"{name}: {found.discordant} of {found.n} verdicts change,", end=" ")
+    print(f"{found.points[1]:+.1f} points, p = {found.p:.2f}")
 
 # %% [markdown]
-# The same weights, the same questions, and some verdicts change, whether the average
-# shows it or not. So a figure made with a template is not comparable to one without it;
-# the same goes for shots, precision, the version of lm-eval and the data.
-# (`compare_evaluations` refuses such pairs unless `varied` names the setting.)
+# The same weights and questions, but other verdicts, whether the average shows it or
+# not. So a figure made with a template is not comparable to one without it; the same
+# goes for shots, precision, the version of lm-eval and the data. (`compare_evaluations`
+# refuses such pairs unless `varied` names the setting.)
 #
 # ### The metric and the moment that suit
 #
@@ -664,7 +665,7 @@ interval_plot(
 );
 
 # %% [markdown]
-# Look at the widths first: 40 questions leave room for anything.
+# Look at the widths first: a few questions leave room for almost anything.
 #
 # ## When it goes wrong
 #
