@@ -15,12 +15,11 @@
 # - measure what each level lost, with an interval,
 # - serve the file, and check that it sees the prompt of its training.
 #
-# **Time and memory.** It takes about 35 minutes to read. It runs for about 3 minutes and
+# **Time and memory.** It takes about 37 minutes to read. It runs for about 3 minutes and
 # needs 3.5 GiB on a CPU (measured with one core; once 5 minutes more where llama.cpp is
-# not built yet). On a T4 a model of 0.5B takes the place of the recipe's: about 20
-# minutes, 2 GB of download and 6 GB of disk. The recipe's own 7 or 8B, if you ask for
-# it: 90 minutes, 22 GB of download and 75 GB of disk, which a free machine may not have.
-# These are estimates; the lesson has not been run there.
+# not built yet). On a T4 it ships a model of 0.5B: 20 minutes, 2 GB of download, 6 GB of
+# disk. With the recipe's own 7 or 8B, if you ask for it: 90 minutes, 22 GB of download
+# and 75 GB of disk, more than a free machine may have. Both are estimates, not run there.
 
 # %% tags=["first-cell"]
 pass
@@ -58,11 +57,9 @@ print(plan.model.name, [path.name for path in llama_cpp.glob("llama-*")])
 # ## 1. One line that loses the adapter
 #
 # An adapter is a sum that is not yet carried out: $h = W_0x + \frac{\alpha}{r}BAx$.
-# *Merging* carries it out once, $W = W_0 + \frac{\alpha}{r}BA$; then the two small
-# products of every layer are gone. In 16 bits that is all there is to it.
-#
-# A weight in 4 bits cannot take any value, only those of its grid. What happens to an
-# update that is smaller than half a step? Eight weights on a grid of whole numbers:
+# *Merging* carries it out once, $W = W_0 + \frac{\alpha}{r}BA$. In 16 bits that is all
+# there is to it. But a weight in 4 bits takes only the values of its grid. What happens
+# to an update that is smaller than half a step? Eight weights, a grid of whole numbers:
 
 # %% tags=["nbval-check-output"]
 weights = [-3, -1, 0, 0, 1, 2, 2, 4]  # on the grid: what a code can say
@@ -135,10 +132,9 @@ axes.legend();
 # (What is kept on the left is no code: a block's scale is its largest weight, and that
 # one weight keeps its update.)
 #
-# What does that do to the model? The distance of two models is measured where they act.
-# At each position of a text, how far is one distribution over the next token from the
-# other? That is the *Kullback–Leibler divergence*, here in nats and averaged over
-# positions; it is 0 for equal ones:
+# What does that do to the model? Two models are compared where they act: at each position
+# of a text, how far is one distribution over the next token from the other? That is the
+# *Kullback–Leibler divergence*, here in nats and averaged over positions, 0 for equals:
 #
 # $$\mathrm{KL}(p \,\|\, q) = \sum_v p_v \, (\ln p_v - \ln q_v)$$
 
@@ -170,7 +166,8 @@ with model.disable_adapter():
 
 # %% [markdown]
 # KL grows with the *square* of a small shift. So if the share `kept` of the update
-# survives, we predict (1 − kept)² of the base's distance. Now the line of the tutorials:
+# survives, a rough prediction is (1 − kept)² of the base's distance. Now the line of the
+# tutorials:
 
 # %%
 import warnings
@@ -240,14 +237,13 @@ check(merge_on_grid)
 #
 # ## 2. The two right ways
 #
-# **Dequantize, then merge.** The 4-bit base is unpacked to the numbers that it computes
-# with, and the update is added to those. The result is the function that runs live on
-# the 4-bit base: what was trained, if it was trained there (QLoRA).
+# **Dequantize, then merge.** The update is added to the numbers that the 4-bit base
+# computes with. The result is the function that runs live on that base: what was
+# trained, if it was trained there (QLoRA).
 #
 # **Merge into the plain base.** The update is added to the weights as they were before
 # anybody quantized them. This is what Unsloth writes and what is usually shipped. It is
-# what was trained only if the base of the training was plain, as here on a CPU; else it
-# is a close relative.
+# what was trained only if the adapter was trained there, as here; else a close relative.
 
 # %%
 from peft import PeftModel
@@ -537,8 +533,8 @@ axes.set_yscale("log")
 axes.legend();
 
 # %% [markdown]
-# **The standard tool** is `llama-perplexity`. It takes a text instead of answers, keeps
-# the distributions of a first file, and holds a second one against them:
+# **The standard tool** is `llama-perplexity`. It reads a text, keeps the distributions of
+# a first file, and holds a second one against them:
 
 # %%
 text, chunks = work / "text.txt", fidelity.row_budget(architecture, 4)
@@ -596,8 +592,8 @@ assert seen == [True, False]
 print(reply.choices[0].message.content)
 
 # %% [markdown]
-# The ids are those of the training; with one blank more they are not, although every
-# other check would pass: a template is there, its words and its end tokens are right.
+# The ids are those of the training. With one blank more they are not, and no other check
+# would tell: a template is there, its words and end tokens are right.
 #
 # ### ●●○ Exercise 3 · Break it quietly (6 minutes)
 #
@@ -666,8 +662,7 @@ for level in dict.fromkeys([shipped, worst]):
 form
 
 # %% [markdown]
-# With so few answers only a collapse would show. So the divergence is the test, and the
-# form only shows that nothing broke.
+# With so few answers only a collapse would show: the divergence is the test.
 #
 # ## When it goes wrong
 #
@@ -678,7 +673,6 @@ form
 # | answers never end in Ollama | no `PARAMETER stop`, or a template written by hand | the Modelfile of section 7 |
 # | `NotImplementedError: merging LoRA into a 4-bit model` | Unsloth's export on a CPU | load with `load_in_4bit=False` |
 # | “No space left on device” after ten minutes | merged model and first GGUF stand beside the result | `needed_bytes` first; fewer levels |
-# | shapes fit, answers are nonsense | an adapter on another base | `base_model_name_or_path` in `adapter_config.json` |
 # | `llama-quantize` refuses | a K-quant from q8_0, or an unknown name | start from f16 or bf16 |
 # | Unsloth fetches or wipes a llama.cpp folder | it found none that it takes for whole | `UNSLOTH_LLAMA_CPP_PATH`, before the import |
 #
@@ -734,9 +728,8 @@ print(
 # - What another model loses. Bits a weight differ, and so does what rounding does.
 # - Levels below four bits, and importance matrices, which choose what to round well.
 # - Ollama itself, and chats of several turns in it.
-# - Speed: the lesson on deployment measures it. A smaller file need not be the faster.
-# - Whether a user would notice. Distances say that two models are alike; lesson 05's
-#   blind test asks whether a difference matters.
+# - Speed: a smaller file need not be the faster.
+# - Whether a user would notice: lesson 05's blind test asks that.
 #
 # ## Sources
 #
