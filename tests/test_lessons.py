@@ -43,6 +43,18 @@ CALLS = {
         "train_on_responses_only",
     ],
     "04": ["EarlyStoppingCallback(", "load_best_model_at_end", "log_history"],
+    "05": ["apply_chat_template(", ".generate(", "disable_adapter(", "mcnemar("],
+    "06": ["HFLM(", "simple_evaluate(", "TaskManager(", "log_samples=True", "peft="],
+    "07": [
+        "merge_and_unload(",
+        "save_pretrained_merged(",
+        "save_pretrained_gguf(",
+        "convert_hf_to_gguf.py",
+        "llama-quantize",
+        "--kl-divergence",
+        "OpenAI(",
+        "modelfile(",
+    ],
 }
 each_lesson = pytest.mark.parametrize(
     "path", cells.NEW_LESSONS, ids=lambda path: path.stem

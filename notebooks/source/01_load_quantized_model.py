@@ -114,8 +114,8 @@ axes = framed(
 )
 axes.loglog(sizes, spacing / sizes, label="fp16", color="#8a5fb0")
 axes.axhline(2**-7, label="bf16, from 1e-38 to 3e38", color="#3a8f5c")
-edges = {"left": (2**-14, " less precise to the left"), "right": (65_504, "overflow ")}
-for side, (edge, told) in edges.items():
+edges = {2**-14: " less precise to the left", 65_504: "overflow "}
+for (edge, told), side in zip(edges.items(), ("left", "right")):
     axes.axvline(edge, **REFERENCE)
     axes.text(edge, 0.02, told, ha=side, color="#4d4d4d")
 axes.legend(loc="upper center");
@@ -600,7 +600,8 @@ axes.scatter(costs["true MB"], costs["worse by"], s=60, color="#3a8f5c")
 axes.axhline(0, **REFERENCE)
 for way, row in costs.iterrows():
     side = "right" if way == "NF4 double" else "left"
-    axes.text(row["true MB"], row["worse by"], f"  {way}  ", ha=side, va="bottom")
+    place = row["true MB"], row["worse by"]
+    axes.text(*place, f"  {way}  ", ha=side, va="bottom")
 axes.margins(0.2);
 
 # %% [markdown]

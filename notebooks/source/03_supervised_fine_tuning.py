@@ -648,12 +648,9 @@ with locked(folder):  # another notebook of the course waits meanwhile
     trainer.train()
 
 # %%
-rows = (training, held_out)
-run = TrainingRun.of(trainer, recipe.name, profile, rows)
-print(
-    f"{run.updates} updates in {run.seconds / 60:.1f} minutes, validation included.\n"
-    f"Without it {run.tokens_per_second:.0f} tokens a second, padding not counted"
-)
+run = TrainingRun.of(trainer, recipe.name, profile, (training, held_out))
+print(f"{run.updates} updates, {run.seconds / 60:.1f} minutes with validation;")
+print(f"without it {run.tokens_per_second:.0f} tokens a second (no padding)")
 
 # %%
 from course_utils.plots import line_plot
@@ -698,10 +695,9 @@ for asked in kept[:3]:
 from statsmodels.stats.proportion import proportion_confint
 
 checks = project.answer_checks
-passed = {
-    name: [sum(map(check, held_out, texts)) for check in checks.values()]
-    for name, texts in answers.items()
-}
+passed = {}
+for name, texts in answers.items():
+    passed[name] = [sum(map(c, held_out, texts)) for c in checks.values()]
 
 # %%
 import matplotlib.pyplot as plt
@@ -947,7 +943,7 @@ ledger.record(
 assert not ledger.missing()
 
 # %% tags=["hide-input"]
-from course_utils.machine.run_record import save_results
+from course_utils.machine.run_record import save_results, write_run_record
 
 results = [
     {"held-out answers": check.replace("\n", " "), **{
@@ -957,10 +953,6 @@ results = [
     }}
     for row, check in enumerate(checks)
 ]
-save_results(folder, "03", results);
-
-# %%
-from course_utils.machine.run_record import write_run_record
-
+save_results(folder, "03", results)
 told = f"in the form, of {total}: {headline}"
 write_run_record("03", profile, headline=told, seed=plan.seed)

@@ -159,7 +159,7 @@ held_out = validation[: fidelity.row_budget(architecture, 16)]
 scored = fidelity.scored_rows(to_dataset(held_out, tokenizer, plan.max_length))
 
 # %%
-scores_of = fidelity.model_log_probabilities  # ln p of each token, at each position
+scores_of = fidelity.model_log_probabilities  # at each position, of each token
 scores = {"live on the 4-bit base": scores_of(model, scored)}
 with model.disable_adapter():
     scores["4-bit base, no adapter"] = scores_of(model, scored)
