@@ -681,8 +681,7 @@ answers["tuned"] = models.answer(model, tokenizer, requests, **limits)
 keys = "request", "before", "told", "shown", "after"
 kept = [dict(zip(keys, row)) for row in zip(requests, *answers.values())]
 write_jsonl(folder / "answers.jsonl", kept)
-for asked in kept[:3]:
-    print(f"{asked['request']}\n{asked['after']}\n")
+print(*(f"{k['request']}\n{k['after']}\n" for k in kept[:3]), sep="\n")
 
 # %% [markdown]
 # A share of a few dozen answers needs an interval; Wilson's stays honest near 0 and 1,
