@@ -520,13 +520,13 @@ interval_plot(
 #
 # The tuned model learnt in a chat, and here it was asked in plain text. What happens to
 # the untouched base when some questions come as a chat turn, or after one solved
-# example (*one-shot*)? They are drawn by a seed. (lm-eval's `limit=40` takes the
-# *first* 40, no random sample of a sorted file; its docstring keeps it for testing.)
+# example (*one-shot*)? They are drawn by a seed. (lm-eval's `limit=30` takes the
+# *first* 30, no random sample of a sorted file; its docstring keeps it for testing.)
 
 # %%
 from course_utils.arc.evaluation import Prompt
 
-AGAIN = 40  # questions that are asked again; longer prompts take longer
+AGAIN = 30  # questions that are asked again; longer prompts take longer
 drawn = sorted(np.random.default_rng(plan.seed).permutation(n)[:AGAIN])
 forms = {
     "in a chat": Prompt(chat_template=True),
