@@ -8,7 +8,7 @@
 # adapter beside it, and merged. It is for whoever prepares an interview, or doubts an answer of the cards. No
 # lesson needs it: lesson 07 settles what needs an exported file.
 #
-# **Time and memory.** About 16 minutes to read; under a minute and 2 GiB on two CPU cores
+# **Time and memory.** About 18 minutes to read; under a minute and 2 GiB on two CPU cores
 # (measured; without a saved adapter 4 minutes more). On a T4 with the 8B model about 3
 # minutes (an estimate).
 
@@ -48,8 +48,7 @@ import numpy as np
 
 W, A, B = np.eye(2), np.array([[0.5, -1.0]]), np.array([[1.0], [2.0]])
 x, scale = np.array([1.0, 1.0]), 2.0
-beside = W @ x + scale * B @ (A @ x)
-merged_weight = W + scale * B @ A
+beside, merged_weight = W @ x + scale * B @ (A @ x), W + scale * B @ A
 print("beside:", beside, " merged:", merged_weight @ x)
 
 # %% [markdown]
@@ -130,14 +129,14 @@ def seconds_of(model):
 # note first which linear layers the base has.
 
 # %%
-from peft import PeftModel
-
-
 def linear_layers(model):
     """Kind and shape of each linear layer, by its name."""
     linear = [m for m in model.named_modules() if isinstance(m[1], torch.nn.Linear)]
     return {name: (type(layer), *layer.weight.shape) for name, layer in linear}
 
+
+# %%
+from peft import PeftModel
 
 layers_of_base = linear_layers(model)
 model = PeftModel.from_pretrained(model, finetuned.adapter_folder)
@@ -148,10 +147,7 @@ model = PeftModel.from_pretrained(model, finetuned.adapter_folder)
 # turns, and the fastest of four turns counts.
 
 # %%
-import warnings
 from contextlib import contextmanager, nullcontext
-
-import pandas as pd
 
 
 @contextmanager
@@ -162,13 +158,18 @@ def merged_for_now():
     model.unmerge_adapter()
 
 
-warnings.filterwarnings("ignore", "(Merge|Unmerge) lora module")  # NF4 rounds
-states = {
-    "base": model.disable_adapter, "unmerged": nullcontext, "merged": merged_for_now
-}
+off, on = model.disable_adapter, nullcontext
+states = {"base": off, "unmerged": on, "merged": merged_for_now}
 
 # %%
+import warnings
+
+import pandas as pd
+
+warnings.filterwarnings("ignore", "(Merge|Unmerge) lora module")  # NF4 rounds
 turns = {name: [] for name in states}
+
+# %%
 for _ in range(4):
     for name, state in states.items():
         with state():
