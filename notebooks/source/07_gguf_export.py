@@ -546,6 +546,7 @@ program = [llama_cpp / "llama-perplexity", "--file", text, "--chunks", chunks]
 program += ["--ctx-size", 256, "--kl-divergence-base", work / "base.bin"]
 run(*program, "--model", files[levels[0]])
 told = run(*program, "--model", files[worst], "--kl-divergence").splitlines()
+(work / "base.bin").unlink()
 print(*[t for t in told if t.startswith(("Mean    KLD", "Same top"))], sep="\n")
 
 # %% [markdown]
@@ -630,15 +631,18 @@ check(break_quietly)
 #
 # **Ollama** reads the same file through a *Modelfile*, which has a template language of
 # its own. The course makes it from the tokenizer's template, with Ollama's names in the
-# place of the texts; a test renders one turn of it. Ollama itself was not run here.
+# place of the texts; a test renders one turn of it. Ollama itself was not run here. It
+# lies beside the GGUF file:
 
 # %%
 from course_utils.gguf.serving import modelfile
 
-print(modelfile(files[shipped].name, tokenizer))
+text = modelfile(files[shipped].name, tokenizer)
+(work / "Modelfile").write_text(text)
+print(text)
 
 # %% [markdown]
-# Saved beside the GGUF as `Modelfile`, it takes two commands:
+# Two commands do the rest:
 #
 # ```
 # ollama create my-model -f Modelfile
