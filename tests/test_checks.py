@@ -1,43 +1,48 @@
+"""Checks of a learner's function: what counts as right, what is said of the rest."""
+
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
-from course_utils.exercises.checking import TODO, Case, WrongAnswer, check
-
-HALF = Case((4,), 2.0, {8.0: "you doubled it", 4.0: "nothing happened"})
+from course_utils.exercises.checking import TODO, Case, Exercise, WrongAnswer, verdict
 
 
-def lambda_named(name, function):
-    function.__name__ = name
-    return function
+def halve(number):
+    return number / 2
+
+
+HALVE = Exercise(
+    solution=halve,
+    cases=(Case((4,), 2.0), Case((0,), 0.0)),
+    mistakes={"you doubled it": lambda number: number * 2},
+)
 
 
 def test_an_untouched_stub_lets_the_run_go_on():
-    assert "not attempted yet" in check(lambda_named("halve", lambda x: TODO), HALF)
+    assert "not attempted yet" in verdict(lambda number: TODO, HALVE)
 
 
 def test_a_right_answer_is_called_right():
-    halve = lambda_named("halve", lambda x: x / 2)
-    assert check(halve, HALF, Case((0,), 0.0, {})) == "halve: right, in 2 of 2 cases."
+    assert verdict(halve, HALVE) == "halve: right, in 2 of 2 cases."
 
 
 def test_a_known_mistake_is_named_and_an_unknown_one_shows_both_values():
-    with pytest.raises(WrongAnswer, match=r"halve\(4\) gave 8: you doubled it"):
-        check(lambda_named("halve", lambda x: x * 2), HALF)
-    with pytest.raises(WrongAnswer, match=r"gave 7, expected 2\.0"):
-        check(lambda_named("halve", lambda x: 7), HALF)
+    with pytest.raises(WrongAnswer, match=r"\(4\) gave 8: you doubled it"):
+        verdict(lambda number: number * 2, HALVE)
+    with pytest.raises(WrongAnswer, match=r"\(4\) gave 7, expected 2\.0"):
+        verdict(lambda number: 7, HALVE)
 
 
-def test_a_list_that_equals_a_known_mistake_is_named():
-    case = Case(([1, 2],), [2, 1], {(1, 2): "not reversed"})
-    with pytest.raises(WrongAnswer, match="not reversed"):
-        check(lambda_named("reverse", lambda x: x), case)
+def tried(found, expected):
+    """Verdict on a function that returns what was found."""
 
+    def attempt():
+        return found
 
-def verdict(found, expected, mistakes=()):
-    return check(lambda_named("attempt", lambda: found), Case((), expected, mistakes))
+    cases = (Case((), expected),)
+    return verdict(attempt, Exercise(solution=attempt, cases=cases, mistakes={}))
 
 
 ABOUT_03, NAN = 0.1 + 0.2, float("nan")
@@ -59,7 +64,7 @@ ABOUT_03, NAN = 0.1 + 0.2, float("nan")
 )
 def test_a_right_answer_is_right_in_whatever_type_it_comes(expected, answers):
     for found in answers:
-        assert ": right" in verdict(found, expected), found
+        assert ": right" in tried(found, expected), found
 
 
 @pytest.mark.parametrize(
@@ -76,11 +81,4 @@ def test_a_right_answer_is_right_in_whatever_type_it_comes(expected, answers):
 def test_another_value_or_kind_is_wrong(expected, answers):
     for found in answers:
         with pytest.raises(WrongAnswer, match=r"attempt\(\) gave .*, expected "):
-            verdict(found, expected)
-
-
-def test_mistakes_may_be_pairs_where_a_mapping_would_take_two_for_one():
-    mistakes = [(True, "a number is asked for"), (1, "one too few"), ([2], "a list")]
-    for found, message in ((True, "a number"), (1.0, "one too"), ([2], "a list")):
-        with pytest.raises(WrongAnswer, match=message):
-            verdict(found, 2, mistakes)
+            tried(found, expected)

@@ -8,11 +8,9 @@ import nbformat
 import notebook_cells as cells
 import pytest
 
-from course_utils import exercises
 from course_utils.evidence.cards import show_cards
 from course_utils.evidence.ledger import load_claims
-from course_utils.exercises import checking as checks_module
-from course_utils.exercises.checking import TODO, Case, WrongAnswer, check
+from course_utils.exercises import TODO, check
 
 each_source = pytest.mark.parametrize("path", cells.SOURCES, ids=cells.NAMES)
 each_lesson = pytest.mark.parametrize("path", cells.LESSONS, ids=lambda path: path.stem)
@@ -221,8 +219,7 @@ ALL_EXERCISES = [
 
 def run_check(exercise, *definitions: str):
     """Run a check cell after the given definitions; return its last value."""
-    own = check if "Case(" in exercise.check else exercises.check
-    names = {"TODO": TODO, "Case": Case, "check": own}
+    names = {"TODO": TODO, "check": check}
     for code in definitions:
         exec(code, names)
     *body, last = ast.parse(exercise.check).body
@@ -235,33 +232,3 @@ def run_check(exercise, *definitions: str):
 def test_an_untouched_stub_is_reported_and_the_folded_solution_is_right(exercise):
     assert "not attempted yet" in run_check(exercise, exercise.stub)
     assert ": right, in " in run_check(exercise, exercise.stub, exercise.solution)
-
-
-# Those of the second edition have their mistakes in the package: test_exercises.py.
-WITH_CASES = [p for p in ALL_EXERCISES if "Case(" in p.values[0].check]
-
-
-@pytest.mark.parametrize("exercise", WITH_CASES)
-def test_every_mistake_that_a_check_names_is_caught_with_its_message(
-    exercise, monkeypatch
-):
-    cases = []
-
-    def remember(attempt, *given):
-        cases.extend(given)
-        return checks_module.check(attempt, *given)
-
-    names = {"TODO": TODO, "Case": Case}
-    exec(exercise.stub, names)
-    names["check"] = remember
-    exec(exercise.check, names)
-    mistakes = [(c, wrong, why) for c in cases for wrong, why in c.mistakes.items()]
-    assert len(mistakes) >= 2
-    for case, wrong, why in mistakes:
-
-        def attempt(*arguments, wrong=wrong):
-            return wrong
-
-        with pytest.raises(WrongAnswer) as caught:
-            check(attempt, case)
-        assert why in str(caught.value)

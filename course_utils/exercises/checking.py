@@ -35,9 +35,6 @@ class Case:
 
     arguments: tuple
     expected: object
-    # Wrong results with the mistake that gives them. Pairs where a mapping would not
-    # do: in one, 1, True and 1.0 are one key, and a list is none.
-    mistakes: Mapping[Any, str] | Sequence[tuple[object, str]] = ()
     tolerance: float = 1e-6  # of numbers, relative above 1 and absolute below
 
 
@@ -58,7 +55,9 @@ def verdict(attempt: Callable[..., Any], exercise: Exercise) -> str:
     """Try a function on an exercise's cases; a line for the notebook.
 
     A result that one of the mistakes gives as well is called by that mistake's name.
-    Each function gets arguments of its own, so that none can spoil another's.
+    Numbers, arrays and tensors of any type count by their values, lists and tuples by
+    what they hold; True is not 1. Each function gets arguments of its own, so that none
+    can spoil another's.
 
     Raises:
         WrongAnswer: At the first case that fails.
@@ -69,46 +68,23 @@ def verdict(attempt: Callable[..., Any], exercise: Exercise) -> str:
             return f"{attempt.__name__}: not attempted yet. The run goes on."
         seen = exercise.seen_as(found)
         if not _same(seen, case.expected, case.tolerance):
-            told = _message(attempt.__name__, case, seen)
-            raise WrongAnswer(_known_mistake(exercise, case, seen) or told)
+            told = f"{_call(attempt.__name__, case)} gave {_short(seen)}"
+            known = _known_mistake(exercise, case, seen)
+            raise WrongAnswer(
+                f"{told}: {known}"
+                if known
+                else f"{told}, expected {_short(case.expected)}."
+            )
     number = len(exercise.cases)
     return f"{attempt.__name__}: right, in {number} of {number} cases."
 
 
 def _known_mistake(exercise: Exercise, case: Case, seen: object) -> str | None:
-    told = f"{_call(exercise.solution.__name__, case)} gave {_short(seen)}"
     for message, wrong in exercise.mistakes.items():
         made = exercise.seen_as(wrong(*copy.deepcopy(case.arguments)))
         if _same(seen, made, case.tolerance):
-            return f"{told}: {message}"
+            return message
     return None
-
-
-def check(attempt: Callable, *cases: Case) -> str:
-    """Try the learner's function on each case; a line for the notebook.
-
-    Numbers, arrays and tensors of any type count by their values, lists and tuples
-    by what they hold; True is not 1.
-
-    Raises:
-        WrongAnswer: At the first case that fails, naming the likely mistake.
-    """
-    for case in cases:
-        found = attempt(*case.arguments)
-        if found is TODO:
-            return f"{attempt.__name__}: not attempted yet. The run goes on."
-        if not _same(found, case.expected, case.tolerance):
-            raise WrongAnswer(_message(attempt.__name__, case, found))
-    return f"{attempt.__name__}: right, in {len(cases)} of {len(cases)} cases."
-
-
-def _message(name: str, case: Case, found: object) -> str:
-    told = f"{_call(name, case)} gave {_short(found)}"
-    known = case.mistakes
-    for wrong, mistake in known.items() if isinstance(known, Mapping) else known:
-        if _same(found, wrong, case.tolerance):
-            return f"{told}: {mistake}"
-    return f"{told}, expected {_short(case.expected)}."
 
 
 def _call(name: str, case: Case) -> str:
