@@ -68,11 +68,13 @@ def shares(rows: list[dict[str, str]]) -> dict[str, list[Share]]:
 def bars(axes: Axes, counted: dict[str, list[Share]]) -> None:
     """Shares of the held-out requests that pass each check, with Wilson intervals."""
     labels = list(PROJECTS["movie_recommender"].answer_checks)
-    form = {name: f"{found[0].right} {name}" for name, found in counted.items()}
-    number, right = counted["tuned"][0].n, counted["tuned"][-1].right
+    form, right = ({n: it[at].right for n, it in counted.items()} for at in (0, -1))
     title = (
-        f"In the form, of {number} held-out requests: {', '.join(form.values())}. "
-        f"In the table with right facts, tuned: {right}"
+        f"In the form, of {counted['tuned'][0].n} held-out requests: {form['tuned']} "
+        f"tuned, {form['shown examples']} shown examples, {form['told the form']} "
+        "told\n"
+        f"In the table with right facts: {right['tuned']} tuned, "
+        f"{right['shown examples']} shown examples, {right['told the form']} told"
     )
     grouped_bars(
         labels,
@@ -83,7 +85,6 @@ def bars(axes: Axes, counted: dict[str, list[Share]]) -> None:
         title=title,
     )
     axes.set_ylim(0, 1.12)
-    axes.title.set_fontsize(11)
     for index, found in enumerate(counted.values()):
         for place, share in enumerate(found):
             where = place + (index - (len(counted) - 1) / 2) * 0.8 / len(counted)
@@ -96,7 +97,7 @@ def draw_before_after(answers: Path) -> None:
     rows = read_jsonl(answers, "Publish notebook 03 again.")
     row = next((row for row in rows if follows_form(row["after"])), rows[0])
     use_course_style()
-    figure = plt.figure(figsize=(11, 5.6), dpi=110, layout="constrained")
+    figure = plt.figure(figsize=(11, 6), dpi=110, layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.5])
     title = f"“{row['request']}”"
     above.suptitle(title, x=0.01, ha="left", fontsize=12, parse_math=False)
