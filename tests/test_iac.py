@@ -564,6 +564,26 @@ def test_bare_code_says_what_must_have_been_there_before():
     assert expectation(text)["exists"] == ["aws_iam_policy.a"]
 
 
+def test_what_a_request_says_is_asked_for_once_and_a_writers_choice_is_not():
+    code = (
+        'resource "aws_sqs_queue" "jobs" {\n  name = "jobs"\n  delay_seconds = 90\n'
+        "  fifo_queue = true\n  kms_master_key_id = aws_kms_key.main.arn\n"
+        '  tags = {\n    Name = "jobs"\n    Team = "data"\n  }\n}\n'
+    )
+    request = "A queue jobs, delay 90 s, key aws_kms_key.main, true to its database."
+    assert expectation(code, request)["values"] == [
+        ["aws_sqs_queue", "name", "jobs"],
+        ["aws_sqs_queue", "delay_seconds", 90],
+        ["aws_sqs_queue", "kms_master_key_id", {"refers_to": "aws_kms_key.main"}],
+    ]
+    assert expectation(code, "90.5 or 190 jobs-a")["values"] == []
+    manifest = POD + "spec:\n  containers:\n  - image: a/web:1.2\n  - name: web\n"
+    assert expectation(manifest, "a Pod web of a/web:1.2")["values"] == [
+        ["Pod", "metadata.name", "web"],
+        ["Pod", "spec.containers.image", "a/web:1.2"],
+    ]
+
+
 def test_code_in_a_fence_or_beside_words_is_not_bare():
     for text in (f"```\n{BUCKET}```", f"Sure:\n{BUCKET}", BUCKET[:-3], "Hello.", ""):
         assert expectation(text) is None

@@ -449,8 +449,20 @@ def shipped():
 def test_every_answer_that_the_course_trains_on_gets_everything(shipped):
     for split in ("train", "validation"):
         for row in load_split(IAC_FOLDER, split):
-            reward = reward_of(row.answer, expectation(row.answer), shipped)
+            wanted = expectation(row.answer, row.request)
+            reward = reward_of(row.answer, wanted, shipped)
+            assert wanted["values"], row.id
             assert reward.total(INFRAMIND.reward_weights) == 1, (row.id, reward)
+
+
+def test_a_block_of_the_right_type_alone_does_not_get_what_a_request_asks_for(shipped):
+    for row in load_split(IAC_FOLDER, "train"):
+        wanted = expectation(row.answer, row.request)
+        bare = "\n".join(
+            f'resource "{name}" "a{i}" {{}}'
+            for i, name in enumerate(wanted["resources"])
+        )
+        assert paid(bare, wanted, shipped) < 0.7, row.id
 
 
 def test_what_an_answer_need_not_declare_is_named_in_its_request():

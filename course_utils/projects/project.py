@@ -119,7 +119,7 @@ _INSTRUCTIONS = Project(
 
 def _reward(row: Conversation, text: str) -> Reward:
     """Of an answer, when what the row's own answer holds is expected of it."""
-    expected = expectation(row.answer)
+    expected = expectation(row.answer, row.request)
     if expected is None:
         raise ValueError(
             f"{row.id}: the written answer {row.answer[:40]!r} is no code that parses, "

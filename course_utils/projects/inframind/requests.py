@@ -12,7 +12,8 @@ Where an order is planted that nobody should obey, `planted` has words of obedie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,9 +22,14 @@ from pydantic import BaseModel, BeforeValidator, model_validator
 from course_utils.data.conversation import Conversation, requests_differ
 from course_utils.data.files import Problem, Text, read_rows, refusal
 from course_utils.data.instructions import Prompt, conversation
-from course_utils.projects.inframind.code.blocks import LANGUAGES
+from course_utils.projects.inframind.code.blocks import (
+    LANGUAGES,
+    Body,
+    Expression,
+    Parsed,
+)
 from course_utils.projects.inframind.code.parsing import extract, parse
-from course_utils.projects.inframind.code.references import undeclared
+from course_utils.projects.inframind.code.references import addresses, undeclared
 from course_utils.projects.inframind.code.schema import IAC_FOLDER, Schema
 from course_utils.projects.inframind.reward import is_expected_value
 
@@ -50,10 +56,14 @@ def load_prompts(
     return read_rows(folder / "stress.jsonl", _CodePrompt, conversation, check)
 
 
-def expectation(code: str) -> dict[str, Any] | None:
-    """What bare code holds, as a prompt would ask for it, without `values`.
+def expectation(code: str, request: str = "") -> dict[str, Any] | None:
+    """What bare code holds, as a prompt would ask for it.
 
-    `exists` is what it refers to and does not declare: it must have been there before.
+    `values` are the literals and references of the code that stand in the request as
+    whole words, for each resource where it has them first: a choice of the writer's own
+    is not asked for. `exists` is what the code refers to and does not declare: it must
+    have been there before.
+
     None for text that parses in no language, or stands in a fence or beside prose.
     """
     for language in LANGUAGES:
@@ -62,10 +72,48 @@ def expectation(code: str) -> dict[str, Any] | None:
             return {
                 "language": language,
                 "resources": parsed.types,
-                "values": [],
+                "values": _asked(parsed, request),
                 "exists": undeclared(parsed),
             }
     return None
+
+
+def _asked(parsed: Parsed, request: str) -> list[list[Any]]:
+    bodies: list[tuple[str, Any]] = [(r.type, r.body) for r in parsed.resources]
+    bodies += [(document.kind, document.body) for document in parsed.documents]
+    found = []
+    for kind, body in bodies:
+        first = {}
+        for path, value in _leaves(body):
+            for word, expected in _expected_values(value):
+                if re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w-]|\.\w)", request):
+                    first.setdefault(word, [kind, path, expected])
+        found += first.values()
+    return found
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths of a body and what stands there, in order, through lists."""
+    inner: list[tuple[str, Any]] = []
+    if isinstance(node, Body):
+        inner = [*node.arguments.items(), *node.blocks]
+    elif isinstance(node, Mapping):
+        inner = [(name, x) for name, x in node.items() if path or name != "kind"]
+    elif isinstance(node, list):
+        for element in node:
+            yield from _leaves(element, path)
+    else:
+        yield path, node
+    for name, child in inner:
+        yield from _leaves(child, f"{path}.{name}".strip("."))
+
+
+def _expected_values(value: Any) -> Iterator[tuple[str, Any]]:
+    """A word to look for in a request, and what it then makes of an expectation."""
+    if isinstance(value, Expression):
+        yield from ((name, {"refers_to": name}) for name in addresses(value))
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield str(value), value
 
 
 def _is_value(value: Any) -> list:
