@@ -47,7 +47,8 @@ f"{share:.1%} more work in the linear layers of the model at hand"
 
 # %% [markdown]
 # To be measured: reading a prompt in one pass, and writing token by token. The fastest
-# of several tries counts, since other programs can only slow one down.
+# of several tries counts, since other programs can only slow one down. (Proof 07 lets
+# the three states take turns, which is steadier on a busy machine.)
 
 # %%
 import torch
