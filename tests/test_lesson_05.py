@@ -50,16 +50,18 @@ def test_the_lesson_asks_as_the_package_does(lesson):
     model, tokenizer, suite = (lesson[it] for it in ("model", "tokenizer", "suite"))
     chats = [[{"role": "user", "content": text}] for text in REQUESTS]
     limits = {"max_new_tokens": suite.max_new_tokens, "batch_size": 2}
-    lesson["BATCH_SIZE"] = 2
+    lesson |= {"BATCH_SIZE": 2, "FIRST": 1}
     expected = generation.generate(model, tokenizer, REQUESTS, **limits)
     assert lesson["ask"](chats, **lesson["GREEDY"]) == expected
-    drawn = lesson["DRAWN"]
+    drawn, limits = lesson["DRAWN"], limits | {"batch_size": len(REQUESTS)}
     sampling = Sampling(drawn["temperature"], drawn["top_p"], seed=5)
     expected = generation.generate(
         model, tokenizer, REQUESTS, sampling=sampling, **limits
     )
     torch.manual_seed(5)
-    assert lesson["ask"](chats, **drawn) == expected
+    new = lesson["write"](chats, **drawn)
+    texts = tokenizer.batch_decode(new, skip_special_tokens=True)
+    assert [text.strip() for text in texts] == [given.text for given in expected]
 
 
 def test_an_answer_that_the_model_ends_is_told_from_one_that_was_cut_off(lesson):
@@ -68,7 +70,7 @@ def test_an_answer_that_the_model_ends_is_told_from_one_that_was_cut_off(lesson)
     rows = [[*words, ends[0]], words + words[:1]]
     written = {**lesson, "write": lambda chats, **decoding: torch.tensor(rows)}
     exec(cell_with("def ask("), written)
-    ended, cut = written["ask"]([[], []])
+    ended, cut = written["ask"]([[], []])  # in one batch, in the order of the chats
     assert ended.stopped and not cut.stopped
     assert cut.text.startswith(ended.text) and ended.text
 

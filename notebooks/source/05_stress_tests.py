@@ -200,25 +200,28 @@ def write(chats, **decoding):
 
 # %% [markdown]
 # Which answers did the model end, and which ran into the limit? The tokens say it: an
-# ended one holds an end token. (Some models have several.)
+# ended one holds an end token. (Some models have several.) A batch is as wide as its
+# longest chat, so chats of like length go together, and the few longest alone.
 
 # %%
 from course_utils.model.generation import end_tokens
 
 ends = end_tokens(model, tokenizer)
-BATCH_SIZE = 16  # chats; a batch is as wide as its longest
+BATCH_SIZE, FIRST = 16, 4  # chats in a batch; in the first, with the longest
 
 
 def ask(chats, **decoding):
     """An answer to each chat, and whether the model ended it itself."""
-    answers = []
-    for start in range(0, len(chats), BATCH_SIZE):
-        new = write(chats[start : start + BATCH_SIZE], **decoding)
+    order = sorted(range(len(chats)), key=lambda i: -len(str(chats[i])))
+    answers = {}
+    for start in range(FIRST - BATCH_SIZE, len(chats), BATCH_SIZE):
+        batch = order[max(0, start) : start + BATCH_SIZE]
+        new = write([chats[i] for i in batch], **decoding)
         texts = tokenizer.batch_decode(new, skip_special_tokens=True)
-        for text, tokens in zip(texts, new.tolist()):
+        for i, text, tokens in zip(batch, texts, new.tolist()):
             stopped = not ends.isdisjoint(tokens)
-            answers.append(Generated(text.strip(), stopped))
-    return answers
+            answers[i] = Generated(text.strip(), stopped)
+    return [answers[i] for i in range(len(chats))]
 
 
 # %% [markdown]
@@ -273,8 +276,8 @@ len(trials)
 
 # %% [markdown]
 # Greedy decoding gives one answer a prompt. With a temperature the model draws, and the
-# next user sees another answer. The tuned model is asked with three seeds as well, the
-# fewest that show a spread:
+# next user sees another answer. Where it can be judged whether it follows the request,
+# the tuned model is asked with three seeds as well, the fewest that show a spread:
 
 # %%
 import torch
@@ -285,10 +288,13 @@ DRAWN = {
     "top_p": 1.0, "top_k": 0,  # … and cut none off (the default is 50)
 }
 SEEDS = (1, 2, 3)
+where = suite.check(roles.follows_request).groups
+some = tuple(p for p in prompts if p.notes["group"] in where)
+part = dataclasses.replace(suite, prompts=some)
 for seed in SEEDS:
     torch.manual_seed(seed)
-    drawn = ask(ways["base"], **DRAWN)
-    trials += judge_all(suite, drawn, model="tuned", seed=seed)
+    drawn = ask([[turn(p.request)] for p in some], **DRAWN)
+    trials += judge_all(part, drawn, model="tuned", seed=seed)
 
 # %% [markdown]
 # All answers are kept with their verdicts: whoever doubts a check can change it and
@@ -628,8 +634,9 @@ for name, (low, high) in {
 from course_utils.stress.rates import how_often
 
 redrawn = of_tuned[of_tuned["draw"] != "greedy"]
+told = main[:3]  # form, request, facts
 pd.DataFrame(
-    {name: how_often(redrawn[redrawn["check"] == name]) for name in main}
+    {name: how_often(redrawn[redrawn["check"] == name]) for name in told}
 ).T
 
 # %% [markdown]
