@@ -22,8 +22,9 @@ from course_utils.stress.suite import StressSuite
 [LESSON] = [path for path in cells.LESSONS if path.name.startswith("05")]
 REQUESTS = ["a film", "", "something short for a rainy Sunday, please", "a western"]
 # Every answer of the published run with its verdicts, kept by `make publish`.
-TRIALS = cells.ROOT / "notebooks" / "results" / "trials_05.jsonl"
-TABLE = cells.ROOT / "notebooks" / "results" / "05.json"
+RESULTS = cells.ROOT / "notebooks" / "results"
+TRIALS = RESULTS / "trials" / "movie_recommender" / "05_stress.jsonl"
+TABLE = RESULTS / "05.json"
 
 
 def cell_with(text):
