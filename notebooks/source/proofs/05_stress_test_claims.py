@@ -132,7 +132,7 @@ gated = pd.Series(
 print(pd.DataFrame({"added up": added_up, "gated": gated}).round(2).to_string())
 
 # %%
-from course_utils.plots import grouped_bars
+from course_utils.plots import ACCENT, TUNED, grouped_bars
 
 refused = gated.drop(["a bucket"])
 axes = grouped_bars(
@@ -143,6 +143,9 @@ axes = grouped_bars(
     title=f"A sum pays wrong answers up to {added_up[refused.index].max():.2f}, "
     f"with gates {refused.max():.2f}",
 )
+for bars, colour in zip(axes.containers, (ACCENT, TUNED)):
+    for bar in bars:
+        bar.set_color(colour)
 axes.set_ylim(0, 1.35)
 axes.legend(ncols=3, loc="upper right")
 axes.figure.set_size_inches(9.6, 3.8);
@@ -244,7 +247,7 @@ def under_penalty(beta, table, reward):
 # the two rewards on the way?
 
 # %%
-from course_utils.plots import ACCENT, REFERENCE, line_plot
+from course_utils.plots import REFERENCE, line_plot
 
 betas = np.geomspace(10, 0.03, 60)
 kl, proxy, truth = np.transpose([under_penalty(b, choices, "keywords") for b in betas])

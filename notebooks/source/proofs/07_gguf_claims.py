@@ -275,8 +275,8 @@ merged_line, shared_line, _ = needed.values()
 line_plot(
     tasks, needed, marker="o",
     x_label="tasks, each with its adapter", y_label="GB of weights",
-    title=f"Mistral-7B, ten tasks: {merged_line[-1]:.0f} GB merged, "
-    f"{shared_line[-1]:.0f} GB with one shared 16-bit base",
+    title=f"Ten tasks on Mistral-7B: {merged_line[-1]:.0f} GB merged, "
+    f"{shared_line[-1]:.0f} GB on one base",
 );
 
 # %% [markdown]
