@@ -345,8 +345,10 @@ rates_plot(
 
 # %% [markdown]
 # Look first at the form: is training better than three examples, or only cheaper to ask?
-# The next plot shows the counts by group, for the two that know the form. Blank tiles
-# are checks that do not apply, or could judge nothing.
+# On the small model three examples do most of the work. Then look at the last row: the
+# examples that teach the form also impose it. The next plot shows the counts by group,
+# for the two that know the form. Blank tiles are checks that do not apply, or could
+# judge nothing.
 
 # %%
 from course_utils.stress.plots import verdict_matrix
@@ -468,9 +470,9 @@ print("minutes, and how often stated:", *runtimes.most_common(4))
 
 # %% [markdown]
 # (Other recipes have no such constraints; there the list is empty.) A genre is a word
-# that the answer can copy from the request. A number has to be compared, and the model
-# writes nearly the same runtime whatever was asked. “Wish met” alone would have hidden
-# both the gain and the failure.
+# that the answer can copy from the request. A number has to be compared, and the small
+# model writes nearly the same runtime whatever was asked. “Wish met” alone would have
+# hidden both the gain and the failure.
 #
 # ### Better than luck?
 #
@@ -503,9 +505,9 @@ print(stays.apply(spelled, axis=1).to_string())
 print(f"base → tuned: lost {lost.lost}, gained {lost.gained}, p = {lost.p:.2g}")
 
 # %% [markdown]
-# No training row says when *not* to use the form, and “always” is the shortest rule that
-# fits the rows. A format check alone would count each film about lasagne as a success.
-# The cure is data:
+# No training row says when *not* to use the form, and no example in the prompt does.
+# “Always” is the shortest rule that fits them. A format check alone would count each film
+# about lasagne as a success. The cure is data:
 #
 # ### ●●● Exercise 2 · Twenty rows without a film (30 minutes)
 #
@@ -716,8 +718,7 @@ print(f"a real film with its right year: {low:.0%} to {high:.0%}")
 
 # %% [markdown]
 # “Title alone” is a real film's title with another year. So “it knows no film” would be
-# wrong, and so would “it knows films”: it has learnt what titles look like, and some of
-# them are right.
+# wrong, and so would “it knows films”: it has learnt what titles look like.
 #
 # ## 10. Every failure, in full
 #
