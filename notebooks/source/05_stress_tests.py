@@ -15,7 +15,7 @@
 # - report a rate so that few prompts, or many draws of them, do not look like many,
 # - find what a format check cannot see.
 #
-# **Time and memory.** It takes about 34 minutes to read. It runs for about 6 minutes
+# **Time and memory.** It takes about 40 minutes to read. It runs for about 6 minutes
 # and needs 2 GiB on two CPU cores (measured; without a saved adapter 5 minutes more).
 # On a T4 with the 8B model about 8 minutes and 9 GiB of GPU memory: an estimate, it has
 # not been run there.
@@ -32,9 +32,8 @@ use_course_style()
 profile = check_machine()
 
 # %% [markdown]
-# The project is the movie recommender of lesson 03, or the one that COURSE_RECIPE
-# chooses. Each brings a *suite*: stress prompts, and checks for their answers. Where
-# the text speaks of films, think of your project's answers.
+# The movie recommender of lesson 03, or the project that COURSE_RECIPE chooses, brings a
+# *suite*: stress prompts, and checks for their answers.
 
 # %%
 from course_utils.projects.project import chosen_project
@@ -145,7 +144,7 @@ print({n: f"{lower_end(n):.0%}" for n in (2, 3, 5, 10, 12, 27, 35, 100)})
 
 # %% [markdown]
 # Ten of ten still allows 72 %; to claim 90 % you need 35 prompts without one failure. A
-# group of four can disprove “always” and give a hint. It cannot measure a rate.
+# group of four can disprove “always”. It cannot measure a rate.
 #
 # And two models? Both answer the same prompts, so only those count on which they
 # differ. If k prompts differ and all point the same way, the exact *McNemar test* asks
@@ -345,8 +344,10 @@ rates_plot(
 
 # %% [markdown]
 # Look first at the form: is training better than three examples, or only cheaper to ask?
-# The next plot shows the counts by group, for the two that know the form. Blank tiles
-# are checks that do not apply, or could judge nothing.
+# On the small model three examples do most of the work. Then look at the last row: the
+# examples that teach the form also impose it. The next plot shows the counts by group,
+# for the two that know the form. Blank tiles are checks that do not apply, or could
+# judge nothing.
 
 # %%
 from course_utils.stress.plots import verdict_matrix
@@ -444,8 +445,8 @@ check(as_chat)
 # sum(project.follows_form(answer.text) for answer in tried)
 # ```
 #
-# It beats the adapter if it keeps the form as often *and* stays out more often. An
-# example of a request without a film, with the answer that you want, is worth a try.
+# It beats the adapter if it keeps the form as often *and* stays out more often. Is an
+# example without a film worth a try?
 #
 # ## 6. Does it listen?
 #
@@ -468,9 +469,9 @@ print("minutes, and how often stated:", *runtimes.most_common(4))
 
 # %% [markdown]
 # (Other recipes have no such constraints; there the list is empty.) A genre is a word
-# that the answer can copy from the request. A number has to be compared, and the model
-# writes nearly the same runtime whatever was asked. “Wish met” alone would have hidden
-# both the gain and the failure.
+# that the answer can copy from the request. A number has to be compared, and the small
+# model writes nearly the same runtime whatever was asked. “Wish met” alone would have
+# hidden both the gain and the failure.
 #
 # ### Better than luck?
 #
@@ -503,9 +504,9 @@ print(stays.apply(spelled, axis=1).to_string())
 print(f"base → tuned: lost {lost.lost}, gained {lost.gained}, p = {lost.p:.2g}")
 
 # %% [markdown]
-# No training row says when *not* to use the form, and “always” is the shortest rule that
-# fits the rows. A format check alone would count each film about lasagne as a success.
-# The cure is data:
+# No training row says when *not* to use the form, and no example in the prompt does.
+# “Always” is the shortest rule that fits them. A format check alone would count each film
+# about lasagne as a success. The cure is data:
 #
 # ### ●●● Exercise 2 · Twenty rows without a film (30 minutes)
 #
@@ -716,8 +717,7 @@ print(f"a real film with its right year: {low:.0%} to {high:.0%}")
 
 # %% [markdown]
 # “Title alone” is a real film's title with another year. So “it knows no film” would be
-# wrong, and so would “it knows films”: it has learnt what titles look like, and some of
-# them are right.
+# wrong, and so would “it knows films”: it has learnt what titles look like.
 #
 # ## 10. Every failure, in full
 #
@@ -765,7 +765,6 @@ PairView(rating.current)
 # | the base fails everything | nobody told it the form | tell it, show it examples, then compare |
 # | a fact is “wrong” for every model | the table is too small, the check too strict, or both | read ten failures; “not judged” is an outcome |
 # | rates jump between two runs | sampling without a seed, another batch size or precision | store decoding, seed and answers with each verdict |
-# | the model names a film for every question | no training row says otherwise | exercise 2, and a group that tests it |
 #
 # ## In the interview
 #
@@ -822,7 +821,6 @@ print(f"  three examples in {imposed['shown examples']}.")
 # %% [markdown]
 # ## What this run does not show
 #
-# - Anything about a group of four prompts alone.
 # - That a film which the table does not list is invented.
 # - The best prompt: one description and three examples were tried, nothing was tuned.
 # - Safety. A dozen planted orders are a trip wire, no test against an attacker.
@@ -836,9 +834,8 @@ print(f"  three examples in {imposed['shown examples']}.")
 #   (`apply_chat_template`).
 # - statsmodels, installed source: `proportion_confint`, `mcnemar`, `multipletests`;
 #   scipy: `bootstrap`, `permutation_test`.
-# - Wilson 1927, *Probable inference, the law of succession, and statistical inference*;
-#   Hanley and Lippman-Hand 1983, *If nothing goes wrong, is everything all right?*, for
-#   the rule of three (both not opened here; the formulas are computed above).
+# - Wilson 1927, *Probable inference, the law of succession, and statistical inference*
+#   (not opened here; statsmodels computes the interval).
 
 # %% tags=["hide-input"]
 from course_utils.machine.run_record import save_results
