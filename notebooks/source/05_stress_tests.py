@@ -84,7 +84,7 @@ for check in suite.checks:
     print(f"{check.name:27}{n:3} prompts: {check.question}{part}")
 
 # %% [markdown]
-# Read the names closely. *Wish met, as stated* believes the runtime and the genres that
+# *Wish met, as stated* believes the runtime and the genres that
 # the answer itself gives. *In the course's table* is not “exists”: the table has some
 # hundred films, and a real film may be missing. Where the table does not know the film,
 # nobody can say whether its facts are right. Such an answer is neither right nor wrong;
@@ -296,8 +296,8 @@ for seed in SEEDS:
     trials += judge_all(part, drawn, model="tuned", seed=seed)
 
 # %% [markdown]
-# All answers are kept with their verdicts: whoever doubts a check can change it and
-# judge again, without asking the model. One request, the four greedy answers:
+# All answers are kept: whoever doubts a check can change it and judge again, without
+# asking the model. One request, the four greedy answers:
 
 # %%
 from course_utils.stress.trials import save_trials
@@ -391,7 +391,7 @@ paired.map(lambda x: f"{x:.2g}" if isinstance(x, float) else x)
 # Against the base the form is significant, and that says little: nobody had told the
 # base. The lower half is what you would report. On the small model the clearest gain over
 # three examples is that answers end and do not talk in circles; the gain in the form is
-# no longer significant after the correction. That may be luck, or too few prompts.
+# not significant after the correction.
 #
 # ### ●●○ Exercise 1 · Write a prompt that beats the adapter (12 minutes)
 #
