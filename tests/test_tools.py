@@ -1,5 +1,6 @@
 """The tools that run and publish notebooks."""
 
+import asyncio
 import io
 import json
 import os
@@ -24,6 +25,10 @@ from course_utils.data.conversation import Conversation
 from course_utils.places import PROJECT_ROOT, runs_folder, write_json, write_jsonl
 
 
+def execute(notebook, variables):
+    return asyncio.run(execution.executed(notebook, variables))
+
+
 def notebook_of(*codes):
     cells = [nbformat.v4.new_code_cell(code) for code in codes]
     return nbformat.v4.new_notebook(cells=cells)
@@ -31,7 +36,7 @@ def notebook_of(*codes):
 
 def test_a_failing_cell_stops_the_run_and_is_reported_in_one_line():
     notebook = notebook_of("1 + 1", "1 / 0", "2 + 2")
-    outcome = execution.execute(notebook, {})
+    outcome = execute(notebook, {})
     assert outcome.error == "[2] 1 / 0: ZeroDivisionError: division by zero"
     assert [cell.execution_count for cell in notebook.cells] == [1, 2, None]
 
@@ -50,7 +55,7 @@ def test_a_failing_cell_stops_the_run_and_is_reported_in_one_line():
 )
 def test_a_cell_that_never_answers_is_named_with_the_reason(code, reason, monkeypatch):
     monkeypatch.setattr(execution, "CELL_TIMEOUT_SECONDS", 1)
-    outcome = execution.execute(notebook_of("import os, time", code), {})
+    outcome = execute(notebook_of("import os, time", code), {})
     assert outcome.error == f"[2] {code}: {reason}"
 
 
@@ -59,7 +64,7 @@ def test_a_kernel_that_does_not_start_is_a_failure_and_not_a_traceback(monkeypat
         raise OSError("no memory\nat all")
 
     monkeypatch.setattr(execution._Client, "async_start_new_kernel", refuse)
-    outcome = execution.execute(notebook_of("1"), {})
+    outcome = execute(notebook_of("1"), {})
     assert outcome.error == "[0] kernel start: OSError: no memory"
 
 
@@ -75,7 +80,7 @@ def test_settings_reach_the_kernel_alone_and_its_folders_are_absolute(
         "\nprint(os.environ['ARC_EASY_JSONL'])"
     )
     before = dict(os.environ)
-    assert not execution.execute(notebook, {"COURSE_RECIPE": "other"}).error
+    assert not execute(notebook, {"COURSE_RECIPE": "other"}).error
     assert notebook.cells[0].outputs[0].text.split("\n")[:3] == [
         str(tmp_path / "my_runs"),
         "other",
@@ -127,6 +132,7 @@ def test_an_interrupted_course_stops_with_its_table_and_leaves_no_kernel(
     paths = sources_of(tmp_path, **codes)
     monkeypatch.setattr(course, "sources", lambda numbers: paths)
     monkeypatch.setenv("COURSE_PROFILE", "nano")
+    monkeypatch.setenv("COURSE_JOBS", "1")
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")  # it has no "…"
     monkeypatch.setattr(sys, "stdout", terminal)
 
@@ -139,7 +145,7 @@ def test_an_interrupted_course_stops_with_its_table_and_leaves_no_kernel(
     assert course.main(["run"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     terminal.seek(0)
-    told = terminal.read().partition("01_good")[2]
+    told = terminal.read().partition("headline number")[2]
     assert re.search(r"^01_good +\S+ min +ok", told, re.M)
     assert "memory" not in told and "03_no" not in told
     with pytest.raises(ProcessLookupError):
@@ -188,23 +194,24 @@ def test_each_other_recipe_is_run_on_nano_where_nothing_leaks_in(
         assert not variables["COURSE_MODEL"] + variables["ARC_EASY_JSONL"]
 
 
-def test_nbval_runs_all_and_then_trains_and_evaluates_with_a_bos(
+def test_nbval_runs_all_and_also_trains_and_evaluates_with_a_bos(
     executions, monkeypatch
 ):
     calls = []
 
-    def run(command, **options):
-        calls.append((command, options["env"]))
-        return subprocess.CompletedProcess(command, 0)
+    async def output_of(command, environment):
+        calls.append((command, environment))
+        return 0, ""
 
-    monkeypatch.setattr(course.subprocess, "run", run)
+    monkeypatch.setattr(course, "output_of", output_of)
     monkeypatch.setenv("COURSE_MODEL", "leaked")
     assert course.main(["nbval"]) == 0
-    [(command, environment)] = calls
-    assert [word for word in command if word.endswith(".ipynb")] == [
+    assert {command[-1] for command, _ in calls} == {
         str(project.notebook_of(source)) for source in project.sources()
-    ]
-    assert environment["COURSE_MODEL"] == "" and environment["COURSE_PROFILE"] == "nano"
+    }
+    for _, environment in calls:
+        assert environment["COURSE_MODEL"] == ""
+        assert environment["COURSE_PROFILE"] == "nano"
     assert [(number, v["COURSE_MODEL"]) for number, v in executions] == [
         ("03", "nano-bos"),
         ("06", "nano-bos"),
@@ -379,14 +386,14 @@ def publishing(published, tmp_path, monkeypatch):
     }
     seen = []
 
-    def execute(notebook, variables):
+    async def executed(notebook, variables):
         seen.append(variables)
         for name, content in made.items():
             write_json(runs_folder() / name, content)
         notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="new")]
         return execution.Outcome(60)
 
-    monkeypatch.setattr(publish, "execute", execute)
+    monkeypatch.setattr(publish, "executed", executed)
     monkeypatch.setattr(publish, "EVIDENCE", tmp_path / "evidence.json")
     for module in (publish, readme):
         monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
@@ -395,6 +402,10 @@ def publishing(published, tmp_path, monkeypatch):
     tables = {"inframind": [{"measure": "other"}]}
     write_json(tmp_path / "results" / "01.json", {"minutes": 9, "tables": tables})
     return published, made, seen
+
+
+def published_one(source):
+    return asyncio.run(publish.publish_one(source))
 
 
 def committed(source):
@@ -406,7 +417,7 @@ def committed(source):
 
 def test_a_published_run_replaces_its_own_numbers_and_keeps_those_of_others(publishing):
     source, _, _ = publishing
-    assert publish.publish_one(source)
+    assert published_one(source)
     notebook, evidence, results = committed(source)
     assert '"new"' in notebook
     kept = [(r["claim"], r["value"]) for r in json.loads(evidence)]
@@ -435,10 +446,10 @@ def test_nothing_is_published_when_a_result_is_of_an_earlier_run(
         left.unlink()
     before = committed(source)
     if age is None and number == 2:  # not every notebook has figures for the README
-        assert publish.publish_one(source)
+        assert published_one(source)
         return
     with pytest.raises(CourseError, match=left.name):
-        publish.publish_one(source)
+        published_one(source)
     assert committed(source) == before
 
 
@@ -448,7 +459,7 @@ def test_what_is_set_for_own_runs_does_not_reach_a_published_one(
     source, _, seen = publishing
     for name in ("COURSE_MODEL", "ARC_EASY_JSONL", "COURSE_TRACKER", "COURSE_RECIPE"):
         monkeypatch.setenv(name, "leaked")
-    publish.publish_one(source)
+    published_one(source)
     assert "leaked" not in {**os.environ, **seen[0]}.values()
     assert seen[0]["COURSE_PROFILE"] == "cpu"
 
@@ -456,9 +467,12 @@ def test_what_is_set_for_own_runs_does_not_reach_a_published_one(
 def test_a_failed_notebook_stays_unpublished(publishing, monkeypatch):
     source, _, _ = publishing
     before = committed(source)
-    failed = execution.Outcome(1, "[1] x: ValueError")
-    monkeypatch.setattr(publish, "execute", lambda notebook, variables: failed)
-    assert not publish.publish_one(source)
+
+    async def fails(notebook, variables):
+        return execution.Outcome(1, "[1] x: ValueError")
+
+    monkeypatch.setattr(publish, "executed", fails)
+    assert not published_one(source)
     assert committed(source) == before
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import publish
-from execution import convert, execute, executed, inherited, settings, write_notebook
+from execution import convert, executed, inherited, settings, write_notebook
 from project import key_of, name_of, notebook_of, sources
+from schedule import MOST_JOBS, jobs, side_by_side, threads_for
 
 from course_utils import CourseError
 from course_utils.evidence.ledger import PUBLISHED_RECIPE
@@ -29,15 +30,18 @@ WITH_BOS = "nano-bos"
 NEEDED_WITH_BOS = ["03", "06"]
 
 
-def run_one(source: Path, profile: Profile, folder: Path) -> tuple[str, ...]:
+Row = tuple[str, ...]  # notebook, minutes, status, headline
+
+
+async def run_one(source: Path, profile: Profile, folder: Path, threads: dict) -> Row:
     """Execute one notebook, keep a copy in a folder, return its row of the table."""
-    print(f"{name_of(source)} … ", end="", flush=True)
+    print(f"{name_of(source)} …", flush=True)
     notebook = convert(source)
     try:
-        outcome = execute(notebook, {"COURSE_PROFILE": profile.name})
+        outcome = await executed(notebook, {"COURSE_PROFILE": profile.name, **threads})
     finally:
         write_notebook(folder / f"{name_of(source)}.ipynb", notebook)
-    print(outcome, flush=True)
+    print(f"{name_of(source)}: {outcome}", flush=True)
     minutes = f"{outcome.seconds / 60:.1f} min"
     if outcome.error:
         return name_of(source), minutes, "failed", outcome.error
@@ -47,41 +51,73 @@ def run_one(source: Path, profile: Profile, folder: Path) -> tuple[str, ...]:
 
 
 def run(numbers: list[str]) -> int:
-    """Run notebooks in order, into runs/, and print a table of results."""
+    """Run notebooks, two at a time where the machine allows; print what came out."""
     chosen, profile = sources(numbers), Profile.detect()
     refuse_unsupported(profile)
-    recipe = chosen_recipe().name
+    recipe, number = chosen_recipe().name, jobs(profile)
+    number = min(number, len(chosen))
     print("\n".join([*describe(profile), f"recipe     {recipe}"]), flush=True)
     of_recipe = "" if recipe == PUBLISHED_RECIPE else f"-{recipe}"
     folder = make_folder(runs_folder() / f"notebooks-{profile.name}{of_recipe}")
-    rows = [("notebook", "minutes", "status", "headline number")]
+    rows: dict[Path, Row] = {}
+
+    async def keep(source: Path) -> None:
+        rows[source] = await run_one(source, profile, folder, threads_for(number))
+
     try:
-        for source in chosen:
-            rows.append(run_one(source, profile, folder))
+        asyncio.run(side_by_side(chosen, keep, number))
     finally:
-        print("\n" + "\n".join(LINE.format(*row) for row in rows))
+        table = [("notebook", "minutes", "status", "headline number")]
+        table += [rows[source] for source in chosen if source in rows]
+        print("\n" + "\n".join(LINE.format(*row) for row in table))
         print(f"\nExecuted notebooks: {folder}")
         print(f"Adapters and logs:  {runs_folder() / f'{recipe}-{profile.name}'}")
-    return int(any(row[2] == "failed" for row in rows))
+    return int(any(row[2] == "failed" for row in rows.values()))
 
 
 def nbval(numbers: list[str]) -> int:
-    """Run committed notebooks cell by cell on nano; then two of them with a BOS.
+    """Run committed notebooks cell by cell on nano; two of them with a BOS as well.
 
     `--nbval-lax` compares only the cells marked NBVAL_CHECK_OUTPUT: facts that depend
     neither on machine nor on profile. Results go to a folder that is thrown away.
     """
-    notebooks = [str(notebook_of(source)) for source in sources(numbers)]
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-x"]
-    command += ["-p", "no:cacheprovider", "--nbval-current-env", *notebooks]
-    environment = {**inherited(), **settings("nano", PUBLISHED_RECIPE)}
-    environment["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    chosen = sources(numbers)
+
+    async def all_of_them(folder: str) -> int:
+        environment = {**inherited(), **settings("nano", PUBLISHED_RECIPE)}
+        environment |= {"COURSE_RUNS": folder, **threads_for(MOST_JOBS)}
+        environment["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        work = partial(validate, environment=environment)
+        return max(await side_by_side(chosen, work, MOST_JOBS))
+
     with tempfile.TemporaryDirectory() as folder:
-        environment["COURSE_RUNS"] = folder
-        status = subprocess.run(command, cwd=PROJECT_ROOT, env=environment).returncode
+        status = asyncio.run(all_of_them(folder))
     if status or numbers:
         return status
     return asyncio.run(run_chain(PUBLISHED_RECIPE, NEEDED_WITH_BOS, WITH_BOS))
+
+
+async def validate(source: Path, environment: dict[str, str]) -> int:
+    """Run one committed notebook under nbval; what it printed comes at its end."""
+    command = ["-m", "pytest", "--nbval-lax", "-q", "-x", "-p", "no:cacheprovider"]
+    command += ["--nbval-current-env", str(notebook_of(source))]
+    status, told = await output_of([sys.executable, *command], environment)
+    print(f"{name_of(source)}\n{told}", flush=True)
+    return status
+
+
+async def output_of(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Status and output of a program; it is ended when we are cancelled."""
+    where, pipe = {"cwd": PROJECT_ROOT, "env": environment}, asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, **where, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        told, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+    return process.returncode, told.decode(errors="backslashreplace")
 
 
 def chains(recipes: list[str]) -> int:

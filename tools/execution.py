@@ -109,11 +109,6 @@ def inherited() -> dict[str, str]:
     return {**os.environ, **kept}
 
 
-def execute(notebook: NotebookNode, variables: Mapping[str, str]) -> Outcome:
-    """As `executed`, for a caller that waits; SIGINT is a KeyboardInterrupt."""
-    return asyncio.run(executed(notebook, variables))
-
-
 async def executed(notebook: NotebookNode, variables: Mapping[str, str]) -> Outcome:
     """Run all cells in a fresh kernel; stop at the first error.
 

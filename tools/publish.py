@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from execution import convert, execute, settings, write_notebook
+from execution import convert, executed, settings, write_notebook
 from nbformat import NotebookNode
 from project import is_first_cell, key_of, name_of, notebook_of, sources
 from readme import RECIPES_SHOWN_BY, RESULTS, refresh_readme, results_of
 from readme_figure import draw_before_after
+from schedule import jobs, side_by_side
 
 from course_utils import CourseError
 from course_utils.evidence.cards import show_cards
@@ -21,6 +23,7 @@ from course_utils.evidence.ledger import (
     PUBLISHED_RECIPE,
     load_claims,
 )
+from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER, read_json, runs_folder, write_json
 from course_utils.recipes.book import RECIPES
 
@@ -44,19 +47,23 @@ def made(part: str, name: str, started: float) -> Path:
     return path
 
 
-def run_as_published(source: Path, recipe: str) -> NotebookNode | None:
-    """The executed notebook; None when a cell failed."""
-    print(f"{recipe} {name_of(source)} … ", end="", flush=True)
+async def run_as_published(source: Path, recipe: str) -> NotebookNode | None:
+    """The executed notebook; None when a cell failed.
+
+    Each on one thread, so that no number depends on how many run at a time.
+    """
+    print(f"{recipe} {name_of(source)} …", flush=True)
     notebook = convert(source)
-    outcome = execute(notebook, settings(PUBLISHED_PROFILE, recipe))
-    print(outcome, flush=True)
+    variables = {**settings(PUBLISHED_PROFILE, recipe), "OMP_NUM_THREADS": "1"}
+    outcome = await executed(notebook, variables)
+    print(f"{recipe} {name_of(source)}: {outcome}", flush=True)
     return None if outcome.error else notebook
 
 
-def publish_one(source: Path) -> bool:
+async def publish_one(source: Path) -> bool:
     """Execute a notebook; keep all that it made, or nothing: then False."""
     number, started = key_of(source), time.time()
-    notebook = run_as_published(source, PUBLISHED_RECIPE)
+    notebook = await run_as_published(source, PUBLISHED_RECIPE)
     if notebook is None:
         return False
     evidence = []
@@ -89,8 +96,10 @@ def keep_results(number: str, tables: dict[str, list], **facts: Any) -> None:
 
 def publish(numbers: list[str]) -> int:
     """Execute notebooks on the cpu profile and refresh what is committed of them."""
+    number = jobs(Profile.detect())
     try:
-        return int(not all(map(publish_one, sources(numbers))))
+        kept = asyncio.run(side_by_side(sources(numbers), publish_one, number))
+        return int(not all(kept))
     finally:
         for source in sources():  # an answer may rest on another notebook's number
             # One that is not published yet is held by a gate.
@@ -106,16 +115,22 @@ def recipes(names: list[str]) -> int:
     two cores), then notebook 05 runs with it. The notebooks stay as they are.
     """
     [source] = sources([RECIPES_SHOWN_BY])
-    failed = 0
-    for recipe in names or [name for name in RECIPES if name != PUBLISHED_RECIPE]:
+    others = names or [name for name in RECIPES if name != PUBLISHED_RECIPE]
+
+    async def measured(recipe: str) -> bool:
         started = time.time()
-        if run_as_published(source, recipe) is None:
-            failed = 1
-            continue
+        if await run_as_published(source, recipe) is None:
+            return False
         table = made(recipe, f"results_{RECIPES_SHOWN_BY}.json", started)
         keep_results(RECIPES_SHOWN_BY, {recipe: read_json(table, AGAIN)})
-        refresh_readme()
-    return failed
+        return True
+
+    async def all_of_them() -> list[bool]:
+        return await asyncio.gather(*map(measured, others))
+
+    kept = asyncio.run(all_of_them())
+    refresh_readme()
+    return int(not all(kept))
 
 
 def prose(numbers: list[str]) -> int:
