@@ -84,11 +84,10 @@ for check in suite.checks:
     print(f"{check.name:27}{n:3} prompts: {check.question}{part}")
 
 # %% [markdown]
-# *Wish met, as stated* believes the runtime and the genres that
-# the answer itself gives. *In the course's table* is not “exists”: the table has some
-# hundred films, and a real film may be missing. Where the table does not know the film,
-# nobody can say whether its facts are right. Such an answer is neither right nor wrong;
-# it is counted as **not judged**.
+# *Wish met, as stated* believes the runtime and the genres that the answer itself gives.
+# *In the course's table* is not “exists”: the table has some hundred films, and a real
+# film may be missing. Then nobody can say whether its facts are right. Such an answer is
+# neither right nor wrong; it is counted as **not judged**.
 #
 # ### A toy: one good answer, and what can be wrong with it
 #
@@ -344,10 +343,9 @@ rates_plot(
 
 # %% [markdown]
 # Look first at the form: is training better than three examples, or only cheaper to ask?
-# On the small model three examples do most of the work. Then look at the last row: the
-# examples that teach the form also impose it. The next plot shows the counts by group,
-# for the two that know the form. Blank tiles are checks that do not apply, or could
-# judge nothing.
+# On the small model three examples do most of the work, and they impose the form as
+# training does (last row). The next plot shows the counts by group, for the two that know
+# the form. Blank tiles are checks that do not apply, or could judge nothing.
 
 # %%
 from course_utils.stress.plots import verdict_matrix
