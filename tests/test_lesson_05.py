@@ -234,7 +234,7 @@ def test_the_split_by_constraint_follows_from_the_trials():
         wish, stated = prompt.notes["constraints"], parse_answer(given.text)
         if prompt.notes["expected"] and wish:  # it can be met
             broken = broken_constraints(stated, wish) if stated else wish
-            asked.update(wish)
+            asked.update([*wish])
             met.update(name for name in wish if name not in broken)
     assert sum(asked.values()) > 30
     for name, n in asked.items():

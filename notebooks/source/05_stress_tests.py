@@ -84,11 +84,10 @@ for check in suite.checks:
     print(f"{check.name:27}{n:3} prompts: {check.question}{part}")
 
 # %% [markdown]
-# Read the names closely. *Wish met, as stated* believes the runtime and the genres that
-# the answer itself gives. *In the course's table* is not “exists”: the table has some
-# hundred films, and a real film may be missing. Where the table does not know the film,
-# nobody can say whether its facts are right. Such an answer is neither right nor wrong;
-# it is counted as **not judged**.
+# *Wish met, as stated* believes the runtime and the genres that the answer itself gives.
+# *In the course's table* is not “exists”: the table has some hundred films, and a real
+# film may be missing. Then nobody can say whether its facts are right. Such an answer is
+# neither right nor wrong; it is counted as **not judged**.
 #
 # ### A toy: one good answer, and what can be wrong with it
 #
@@ -296,8 +295,8 @@ for seed in SEEDS:
     trials += judge_all(part, drawn, model="tuned", seed=seed)
 
 # %% [markdown]
-# All answers are kept with their verdicts: whoever doubts a check can change it and
-# judge again, without asking the model. One request, the four greedy answers:
+# All answers are kept: whoever doubts a check can change it and judge again, without
+# asking the model. One request, the four greedy answers:
 
 # %%
 from course_utils.stress.trials import save_trials
@@ -344,22 +343,21 @@ rates_plot(
 
 # %% [markdown]
 # Look first at the form: is training better than three examples, or only cheaper to ask?
-# On the small model three examples do most of the work. Then look at the last row: the
-# examples that teach the form also impose it. The next plot shows the counts by group,
-# for the two that know the form. Blank tiles are checks that do not apply, or could
-# judge nothing.
+# On the small model three examples do most of the work, and they impose the form as
+# training does (last row). The next plot shows the counts by group, for the two that know
+# the form. Blank tiles are checks that do not apply, or could judge nothing.
 
 # %%
 from course_utils.stress.plots import verdict_matrix
 
 tuned, prompted = (rates.loc[way] for way in ("tuned", "shown examples"))
-better = (tuned["rate"] > prompted["rate"]).sum()
-worse = (tuned["rate"] < prompted["rate"]).sum()
+most = (tuned["rate"] - prompted["rate"]).idxmax()
+before, after = (f"{x.passed:.0f} of {x.n:.0f}"
+                 for x in (prompted.loc[most], tuned.loc[most]))
 verdict_matrix(
     pass_rates(greedy, ["model", "check", "group"]),
     ("shown examples", "tuned"),
-    title="Against three examples the tuned model is higher in "
-    f"{better} checks, lower in {worse}",
+    title=f"Most gained over three examples: {most}, {before} → {after}",
 );
 
 # %% [markdown]
@@ -389,8 +387,9 @@ paired.map(lambda x: f"{x:.2g}" if isinstance(x, float) else x)
 
 # %% [markdown]
 # Against the base the form is significant, and that says little: nobody had told the
-# base. The lower half is what you would report. A high p there means that the difference
-# may be luck, or is too small for so few prompts.
+# base. The lower half is what you would report. On the small model the clearest gain over
+# three examples is that answers end and do not talk in circles; the gain in the form is
+# not significant after the correction.
 #
 # ### ●●○ Exercise 1 · Write a prompt that beats the adapter (12 minutes)
 #
