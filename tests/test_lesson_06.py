@@ -65,12 +65,14 @@ def base_folder(folder):
 
 @pytest.fixture(scope="module")
 def adapter_folder(folder, base_folder, tokenizer):
-    """An adapter that changes something: both of its matrices are at random."""
+    """An adapter that changes verdicts: its updates are large."""
     torch.manual_seed(1)
-    config = LoraConfig(r=4, lora_alpha=64, target_modules=["q_proj", "down_proj"])
-    config.init_lora_weights = False
-    base = AutoModelForCausalLM.from_pretrained(base_folder)
-    get_peft_model(base, config).save_pretrained(folder / "adapter")
+    config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"])
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base_folder), config)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    model.save_pretrained(folder / "adapter")
     return folder / "adapter"
 
 
