@@ -10,22 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from course_utils import CourseError
-from course_utils.exercises import (
-    adapter,
-    arc,
-    curves,
-    gguf,
-    loading,
-    quickstart,
-    stress,
-    training,
-)
+from course_utils.exercises import adapter, curves, gguf, judging, loading, training
 from course_utils.exercises.checking import TODO as TODO
 from course_utils.exercises.checking import Exercise, verdict
 
 EXERCISES: dict[str, Exercise] = {
     exercise.solution.__name__: exercise
-    for module in (quickstart, loading, adapter, training, curves, stress, arc, gguf)
+    for module in (loading, adapter, training, curves, judging, gguf)
     for exercise in module.EXERCISES
 }
 
