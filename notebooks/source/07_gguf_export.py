@@ -126,7 +126,7 @@ axes = line_plot(
     title=f"Of an update of {update:.2%} of σ, NF4 keeps {kept:.1%}",
 )
 axes.axvline(update, label="our adapter, median of its layers", **REFERENCE)
-axes.legend();
+axes.legend(loc="center left");
 
 # %% [markdown]
 # (What is kept on the left is no code: a block's scale is its largest weight, and that
@@ -530,7 +530,8 @@ for level, *point in zip(lost, megabytes, values):
     axes.annotate(f"  {level}", point)
 axes.axhline(nf4.kl, label="NF4 base with adapter", **REFERENCE)
 axes.set_yscale("log")
-axes.legend();
+axes.margins(x=0.12)
+axes.legend(loc="center right");
 
 # %% [markdown]
 # **The standard tool** is `llama-perplexity`. It reads a text, keeps the distributions of
