@@ -126,7 +126,7 @@ axes = line_plot(
     title=f"Of an update of {update:.2%} of σ, NF4 keeps {kept:.1%}",
 )
 axes.axvline(update, label="our adapter, median of its layers", **REFERENCE)
-axes.legend();
+axes.legend(loc="center left");
 
 # %% [markdown]
 # (What is kept on the left is no code: a block's scale is its largest weight, and that
@@ -369,7 +369,7 @@ levels = [level for level, reason in fits.items() if not reason]
 shipped, worst = levels[-3:][0], levels[-1]  # q8_0, where it fits, and q4_k_m
 for shape in (architecture, shapes[recipe.architecture]):
     print(f"{shape.title}: {needed_bytes(shape, LEVELS) / 1e9:.1f} GB of disk")
-fits
+{level: reason or "fits" for level, reason in fits.items()}
 
 # %% [markdown]
 # **Step 1: a merged folder in 16 bits**, for the converter, for transformers, for vLLM
@@ -389,7 +389,7 @@ model.save_pretrained_merged(
     str(make_folder(work) / "merged"),
     tokenizer,  # saved beside it, with its template
     save_method="merged_16bit",  # "lora" would save the adapter alone
-)
+);
 
 # %% [markdown]
 # **Step 2: convert.** llama.cpp's script writes f32, f16, bf16 or q8_0:
@@ -530,7 +530,8 @@ for level, *point in zip(lost, megabytes, values):
     axes.annotate(f"  {level}", point)
 axes.axhline(nf4.kl, label="NF4 base with adapter", **REFERENCE)
 axes.set_yscale("log")
-axes.legend();
+axes.margins(x=0.12)
+axes.legend(loc="center right");
 
 # %% [markdown]
 # **The standard tool** is `llama-perplexity`. It reads a text, keeps the distributions of
