@@ -16,8 +16,8 @@
 # - compare two models by an exact paired test, and report n, interval and p,
 # - name four ways in which a benchmark score goes up by itself.
 #
-# **Time and memory.** It takes about 40 minutes to read. It runs for about 6 minutes
-# and needs 2.1 GiB on a CPU (measured with one core; without a saved adapter 5 minutes
+# **Time and memory.** It takes about 40 minutes to read. It runs for about 7 minutes
+# and needs 2 GiB on a CPU (processor time of one core; without a saved adapter 5 minutes
 # more). On a T4 with the 8B model and the 2,376 questions of ARC-Easy about 40 minutes
 # and 9 GiB of GPU memory: an estimate, it has not been run there.
 
