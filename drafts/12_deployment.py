@@ -3,9 +3,9 @@
 #
 # **A draft.** Nothing runs this file: no test, no `make` target, and no lesson imports
 # it. It keeps the sections on latency and on the time of serving that stood in lesson 07
-# until the lesson on deployment is written. Each cell ran when it was written; run it by
-# hand, from the project's root, after lessons 03 and 07 (it reads their adapter and
-# their files). The two interview claims about latency are settled in
+# until the lesson on deployment is written. It was not run in this form; run it by hand,
+# from the project's root, after lessons 03 and 07 (it reads their adapter and their
+# files). The two interview claims about latency are settled in
 # `notebooks/source/proofs/07_gguf_claims.py`.
 #
 # What the lesson still needs: several chats at a time (throughput beside latency, with
