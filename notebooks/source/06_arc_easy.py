@@ -697,16 +697,17 @@ show_cards("06")
 # n, the two discordant counts and p.
 
 # %%
+import torch
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from scipy.stats import binomtest
 
 
 def compare(base, adapter, task="arc_easy", metric="acc", manager=None):
-    right = []
+    device, right = "cuda" if torch.cuda.is_available() else "cpu", []
     for peft in (None, adapter):
         given = {"pretrained": base, "peft": peft, "dtype": "float32"}
-        harness = HFLM(**given, batch_size=16)
+        harness = HFLM(**given, batch_size=16, device=device)
         results = simple_evaluate(
             model=harness, tasks=[task], task_manager=manager, log_samples=True
         )
