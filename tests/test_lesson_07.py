@@ -7,6 +7,7 @@ import math
 import notebook_cells as cells
 import numpy as np
 import pytest
+from gguf import GGMLQuantizationType, quants
 from scipy import integrate, stats
 
 from course_utils.exercises import EXERCISES
@@ -64,6 +65,22 @@ def test_kl_grows_with_the_square_of_a_small_shift():
 
     assert kl_when_kept(0.5) / kl_when_kept(0) == pytest.approx(0.25, rel=0.01)
     assert math.sqrt(kl_when_kept(0.9) / kl_when_kept(0)) == pytest.approx(0.1, rel=0.1)
+
+
+# Five bits that lose more than five others: on weights that had been in four before.
+def test_weights_unpacked_from_q4_1_meet_the_steps_of_q5_1_badly():
+    def error(weights, kind):
+        kind = GGMLQuantizationType[kind]
+        rounded = quants.dequantize(quants.quantize(weights, kind), kind)
+        return np.sqrt(np.mean((rounded - weights) ** 2))
+
+    normal = np.random.default_rng(0).normal(size=(512, 576)).astype(np.float32)
+    q4_1 = GGMLQuantizationType.Q4_1
+    unpacked = quants.dequantize(quants.quantize(normal, q4_1), q4_1)
+    assert error(normal, "Q5_0") == pytest.approx(0.043, abs=5e-4)
+    assert error(normal, "Q5_1") == pytest.approx(0.038, abs=5e-4)
+    assert error(unpacked, "Q5_0") == pytest.approx(0.043, abs=5e-4)
+    assert error(unpacked, "Q5_1") == pytest.approx(0.045, abs=5e-4)
 
 
 def test_the_exercise_on_types_agrees_with_the_package_tensor_by_tensor():
