@@ -562,8 +562,9 @@ def test_what_the_readme_claims_first_is_what_lesson_03_counted(tmp_path, monkey
     assert readme.finding() == "Not published yet."
     write_json(tmp_path / "03.json", {"tables": {"movie_recommender": rows}})
     told = readme.finding()
-    counted = "in t/base", "in t/tune", "in t/show", "fact/tune", "in t/tune"
-    assert re.findall(r"\w+(?: \w)?/\w+", told) == list(counted)
+    counted = ["in t/base", "in t/tune", "in t/show", "fact/tune", "fact/show"]
+    counted += ["in t/tune", "in t/show"]
+    assert re.findall(r"\w+(?: \w)?/\w+", told) == counted
     assert max(map(len, told.splitlines())) <= 88
 
 

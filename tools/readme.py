@@ -91,9 +91,10 @@ def finding() -> str:
         f"{form['base']} held-out answers in a taught *form* to {form['tuned']}. Three "
         f"examples in the prompt bring it, without training, to "
         f"{form['shown examples']}. The *content* is another matter: what the tuned "
-        f"model states fits the wish in {wish['tuned']}, and it names a film of the "
-        f"course's table in {known['tuned']}. The course shows all of it, and how to "
-        "tell. (In brackets: 95 % Wilson intervals.)"
+        f"model states fits the wish in {wish['tuned']}, after three examples in "
+        f"{wish['shown examples']}; a film of the course's table is named in "
+        f"{known['tuned']} and {known['shown examples']}. The course shows all of it, "
+        "and how to tell. (In brackets: 95 % Wilson intervals.)"
     )
     return textwrap.fill(text, 88)
 
