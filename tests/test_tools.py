@@ -273,6 +273,12 @@ def test_folders_of_this_machine_do_not_reach_a_published_notebook(
     assert error.traceback == [expected] and shown.data["image/png"] == picture
 
 
+def test_results_that_lie_elsewhere_are_named_as_in_the_project(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path / "away"))
+    told = nbformat.v4.new_output("stream", text=f"{tmp_path}/away/x and {tmp_path}/no")
+    assert execution.without_paths(told).text == f"./runs/x and {tmp_path}/no"
+
+
 CELL = """
 import sys
 from pathlib import Path
@@ -380,6 +386,13 @@ def test_edited_code_is_never_given_an_old_output(published):
     with pytest.raises(CourseError, match=r"made anew.*make publish N=01"):
         publish.renew_text(published)
     assert published.with_suffix(".ipynb").read_text() == before
+
+
+def test_line_breaks_and_comments_may_change_since_no_output_does(published):
+    source = published.read_text().replace("1 + 1", "1 + (  # a sum\n    1\n)")
+    published.write_text(source)
+    publish.renew_text(published)
+    assert "# a sum" in published.with_suffix(".ipynb").read_text()
 
 
 def row(notebook, claim, value):

@@ -188,8 +188,9 @@ def without_paths(output: NotebookNode) -> NotebookNode:
 
 def _shortened(text: str) -> str:
     """A text with whole paths replaced; `/` alone is the beginning of all of them."""
-    home = Path.home()
-    for folder, mark in ((PROJECT_ROOT, "."), (home, "~"), (home.resolve(), "~")):
+    home, runs = Path.home(), runs_folder()  # which COURSE_RUNS may put anywhere
+    places = {runs: "./runs", PROJECT_ROOT: ".", home: "~", home.resolve(): "~"}
+    for folder, mark in places.items():
         if len(folder.parts) > 1:
             whole = rf"(?<![\w.-]){re.escape(str(folder))}(?![\w-]|\.\w)"
             text = re.sub(whole, mark, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import time
 from contextlib import suppress
@@ -172,7 +173,7 @@ def prose(numbers: list[str]) -> int:
 def renew_text(source: Path) -> None:
     """Renew the text, the generated first cell and the cards of a notebook.
 
-    NotPublished if a code cell was edited too: its output would be stale.
+    NotPublished if the code of a cell was edited too: its output would be stale.
     """
     made, committed = convert(source), nbformat.read(notebook_of(source), as_version=4)
     new, old = (
@@ -193,5 +194,15 @@ def renew_text(source: Path) -> None:
 
 
 def _held(code: list[NotebookNode]) -> list[str]:
-    """What no output may outlive; the first cell is idle where outputs are made."""
-    return [cell.source for cell in code if not is_first_cell(cell)]
+    """What no output may outlive; the first cell is idle where outputs are made.
+
+    Of Python that parses it is the tree: line breaks and comments change no output.
+    """
+    return [_tree(cell.source) for cell in code if not is_first_cell(cell)]
+
+
+def _tree(source: str) -> str:
+    try:
+        return ast.dump(ast.parse(source))
+    except SyntaxError:  # a line of IPython
+        return source

@@ -786,7 +786,8 @@ ledger.record("C112", codes=total, codes_changed=changed,
 ledger.record("C113", k_block=K_BLOCK, fallback_matrices=len(fallbacks),
               smollm2_q4_k_m_bits=bytes_and_bits(small)[1],
               llama_8b_q4_k_m_bits=large[1], llama_8b_q4_k_m_gb=large[0] / 1e9,
-              q8_0_kl=kl["q8_0"], q5_k_m_kl=kl["q5_k_m"], q4_k_m_kl=kl["q4_k_m"])
+              q8_0_kl=kl["q8_0"], q5_k_m_kl=kl["q5_k_m"],
+              q4_k_m_kl=kl["q4_k_m"])
 assert not ledger.missing()
 
 # %%
