@@ -16,7 +16,7 @@
 # - serve the file, and check that it sees the prompt of its training.
 #
 # **Time and memory.** It takes about 37 minutes to read. It runs for about 5 minutes and
-# needs 4 GiB on a CPU (measured with one core; once 5 minutes more where llama.cpp is
+# needs 4 GiB on a CPU (processor time of one core; once 5 minutes more where llama.cpp is
 # not built yet). On a T4 it ships a model of 0.5B: 20 minutes, 2 GB of download, 6 GB of
 # disk. With the recipe's own 7 or 8B, if you ask for it: 90 minutes, 22 GB of download
 # and 75 GB of disk, more than a free machine may have. Both are estimates, not run there.

@@ -8,7 +8,7 @@
 # adapter beside it, and merged. It is for whoever prepares an interview, or doubts an
 # answer of the cards. No lesson needs it: lesson 07 settles what needs an exported file.
 #
-# **Time and memory.** About 18 minutes to read; about a minute and 2 GiB on two CPU cores
+# **Time and memory.** About 18 minutes to read; about three minutes and 2 GiB on a busy CPU
 # (without a saved adapter 4 minutes more). On a T4 with the 8B model about 3 minutes (an
 # estimate).
 
