@@ -213,12 +213,15 @@ def is_whole(folder: Path) -> bool:
 
 
 def _stamp(folder: Path) -> dict[str, list]:
-    """Bytes and digest of each file, by its name below the folder."""
+    """Bytes and digest of each file, by its name below the folder.
+
+    What Python leaves beside modules that it imports is not part of it.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         str(path.relative_to(folder)): [path.stat().st_size, sha256(path)]
         for path in files
-        if path.name != STAMP
+        if path.name != STAMP and "__pycache__" not in path.parts
     }
 
 

@@ -2,6 +2,7 @@
 
 import sys
 
+import matplotlib
 import pytest
 
 
@@ -18,8 +19,9 @@ def results_stay_out_of_the_project(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def no_figure_is_left_for_the_next_test():
-    yield
+def no_figure_and_no_style_is_left_for_the_next_test():
+    with matplotlib.rc_context():
+        yield
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
 

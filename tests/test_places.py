@@ -148,3 +148,15 @@ def test_two_processes_rebuild_a_damaged_cache_once(tmp_path):
     assert len({done.get(timeout=30) for _ in both}) == 1
     for process in both:
         process.join()
+
+
+# A folder of Python modules was made anew, in minutes, after its first import.
+def test_what_python_leaves_beside_a_module_does_not_make_a_folder_broken(tmp_path):
+    target = tmp_path / "bindings"
+    places.made_once(target, lambda new: (new / "module.py").write_text("x = 1"))
+    compiled = target / "__pycache__" / "module.cpython-311.pyc"
+    compiled.parent.mkdir()
+    compiled.write_bytes(b"compiled")
+    assert places.is_whole(target)
+    (target / "module.py").write_text("x = 2")
+    assert not places.is_whole(target)
