@@ -23,8 +23,8 @@ from course_utils.stress.suite import StressSuite
 REQUESTS = ["a film", "", "something short for a rainy Sunday, please", "a western"]
 # Every answer of the published run with its verdicts, kept by `make publish`.
 RESULTS = cells.ROOT / "notebooks" / "results"
-TRIALS = RESULTS / "trials" / "movie_recommender" / "05_stress.jsonl"
-TABLE = RESULTS / "05.json"
+TRIALS = RESULTS / "trials"
+TABLES = json.loads((RESULTS / "05.json").read_text())["tables"]  # by recipe
 
 
 def cell_with(text):
@@ -115,8 +115,9 @@ def holm(p_values: list[float]) -> list[float]:
     return raised
 
 
-def published_rows() -> list[dict]:
-    return [json.loads(line) for line in TRIALS.read_text().split("\n") if line]
+def published_rows(recipe: str = "movie_recommender") -> list[dict]:
+    text = (TRIALS / recipe / "05_stress.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.split("\n") if line]
 
 
 def verdicts_of(
@@ -135,24 +136,24 @@ def verdicts_of(
     return found
 
 
-kept = pytest.mark.skipif(not TRIALS.exists(), reason=f"{TRIALS.name} is not published")
+each_table = pytest.mark.parametrize("recipe", TABLES)
 
 
-@kept
-def test_the_published_trials_have_the_verdicts_that_the_checks_give_today():
-    suite = PROJECTS["movie_recommender"].suite()
-    for row in published_rows():
+@each_table
+def test_the_published_trials_have_the_verdicts_that_the_checks_give_today(recipe):
+    suite = PROJECTS[recipe].suite()
+    for row in published_rows(recipe):
         prompt = suite.prompt(row["prompt"])
         assert prompt.request == row["request"]
         answer = Generated(row["answer"], row["stopped"])
         assert suite.judge(prompt, answer) == row["verdicts"], row
 
 
-@kept
-def test_every_rate_of_the_published_table_follows_from_the_trials():
-    suite = PROJECTS["movie_recommender"].suite()
-    verdicts = verdicts_of(published_rows(), suite)
-    table = json.loads(TABLE.read_text())["tables"]["movie_recommender"]
+@each_table
+def test_every_rate_of_the_published_table_follows_from_the_trials(recipe):
+    suite = PROJECTS[recipe].suite()
+    verdicts = verdicts_of(published_rows(recipe), suite)
+    table = TABLES[recipe]
     assert len(table) == len(suite.checks) - len(suite.parts)
     for row in table:
         check = row["measure"].partition(":")[0]
@@ -170,11 +171,11 @@ def test_every_rate_of_the_published_table_follows_from_the_trials():
                 assert row[way] == f"nothing to judge, {told}"
 
 
-@kept
-def test_every_p_value_of_the_published_table_follows_from_the_trials():
-    suite = PROJECTS["movie_recommender"].suite()
-    verdicts = verdicts_of(published_rows(), suite)
-    table = json.loads(TABLE.read_text())["tables"]["movie_recommender"]
+@each_table
+def test_every_p_value_of_the_published_table_follows_from_the_trials(recipe):
+    suite = PROJECTS[recipe].suite()
+    verdicts = verdicts_of(published_rows(recipe), suite)
+    table = TABLES[recipe]
     names = [row["measure"].partition(":")[0] for row in table]
     tests = {}
     for way in ("base", "shown examples"):
@@ -211,7 +212,6 @@ def greedy_answers(way: str) -> list[tuple[Conversation, Generated]]:
     ]
 
 
-@kept
 def test_the_requests_met_and_those_met_by_luck_follow_from_the_trials():
     suite = PROJECTS["movie_recommender"].suite()
     check = suite.check(suite.roles.follows_request)
@@ -227,7 +227,6 @@ def test_the_requests_met_and_those_met_by_luck_follow_from_the_trials():
     assert told and float(told[1]) == pytest.approx(by_luck, abs=0.1)
 
 
-@kept
 def test_the_split_by_constraint_follows_from_the_trials():
     met, asked = Counter(), Counter()
     for prompt, given in greedy_answers("tuned"):
@@ -241,7 +240,6 @@ def test_the_split_by_constraint_follows_from_the_trials():
         assert re.search(rf"{CONSTRAINTS[name]} +{met[name]} of +{n} ", printed()), name
 
 
-@kept
 def test_what_the_answers_have_in_common_follows_from_the_trials():
     answers = greedy_answers("tuned")
     stated = [parse_answer(given.text) for _, given in answers]
@@ -253,7 +251,6 @@ def test_what_the_answers_have_in_common_follows_from_the_trials():
     assert re.search(rf"how often stated: \(\d+, {most}\)", printed())
 
 
-@kept
 def test_the_interval_over_prompts_follows_from_the_trials():
     suite = PROJECTS["movie_recommender"].suite()
     check = suite.check(suite.roles.follows_request)
