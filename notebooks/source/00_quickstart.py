@@ -236,7 +236,7 @@ grouped_bars(
     y_label=f"share of {number} held-out requests", title=(
         f"Form: {counts['tuned'][0].right} of {number} tuned, "
         f"{counts['told the form'][0].right} told. "
-        f"Right facts: {counts['tuned'][-1].right}"
+        f"In the table, facts right: {counts['tuned'][-1].right}"
     ),
 );
 

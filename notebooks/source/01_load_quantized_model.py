@@ -114,9 +114,10 @@ axes = framed(
 )
 axes.loglog(sizes, spacing / sizes, label="fp16", color="#8a5fb0")
 axes.axhline(2**-7, label="bf16, from 1e-38 to 3e38", color="#3a8f5c")
-for edge, told in ((2**-14, " precision falls to the left"), (65_504, "")):
+edges = {2**-14: " less precise to the left", 65_504: "overflow "}
+for (edge, told), side in zip(edges.items(), ("left", "right")):
     axes.axvline(edge, **REFERENCE)
-    axes.text(edge, 0.02, told, color="#4d4d4d")
+    axes.text(edge, 0.02, told, ha=side, color="#4d4d4d")
 axes.legend(loc="upper center");
 
 # %% [markdown]
@@ -475,7 +476,7 @@ check(nf4_bytes)
 # %%
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-small_plan = recipe.plan_for({"t4": "cpu"}.get(profile.name, profile.name))
+small_plan = recipe.small_plan_for(profile.name, profile.model_override)
 location = models.model_location(small_plan)  # a folder with SmolLM2's files
 
 nf4_settings = BitsAndBytesConfig(
@@ -591,15 +592,16 @@ costs.round(3)
 increase = costs.loc["NF4", "worse by"]
 axes = framed(
     title=f"On this small model NF4 costs {increase:+.2f} nats a token, bf16 "
-    f"{costs.loc['bf16', 'worse by']:+.2f}",
+    f"{costs.loc['bf16', 'worse by']:+.3f}",
     x_label="true size (MB)",
     y_label="loss above fp32 (nats a token)",
 )
 axes.scatter(costs["true MB"], costs["worse by"], s=60, color="#3a8f5c")
 axes.axhline(0, **REFERENCE)
 for way, row in costs.iterrows():
-    side = "top" if way == "NF4 double" else "bottom"
-    axes.text(row["true MB"], row["worse by"], f"  {way}", va=side)
+    side = "right" if way == "NF4 double" else "left"
+    place = row["true MB"], row["worse by"]
+    axes.text(*place, f"  {way}  ", ha=side, va="bottom")
 axes.margins(0.2);
 
 # %% [markdown]
