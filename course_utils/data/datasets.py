@@ -8,8 +8,9 @@ from pathlib import Path
 from course_utils import places
 from course_utils.data.conversation import Conversation, load_conversations
 from course_utils.data.instructions import from_hub, load_instructions
+from course_utils.data.own_rows import OwnRows, hold_out, read_rows, shared_requests
 from course_utils.places import DATA_FOLDER
-from course_utils.recipes.plan import Plan
+from course_utils.recipes.plan import OWN, Plan
 
 MOVIES = "movies"
 MOVIES_FOLDER = DATA_FOLDER / MOVIES
@@ -27,6 +28,8 @@ def load_splits(plan: Plan) -> Splits:
     HUB_VALIDATION_ROWS for validation.
     """
     name = plan.dataset.name
+    if name.startswith(OWN):
+        return load_own(plan)[1]
     if name == MOVIES:
         return load_movies("train"), load_movies("validation")
     if name in INSTRUCTIONS:
@@ -42,6 +45,26 @@ def load_splits(plan: Plan) -> Splits:
         f"{', '.join(INSTRUCTIONS)}, or a hub id with Alpaca's columns and a number "
         "of rows."
     )
+
+
+def load_own(plan: Plan) -> tuple[OwnRows, Splits]:
+    """Own rows as they were found, and both sides of the split.
+
+    Held out is the plan's file, number or share; else the folder's validation file, or
+    a fifth of the rows, at most VALIDATION_ROWS. A training row whose request is held
+    out is left out.
+    """
+    source, held_out = plan.dataset.name.removeprefix(OWN), plan.held_out
+    found = read_rows(source, revision=plan.dataset.revision)
+    if held_out is None and [*Path(source).glob("validation*")]:
+        held = read_rows(source, split="validation").rows
+    elif isinstance(held_out, str):
+        held = read_rows(held_out).rows
+    else:
+        fifth = min(VALIDATION_ROWS, max(1, len(found.rows) // 5))
+        return found, hold_out(found.rows, held_out or fifth, plan.seed)
+    shared = {training for training, _ in shared_requests(found.rows, held)}
+    return found, ([row for row in found.rows if row.id not in shared], held)
 
 
 def load_rows(plan: Plan) -> Splits:
