@@ -5,7 +5,7 @@ It names one of the course's three, or a file of one's own: a recipe, or rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from course_utils.data.conversation import Conversation
@@ -26,6 +26,9 @@ from course_utils.recipes.plan import Recipe
 from course_utils.stress.suite import StressSuite
 
 
+Message = dict[str, str]
+
+
 @dataclass(frozen=True)
 class Project:
     """What the notebooks need to know of a project."""
@@ -42,6 +45,31 @@ class Project:
     # What a written answer is about; training and held-out rows must not share it.
     subject: Callable[[str], str | None]
     suite: Callable[[], StressSuite]
+
+    def ways(self, training: Sequence[Conversation]) -> dict[str, list[list[Message]]]:
+        """The suite's prompts as they are put to the base: what training has to beat.
+
+        As they are, with the form told in words, and after three training rows.
+        """
+        prompts = [list(prompt.messages) for prompt in self.suite().prompts]
+        shown = [turn for row in training[:3] for turn in row.messages]
+        return {
+            "base": prompts,
+            "told the form": [_told(self.form_in_words, turns) for turns in prompts],
+            "shown examples": [_after(shown, turns) for turns in prompts],
+        }
+
+
+def _told(words: str, turns: list[Message]) -> list[Message]:
+    *earlier, last = turns
+    return [*earlier, {**last, "content": words + last["content"]}]
+
+
+def _after(shown: Sequence[Message], turns: Sequence[Message]) -> list[Message]:
+    """A chat that goes on after others; a system message stays at the beginning."""
+    system = [turn for turn in turns if turn["role"] == "system"]
+    rest = [turn for turn in (*shown, *turns) if turn["role"] != "system"]
+    return [*system, *rest]
 
 
 def _film(text: str) -> str | None:
