@@ -110,7 +110,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def tell(outcome: Outcome) -> None:
-    """Print what a run found, where its files lie, and how to chat with the last one."""
+    """Print what a run found, where its files lie, and how to chat."""
     for part in (outcome.diagnosis, *outcome.form.values(), outcome.arc):
         print(f"\n{part}" if part else "")
     print(f"answers  {outcome.finetuned.folder / 'stress.jsonl'}")

@@ -25,7 +25,6 @@ from course_utils.recipes import book
 from course_utils.recipes.plan import Recipe
 from course_utils.stress.suite import StressSuite
 
-
 Message = dict[str, str]
 
 

@@ -49,9 +49,9 @@ def asked(words: Sequence[str] | None = None) -> tuple[OwnSource | None, str, bo
 def _of_options(said: dict[str, str]) -> OwnSource:
     if "data" not in said:
         raise WrongRecipe(
-            f"{', '.join(said)} without --data: these belong to rows of your own. Write "
-            "them into the recipe file, or give --data; a recipe of the course takes "
-            "another model by COURSE_MODEL."
+            f"{', '.join(said)} without --data: these belong to rows of your own. "
+            "Write them into the recipe file, or give --data; a recipe of the course "
+            "takes another model by COURSE_MODEL."
         )
     held_out = said.get("held_out", "")
     if held_out.replace(".", "", 1).isdecimal():
