@@ -76,6 +76,7 @@ class OwnSource:
     name: str  # of the run folder
     file: OwnFile
     folder: Path  # that its paths start from
+    recipe_file: Path | None = None
 
     @property
     def data(self) -> str:
@@ -153,7 +154,7 @@ def read_source(name: str | Path) -> OwnSource:
     path = found_path(str(name))
     if path and path.suffix.lower() in _RECIPES:
         file = read_settings(path, OwnFile, _WAY_OUT)
-        return OwnSource(safe_name(path.stem), file, path.parent)
+        return OwnSource(safe_name(path.stem), file, path.parent, path)
     if Path(name).suffix.lower() in _RECIPES:
         raise WrongRecipe(
             f"There is no file {str(name)!r} in {Path.cwd()} or {PROJECT_ROOT}. Is it "
