@@ -84,7 +84,7 @@ styled.set_properties(**{"text-align": "left"})
 # ## 2. Faults
 #
 # A row that cannot be understood is another matter. It is not guessed at, and not passed
-# over: all faults come at once, each with its place. A toy of four rows, three of them
+# over: all faults come at once, each with its place. A toy of four rows, two of them
 # wrong in their own way:
 
 # %% tags=["nbval-check-output"]
@@ -98,7 +98,7 @@ scratch = tempfile.TemporaryDirectory()  # gone when this kernel ends
 toy = Path(scratch.name, "toy.jsonl")
 toy.write_text("""\
 {"prompt": "The kettle leaks.", "completion": "Team: repairs"}
-{"prompt": "Where is my tent?", "completion": 3}
+{"prompt": "Where is my tent?", "completion": "Team: delivery"}
 {"prompt": "Cancel it.", "completion": "Team: orders"
 {"promt": "A bill, please.", "completion": "Team: billing"}
 """)
@@ -171,7 +171,7 @@ print(form_of(['{"team": 1}', '{"team": 2}']).described)
 # against the others, which are *held out*: never trained on, and drawn by request, so
 # that the same question cannot stand on both sides.
 
-# %%
+# %% tags=["nbval-check-output"]
 from course_utils.projects.project import project_of
 
 project, recipe = project_of(own), own.recipe
@@ -290,20 +290,23 @@ for way in ways:
 import datasets
 from datasets import load_dataset
 
+from course_utils.data.datasets import load_rows
 from course_utils.places import run_folder, write_jsonl
 from course_utils.training.adapter import without_long_rows
 
 datasets.disable_progress_bars()
 folder = run_folder(recipe.name, profile)
-from course_utils.data.datasets import load_rows
-
 sides, files = load_rows(plan), {}
 for side, rows in zip(("train", "validation"), sides):
     kept = without_long_rows(rows, plan, tokenizer)
     lines = [{"id": row.id, "messages": list(row.messages)} for row in kept]
     files[side] = str(write_jsonl(folder / f"{side}.jsonl", lines))
 chats = load_dataset("json", data_files=files)
-chats
+{side: len(rows) for side, rows in chats.items()}
+
+# %% [markdown]
+# `tokenize_conversation` is the mask of lesson 03 with checks around it; the adapter is
+# that of lesson 02.
 
 # %%
 from course_utils.data.conversation import Conversation
@@ -324,7 +327,6 @@ model.print_trainable_parameters()
 # The arguments are those of lesson 03; the numbers are the plan's.
 
 # %%
-from transformers import DataCollatorForSeq2Seq
 from trl import SFTConfig, SFTTrainer
 
 from course_utils.training.trainer import RunRecorder, TrainingRun, tracker
@@ -350,18 +352,24 @@ config = SFTConfig(
 )
 
 # %%
-tokenizer.padding_side = "right"  # answers to a batch had it on the left
+from transformers import DataCollatorForSeq2Seq
+
 trainer = SFTTrainer(
     model=model, processing_class=tokenizer, args=config,
     train_dataset=tokens["train"], eval_dataset=tokens["validation"],
-    data_collator=DataCollatorForSeq2Seq(tokenizer),  # labels: with -100
+    data_collator=DataCollatorForSeq2Seq(tokenizer),  # pads; labels by -100
     callbacks=[RunRecorder(plan, tokens["train"], tokens["validation"])],
 )
 trainer.train()
+
+# %% [markdown]
+# Was the estimate any good?
+
+# %%
 run = TrainingRun.of(trainer, recipe.name, profile, sides)
-print(f"planned {report.cost.minutes:.1f} minutes, took {run.seconds / 60:.1f};")
-print(f"planned {report.tokens_a_second:.0f} tokens a second,", end=" ")
-print(f"reached {run.tokens_per_second:.0f}")
+took, reached = run.seconds / 60, run.tokens_per_second
+print(f"minutes: {report.cost.minutes:.1f} planned, {took:.1f} taken")
+print(f"tokens a second: {report.tokens_a_second:.0f} and {reached:.0f}")
 
 # %%
 from course_utils.places import whole_folder
@@ -384,7 +392,8 @@ from course_utils.curves.plots import loss_plot
 
 curves = LossCurves.from_history(run.history)
 start, end = curves.validation.iloc[[0, -1]]
-loss_plot(curves, title=f"Held-out answers: {start:.2f} → {end:.2f} nats a token")
+title = f"Held-out answers: {start:.2f} → {end:.2f} nats a token"
+loss_plot(curves, title=title)
 print(diagnose(curves))
 
 # %% [markdown]
@@ -595,19 +604,12 @@ print(f"… and ship {gguf.stat().st_size / 1e6:.0f} MB that answer in a chat.")
 # %% tags=["hide-input"]
 from course_utils.machine.run_record import save_results
 
-results = [
-    {"measure": f"{name}: {suite.check(name).question}",
-     **{way: spelled(rates.loc[way, name]) for way in answers}}
-    for name in dict.fromkeys(rates.index.get_level_values("check"))
-]
-save_results(folder, "14", results);
+shares = rates.apply(spelled, axis=1).unstack("model")[[*answers]]
+kept = shares.reset_index().astype(str)
+save_results(folder, "14", kept.to_dict("records"));
 
 # %%
 from course_utils.machine.run_record import write_run_record
 
-write_run_record(
-    "14",
-    profile,
-    headline=f"“{suite.roles.is_correct}”, of {right['tuned'].n:.0f}: {told}",
-    seed=plan.seed,
-)
+headline = f"“{suite.roles.is_correct}”, of {right['tuned'].n:.0f}: {told}"
+write_run_record("14", profile, headline=headline, seed=plan.seed)

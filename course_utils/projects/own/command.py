@@ -6,6 +6,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from course_utils.projects.own.file import (
     VARIABLE,
     OwnFile,
@@ -57,4 +59,13 @@ def _of_options(said: dict[str, str]) -> OwnSource:
     if held_out.replace(".", "", 1).isdecimal():
         number = float(held_out)
         said |= {"held_out": int(number) if number >= 1 else number}  # pyrefly: ignore
-    return source_of(OwnFile(**said))  # pyrefly: ignore
+    try:
+        return source_of(OwnFile(**said))  # pyrefly: ignore
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = {"max_steps": "steps", "held_out": "held-out"}
+        option = names.get(key := str(first["loc"][0]), key)
+        raise WrongRecipe(
+            f"--{option} is {first['input']!r}: {first['msg'].lower()}. Is it a typing "
+            "error? `--help` says what each option takes."
+        ) from None

@@ -31,7 +31,7 @@ from course_utils.recipes.book import QUICKSTART, RECIPES
 from course_utils.recipes.plan import OWN, Plan
 
 VARIABLE = "COURSE_RECIPE"
-SAMPLE = DATA_FOLDER / "own_project" / "recipe.yaml"  # the course's own example
+SAMPLE = DATA_FOLDER / "own_project" / "tickets.yaml"  # the course's own example
 _RECIPES = (".yaml", ".yml")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -73,7 +73,7 @@ class Report:
         lines = [
             f"rows       {self.data}: {self.shape}",
             *(f"           {sentence}" for sentence in self.noticed),
-            f"dropped    {left_out or 'none'}",
+            f"left out   {left_out or 'none'}",
             f"split      {self.training} to train on, {self.held_out} held out; {leak}",
             f"tokens     {least} to {most} a row, half of the rows have at most "
             f"{median(self.lengths):g}; max_length {self.max_length}, longer: "
