@@ -307,3 +307,14 @@ def test_dialogues_of_several_turns_are_read_from_sharegpt():
     own = OwnProject(read_source(SAMPLE.with_name("chats.json")), CPU)
     assert own.recipe.name == "chats" and len(own.training) + len(own.held_out) == 40
     assert max(len(row.messages) for row in own.training) >= 4
+
+
+def test_of_several_answers_a_chat_each_is_learnt_unless_the_recipe_says_no(tmp_path):
+    own = OwnProject(read_source(SAMPLE.with_name("chats.json")), CPU)
+    assert settings_of(own)["train_on"][0] == "all_answers"
+    assert report_on(own).trained_share == 1
+    path = tmp_path / "last.yaml"
+    data = SAMPLE.with_name("chats.json")
+    path.write_text(f"data: {data}\ntrain_on: last_answer")
+    report = report_on(OwnProject(read_source(path), CPU))
+    assert report.trained_share < 1 and "train_on: all_answers" in str(report.warnings)

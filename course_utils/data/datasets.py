@@ -19,13 +19,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator
 
 from course_utils import CourseError, places
-from course_utils.data import own_rows
+from course_utils.data import files, own_rows
 from course_utils.data.conversation import (
     Conversation,
     load_conversations,
     requests_differ,
 )
-from course_utils.data.files import Text, read_rows, refusal
+from course_utils.data.files import Text, refusal
 from course_utils.data.reading.sources import NoSuchData
 from course_utils.data.templates import join_input
 from course_utils.places import DATA_FOLDER
@@ -143,7 +143,7 @@ def load_instructions(
     held-out row may occur. Raises as `files.read_rows` does.
     """
     form = _Example if answered else Prompt
-    return read_rows(path, form, conversation, requests_differ(held_out))
+    return files.read_rows(path, form, conversation, requests_differ(held_out))
 
 
 def conversation(row: Mapping[str, Any]) -> Conversation:

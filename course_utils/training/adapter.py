@@ -21,11 +21,12 @@ from course_utils.data.datasets import Splits, load_rows
 from course_utils.data.tokens import row_lengths, to_dataset
 from course_utils.machine.profile import Profile
 from course_utils.places import BrokenFile
-from course_utils.recipes.plan import OWN, Plan, Recipe
+from course_utils.recipes.plan import LAST_ANSWER, OWN, Plan, Recipe
 from course_utils.training import trainer as training
 from course_utils.training.trainer import CannotResume, TrainingRun, run_training
 
 _CONFIG = "adapter_config.json"
+_UNSET = {"train_on": LAST_ANSWER, "held_out": None}  # of records from before these
 
 
 class OtherAdapter(CourseError, RuntimeError):
@@ -74,7 +75,8 @@ def fine_tune(
     with places.locked(folder):
         base, tokenizer = loading.load_base(plan, profile)
         kept = [without_long_rows(side, plan, tokenizer) for side in rows]
-        train, validation = (to_dataset(r, tokenizer, plan.max_length) for r in kept)
+        length, turns = plan.max_length, plan.train_on
+        train, validation = (to_dataset(r, tokenizer, length, turns) for r in kept)
         model = loading.attach_lora(base, plan)
         trainer = training.build_trainer(
             model, tokenizer, train, validation, plan, profile, folder
@@ -212,7 +214,7 @@ def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
         expected["modules"] = sorted(plan.target_modules)
     if (folder / training.RECORD).exists():
         record = vars(run := TrainingRun.load(folder)) | run.digests
-        found |= run.plan | {name: record.get(name) for name in origin}
+        found |= _UNSET | run.plan | {name: record.get(name) for name in origin}
         expected |= plan.facts() | origin
     if differing := training.differences(found, expected):
         raise OtherAdapter(

@@ -24,6 +24,7 @@ from course_utils.projects.own.file import OwnSource, WrongRecipe
 from course_utils.projects.own.planning import cost_of, speed
 from course_utils.recipes.book import OWN_DEFAULTS, QUICKSTART
 from course_utils.recipes.plan import (
+    ALL_ANSWERS,
     BUNDLED_MODEL,
     NANO_MODEL,
     Plan,
@@ -132,6 +133,11 @@ class OwnProject:
         """What rows and machine decide: template, length, rows, batch, updates."""
         length = self._max_length(profile_name)
         fitted: _Some = {"template": self._template, "max_length": length}
+        if not self.source.file.train_on and any(map(_has_answers, self.training)):
+            why = (
+                "several answers a chat: each is learnt; `last_answer` learns the last"
+            )
+            fitted["train_on"] = (ALL_ANSWERS, why)
         if profile_name == "nano":
             return fitted
         if not self.source.file.rows and len(self.found[1][0]) > MOST_ROWS:
@@ -263,6 +269,10 @@ class OwnProject:
 
 def _plan(settings: Settings) -> Plan:
     return Plan(**{name: value for name, (value, _) in settings.items()})
+
+
+def _has_answers(row: Conversation) -> bool:
+    return sum(turn["role"] == "assistant" for turn in row.messages) > 1
 
 
 def longest_answer(
