@@ -318,3 +318,11 @@ def test_of_several_answers_a_chat_each_is_learnt_unless_the_recipe_says_no(tmp_
     path.write_text(f"data: {data}\ntrain_on: last_answer")
     report = report_on(OwnProject(read_source(path), CPU))
     assert report.trained_share < 1 and "train_on: all_answers" in str(report.warnings)
+
+
+def test_a_model_that_cannot_be_had_is_named_with_the_likely_causes(write, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    own = OwnProject(read_source(write("model: no/such-model")), CPU)
+    own.__dict__["location"] = "no/such-model"  # as model.loading would say
+    with pytest.raises(WrongRecipe, match=r"tokenizer of no/such-model.*misspelt"):
+        _ = own.recipe

@@ -114,6 +114,17 @@ def test_a_notebook_that_fails_keeps_its_copy_and_the_others_still_run(
     assert copy.cells[0].outputs[0].text == "seen\n"
 
 
+# Proofs hold claims against the course's own rows; with others they would stop.
+def test_with_own_rows_the_lessons_run_and_the_proofs_do_not(executions, monkeypatch):
+    table = PROJECT_ROOT / "data" / "own_project" / "tickets.csv"
+    monkeypatch.setenv("COURSE_RECIPE", str(table))
+    monkeypatch.setenv("COURSE_PROFILE", "nano")
+    assert course.main(["run"]) == 0
+    lessons = [source for source in project.sources() if not project.is_proof(source)]
+    assert len(executions) == len(lessons)
+    assert (runs_folder() / "notebooks-nano-tickets").is_dir()
+
+
 @pytest.fixture(autouse=True)
 def signals_are_as_before():
     before = {number: signal.getsignal(number) for number in (2, 15)}

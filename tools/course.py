@@ -12,7 +12,7 @@ from pathlib import Path
 
 import publish
 from execution import convert, executed, inherited, settings, write_notebook
-from project import key_of, name_of, notebook_of, sources
+from project import is_proof, key_of, name_of, notebook_of, sources
 from schedule import MOST_JOBS, jobs, side_by_side, threads_for
 
 from course_utils import CourseError
@@ -61,9 +61,10 @@ async def run_one(source: Path, profile: Profile, folder: Path, threads: dict) -
 
 def run(numbers: list[str]) -> int:
     """Run notebooks, two at a time where the machine allows; print what came out."""
-    chosen, profile = sources(numbers), Profile.detect()
+    chosen, profile, own = sources(numbers), Profile.detect(), own_source()
+    if own:  # a proof settles claims by the course's rows
+        chosen = [source for source in chosen if not is_proof(source)]
     refuse_unsupported(profile)
-    own = own_source()
     recipe, number = (own or chosen_recipe()).name, jobs(profile)
     number = min(number, len(chosen))
     print("\n".join([*describe(profile), f"recipe     {recipe}"]), flush=True)

@@ -17,7 +17,7 @@ import yaml
 from course_utils import CourseError
 from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER
-from course_utils.recipes.plan import AuthorResult, Recipe, Settings, Source
+from course_utils.recipes.plan import OWN, AuthorResult, Recipe, Settings, Source
 
 
 class UnknownRecipe(CourseError, KeyError):
@@ -80,10 +80,11 @@ def recipe_to_export(recipe: Recipe, profile: Profile) -> Recipe:
     To merge, convert and score 7 to 8 billion parameters takes a free GPU machine
     hours and most of its disk. So a smaller model is trained by the same recipe, under
     a name of its own. A COURSE_MODEL is kept: with the recipe's own model in it, that
-    one is shipped.
+    one is shipped. So is the model of a recipe of one's own.
     """
-    own, small = recipe.plan_for(profile.name).model, _TO_EXPORT["model"][0]
-    if not profile.is_gpu or profile.model_override or own == small:
+    plan, small = recipe.plan_for(profile.name), _TO_EXPORT["model"][0]
+    is_meant = profile.model_override or plan.dataset.name.startswith(OWN)
+    if not profile.is_gpu or is_meant or plan.model == small:
         return recipe
     settings = {**recipe.settings, **_TO_EXPORT}
     return replace(recipe, name=f"{recipe.name}-small", settings=settings)
