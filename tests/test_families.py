@@ -170,7 +170,7 @@ def test_turns_that_the_template_rewrites_are_refused_and_training_learns_them(n
         assert re.search(r"Ice\..*Fire\.", learnt(tokens, tokenizer), re.S)
 
 
-@pytest.mark.parametrize("name", ["llama3", "qwen2_5", "qwen3", "phi3", "lfm2"])
+@pytest.mark.parametrize("name", ["llama3", "qwen2_5", "qwen3", "lfm2"])
 def test_the_mask_is_that_of_trls_marks_around_what_is_generated(name):
     marked = bare(name)
     marked.chat_template = (FOLDER / f"{name}_training.jinja").read_text("utf-8")

@@ -58,6 +58,9 @@ def said(*texts, roles=("user", "assistant")):
 # --- shapes ------------------------------------------------------------
 
 TWO = said("Hi?", "Yes.")
+VALUES = [
+    {**turn, "content": [{"type": "text", "value": turn["content"]}]} for turn in TWO
+]
 PARTS = [
     {**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in TWO
 ]
@@ -69,6 +72,7 @@ SHAREGPT = [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Yes."}]
     [
         ({"messages": TWO}, "messages"),
         ({"messages": PARTS}, "messages"),
+        ({"messages": VALUES}, "messages"),
         ({"Messages": TWO}, "messages"),
         ({"conversations": SHAREGPT}, "ShareGPT"),
         ({"conversation": TWO}, "messages"),
@@ -287,6 +291,17 @@ def test_a_row_has_its_own_id_or_its_number(read, ids, made, told):
     assert [row.id for row in read(rows).rows] == made
 
 
+def test_columns_that_do_not_reach_the_model_are_named(read):
+    row = {"question": "Which?", "A": "one", "B": "two", "file": "", "answer": "A"}
+    assert "Columns that are not read: a, b." in read([row]).noticed
+
+
+def test_answers_that_a_label_calls_bad_are_not_imitated(read):
+    rows = [{**row, "label": at < 4} for at, row in enumerate(ALPACA)]
+    own = read(rows)
+    assert len(own.rows) == 4 and own.dropped == {"that their label calls bad": 5}
+
+
 # --- faults ------------------------------------------------------------
 
 
@@ -296,6 +311,7 @@ def test_a_row_has_its_own_id_or_its_number(read, ids, made, told):
         ({"input": {"a": 1}}, "input", "{'a': 1}"),
         ({"output": {"a": 1}}, "output", "{'a': 1}"),
         ({"output": True}, "output", "True"),
+        ({"images": ["a.png"]}, "images", "['a.png']"),
         ({"output": [{"type": "image_url"}]}, "output[0].role", "nothing"),
     ],
 )
@@ -344,6 +360,8 @@ def test_of_many_faults_twenty_are_shown_and_faulty_rows_can_be_left_out(read):
         ({"question": "A", "respones": "B"}, "Rename respones to response"),
         ({"Instrution": "A", "Output": "B"}, "Rename instrution to instruction"),
         ({"prompt": "A", "chosen": "B", "rejected": "C"}, "preference tuning"),
+        ({"conversations": TWO[:1], "chosen": {}, "rejected": {}}, "preference"),
+        ({"question_id": 1, "turns": ["A"]}, "Rename what asks and what answers"),
         ({"text": "A B"}, "part it into prompt and completion"),
         ({"foo": "A", "bar": "B"}, "Rename what asks and what answers"),
     ],

@@ -22,10 +22,11 @@ from typing import Any
 
 from course_utils import CourseError
 from course_utils.data.conversation import Conversation, request_key
-from course_utils.data.files import Fault, FaultyData
+from course_utils.data.files import Fault, FaultyData, spelled
 from course_utils.data.reading.shapes import (
     ANSWERS,
     CHATS,
+    MEDIA,
     REQUESTS,
     UNANSWERED,
     Shape,
@@ -41,8 +42,9 @@ _EXPECTED_KEYS = (
     "and one that answers (output, response, completion, answer …)"
 )
 _OTHER_ENDS = {  # keys of rows that are made for something else
-    "chosen": "Pairs of a chosen and a rejected answer are for preference tuning "
-    "(DPO). To tune on the chosen ones, rename chosen to output.",
+    "rejected": "Pairs of a chosen and a rejected answer are for preference tuning "
+    "(DPO). To imitate the chosen ones, keep those alone, under the key output or as "
+    "the last turn of a chat.",
     "text": "A single text has no request to mask: part it into prompt and completion.",
 }
 _WAY_OUT = (
@@ -95,7 +97,7 @@ def read_rows(
         raise FaultyData(entries.faults, entries.way_out)
     rows = [{plain_key(k): v for k, v in row.items()} for _, row in entries.objects]
     shape = shape_of(rows)
-    if shape is None:
+    if shape is None or any("rejected" in row for row in rows):
         raise _unknown_shape(entries, rows)
     names, numbered = _names(rows)
     chats, faults, dropped = _chats(entries, rows, names, shape)
@@ -107,7 +109,7 @@ def read_rows(
         found = ", ".join(f"{number:,} rows {why}" for why, number in dropped.items())
         raise FaultyData([entries.fault(1, "file", found, "rows that answer")])
     told = (*entries.noticed, *_other_case(entries, shape), *numbered)
-    told += (*_cut_off(chats), *_again(chats))
+    told += (*_unread(rows, shape), *_cut_off(chats), *_again(chats))
     return OwnRows(chats, shape.name, dict(dropped), told)
 
 
@@ -134,7 +136,11 @@ def _digest(chat: Conversation) -> str:
 
 
 def _with_keys(row: dict[str, Any], shape: Shape) -> dict[str, Any]:
-    """The row, if it has the keys that its file's shape needs."""
+    """The row, if it has the keys that its file's shape needs, and is for imitation."""
+    if row.get("label") is False:  # of rows for KTO
+        raise Unusable("that their label calls bad")
+    if media := next((key for key in MEDIA if row.get(key)), None):
+        raise Wrong((media, spelled(row[media]), "rows of text alone"))
     lacking = next((key for key in shape.needed if key not in row), None)
     if lacking is None:
         return row
@@ -148,8 +154,12 @@ def _unknown_shape(entries: Entries, rows: Sequence[Mapping]) -> FaultyData:
     """One fault for a file whose keys say nothing, with the likely renaming."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
     known = (*CHATS, *REQUESTS, *ANSWERS)
-    near = {key: get_close_matches(key, known, n=1, cutoff=0.7) for key in keys}
-    ways = [f"{key} to {to[0]}" for key, to in near.items() if to and to[0] != key]
+    near = {key: get_close_matches(key, known, n=1, cutoff=0.8) for key in keys}
+    ways = [
+        f"{key} to {to[0]}"
+        for key, to in near.items()
+        if to and to[0] != key and len(key) - len(to[0]) < 3  # no question_id
+    ]
     told = [f"A typing error? Rename {', '.join(ways)}."] if ways else []
     told += [why for key, why in _OTHER_ENDS.items() if key in keys]
     fault = entries.fault(1, "keys", ", ".join(keys[:20]) or "none", _EXPECTED_KEYS)
@@ -177,6 +187,14 @@ def _other_case(entries: Entries, shape: Shape) -> list[str]:
     used = {*shape.needed, shape.given}
     read = [f"{k} as {to}" for k in keys if (to := plain_key(k)) in used and to != k]
     return [f"Keys are read without their case: {', '.join(read)}."] if read else []
+
+
+def _unread(rows: Sequence[Mapping], shape: Shape) -> list[str]:
+    """A sentence on columns that hold something and do not reach the model."""
+    keys = dict.fromkeys(key for row in rows for key in row if row[key])
+    left = [key for key in keys if key not in (*shape.read, *shape.needed)]
+    more = ", …" if len(left) > 8 else ""
+    return [f"Columns that are not read: {', '.join(left[:8])}{more}."] if left else []
 
 
 def _cut_off(chats: Sequence[Conversation]) -> list[str]:

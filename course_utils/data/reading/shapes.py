@@ -21,6 +21,7 @@ REQUESTS = ("instruction", "prompt", "question", "query", "request", "input", "u
 UNANSWERED = "unanswered"  # in a row's notes: the last turn, which nobody answers
 GIVEN = ("input", "context")  # what a request is about
 ANSWERS = ("output", "response", "completion", "answer", "reply", "target", "assistant")
+MEDIA = ("images", "image", "videos", "video", "audios", "audio")
 _ROLES = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bot", "ai"), "assistant"),
@@ -59,6 +60,12 @@ class Shape:
     def needed(self) -> tuple[str, ...]:
         """Keys without which a row says nothing."""
         return (self.chat,) if self.chat else (self.request, self.answer)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Keys that are read where they are there."""
+        beside = ("id", "system", "system_prompt", "tools", "label")
+        return (*beside, *(() if self.chat else (self.given, "history")))
 
     def conversation(self, row: Mapping[str, Any], name: str) -> Conversation:
         """A row, its keys as `plain_key` has them, under the id `name`.
@@ -154,7 +161,7 @@ def _part(part: object, field: str) -> str:
         kind = part.get("type", "text")
         if kind != "text":
             raise Wrong((field, f"a part of type {kind!r}", "text alone"))
-        part = part.get("text")
+        part = part.get("text", part.get("value"))
     if not isinstance(part, str):
         raise Wrong((field, spelled(part), "a part with a text"))
     return part
