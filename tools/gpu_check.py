@@ -49,7 +49,7 @@ QUESTIONS = DATA_FOLDER / "science" / "questions.jsonl"
 class Fault:
     """A cell that ended in an error."""
 
-    cell: int
+    cell: int | None  # None where the run itself ended: time was up, the kernel died
     begins: str
     error: str
     where: list[str] = field(default_factory=list)
@@ -81,6 +81,16 @@ def faults_of(notebook: Any) -> list[Fault]:
     return found
 
 
+def reached(notebook: Any, faults: list[Fault]) -> int:
+    """Cells before the first fault; where the time was up, up to the last that ran."""
+    if not faults:
+        return len(notebook.cells)
+    if faults[0].cell is not None:
+        return faults[0].cell
+    ran = [n for n, c in enumerate(notebook.cells) if c.get("execution_count")]
+    return ran[-1] + 1 if ran else 0
+
+
 async def run_lesson(
     source: Path, model: str, folder: Path, seconds: float, profile: str = "t4"
 ) -> LessonRun:
@@ -105,18 +115,16 @@ async def run_lesson(
         told = f"{type(error).__name__}: {error}"[:600]
         if time.monotonic() - begin >= seconds:  # nbclient says it in other words
             told = f"stopped after {seconds:.0f} seconds"
-        stopped = [Fault(-1, "", told)]
+        stopped = [Fault(None, "", told)]
     write_notebook(folder / "pages" / f"{name_of(source)}.ipynb", notebook)
-    done = [c for c in notebook.cells if c.get("execution_count")]
     faults = [*faults_of(notebook), *stopped]
-    reached = faults[0].cell if faults and faults[0].cell >= 0 else len(done)
     record = folder / f"records-{profile}" / f"{key_of(source)}.json"
     peak = read_json(record, "")["peak_memory_gib"] if record.exists() else None
     return LessonRun(
         notebook=key_of(source),
         model=Path(model).name,
         cells=len(notebook.cells),
-        reached=len(notebook.cells) if not faults else reached,
+        reached=reached(notebook, faults),
         seconds=time.monotonic() - begin,
         peak_reserved_gib=peak,
         faults=faults,
@@ -153,6 +161,8 @@ class Check:
         folder = make_folder(runs_folder() / f"gpu-check-{Path(model).name}")
         by_key = {key_of(source): source for source in sources(list(numbers))}
         trained, free = asyncio.Event(), asyncio.Semaphore(at_once)
+        if "03" not in by_key:
+            trained.set()
 
         async def run(number: str) -> None:
             if number in NEED_03:
@@ -212,7 +222,7 @@ async def check_all(check: Check, only: str, at_once: int, numbers: list[str]) -
     if only in ("", "lessons"):
         await asyncio.gather(
             check.lessons(str(bundled), tuple(numbers or LESSONS), at_once),
-            check.lessons(NANO_BOS, WITH_BOS, 1),
+            check.lessons(NANO_BOS, WITH_BOS if not numbers else ("07",), 1),
         )
     if only in ("", "training"):
         from gpu_training import write_random_nf4

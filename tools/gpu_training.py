@@ -155,9 +155,6 @@ def load_plain(plan: Plan, profile: Profile):
         task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(base, settings)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
     return adapted, AutoTokenizer.from_pretrained(plan.model.name)
 
 
@@ -190,6 +187,9 @@ def measure(model: PreTrainedModel, tokenizer, kind: str, plan: Plan, profile: P
     trainer = build_trainer(
         model, tokenizer, training, validation, plan, profile, folder
     )
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # TRL 1.15 makes the adapter of a 4-bit base bf16,
+            parameter.data = parameter.data.float()  # and fp16's scaler has no kernel
     meter = Meter()
     trainer.add_callback(meter)
     start = torch.cuda.memory_reserved() / 2**30
