@@ -404,7 +404,7 @@ def publishing(published, tmp_path, monkeypatch):
     """The toy notebook's publication: kernels write what `made` says, below runs/."""
     made = {
         "evidence-cpu/01.json": [row("01", "C003", 3)],
-        "records-cpu/01.json": {"minutes": 1.26, "day": "2026-11-21"},
+        "records-cpu/01.json": {"processor_minutes": 1.26, "day": "2026-11-21"},
         "movie_recommender-cpu/results_01.json": [{"measure": "new"}],
     }
     seen = []
@@ -423,12 +423,23 @@ def publishing(published, tmp_path, monkeypatch):
     old = [row("01", "C001", 1), row("02", "C002", 2)]
     write_json(tmp_path / "evidence.json", old)
     tables = {"inframind": [{"measure": "other"}]}
-    write_json(tmp_path / "results" / "01.json", {"minutes": 9, "tables": tables})
+    write_json(
+        tmp_path / "results" / "01.json", {"processor_minutes": 9, "tables": tables}
+    )
     return published, made, seen
 
 
 def published_one(source):
     return asyncio.run(publish.publish_one(source))
+
+
+def test_the_time_of_a_later_run_of_the_course_goes_into_the_results(publishing):
+    source, _, _ = publishing
+    record = {"processor_minutes": 3.04, "minutes": 7.0}
+    write_json(runs_folder() / "records-cpu" / "01.json", record)
+    assert publish.times(["01"]) == 0
+    results = json.loads((source.parent / "results" / "01.json").read_text())
+    assert results["processor_minutes"] == 3.0 and "inframind" in results["tables"]
 
 
 def committed(source):
@@ -446,7 +457,7 @@ def test_a_published_run_replaces_its_own_numbers_and_keeps_those_of_others(publ
     kept = [(r["claim"], r["value"]) for r in json.loads(evidence)]
     assert kept == [("C002", 2), ("C003", 3)]
     assert json.loads(results) == {
-        "minutes": 1.3,
+        "processor_minutes": 1.3,
         "day": "2026-11-21",
         "tables": {
             "inframind": [{"measure": "other"}],

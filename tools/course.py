@@ -164,6 +164,7 @@ COMMANDS = {
     publish.publish: "N",
     publish.prose: "N",
     publish.recipes: "recipe",
+    publish.times: "N",
     nbval: "N",
     chains: "recipe",
     reference: "seed",

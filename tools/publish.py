@@ -90,9 +90,26 @@ async def publish_one(source: Path) -> bool:
         draw_before_after(made(PUBLISHED_RECIPE, "answers.jsonl", started))
     write_notebook(notebook_of(source), notebook)
     replace_evidence(number, evidence)
-    keep_results(number, tables, minutes=round(record["minutes"], 1), day=record["day"])
+    keep_results(number, tables, **running_time(record), day=record["day"])
     keep_trials(number, PUBLISHED_RECIPE, trials)
     return True
+
+
+def running_time(record: dict[str, Any]) -> dict[str, float]:
+    """Of a run record: the time of one core, which other work on it does not change."""
+    return {"processor_minutes": round(record["processor_minutes"], 1)}
+
+
+def times(numbers: list[str]) -> int:
+    """Take the processor minutes of the last `make course` into the README."""
+    for source in sources(numbers):
+        folder = runs_folder() / f"records-{PUBLISHED_PROFILE}"
+        record = read_json(
+            folder / f"{key_of(source)}.json", "Run `make course` first."
+        )
+        keep_results(key_of(source), {}, **running_time(record))
+    refresh_readme()
+    return 0
 
 
 def trials_of(number: str, recipe: str, started: float) -> dict[str, str]:

@@ -46,7 +46,7 @@ def table_of_notebooks() -> str:
     """A row for each lesson, question, minutes, badge; then the proofs in a line."""
     rows, proofs = [], []
     for source in sources():
-        minutes = results_of(key_of(source)).get("minutes")
+        minutes = results_of(key_of(source)).get("processor_minutes")
         if is_proof(source):
             proofs.append(link(source))
             continue
@@ -56,7 +56,7 @@ def table_of_notebooks() -> str:
                 "notebook": link(source),
                 "question": question(source),
                 "minutes to read": reading_minutes(source),
-                "minutes, two cores": "?" if minutes is None else f"{minutes:.0f}",
+                "minutes, one core": "?" if minutes is None else f"{minutes:.0f}",
                 "minutes, T4": f"{estimate} (estimate)",
                 "open": colab_badge(source),
             }
