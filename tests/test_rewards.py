@@ -1011,6 +1011,12 @@ def test_odd_labels_and_volumes_are_refused_and_crash_nothing(text, shipped):
         "a = f(" + "var." * 1_900 + "x)",
         "a = [" + "aws_vpc.a.id," * 900 + "]",
         "a = " + "[" * 31 + "var.a" + "]" * 31,
+        "bucket = ["
+        + "local.b," * 450
+        + "]\n}\nlocals {\n  b = ["
+        + "1," * 1_000
+        + "]",
+        "tags = " + "merge(" * 28 + "local.b" + ", local.b)" * 28,
         'a = "${aws_vpc.a}' + "$" * 3_000 + '"',
     ],
 )

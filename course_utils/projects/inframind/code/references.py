@@ -77,7 +77,8 @@ def settled(node: Any, parsed: Parsed) -> Any:
     """A body or value with what can be looked up in the text itself, one step.
 
     `local.x` becomes what `locals` says, `var.x` the variable's default, and `merge(…)`
-    the keys that its last arguments give for certain. All else stays as it is.
+    the keys that its last arguments give for certain. All else stays as it is, and so
+    do the elements of lists.
     """
     return _settled(node, _definitions(parsed))
 
@@ -104,9 +105,7 @@ def _settled(node: Any, known: Mapping[str, Any]) -> Any:
         return Body(_settled(node.arguments, known), blocks)
     if isinstance(node, Mapping):
         return {name: _settled(value, known) for name, value in node.items()}
-    if isinstance(node, list):
-        return [_settled(element, known) for element in node]
-    return node
+    return node  # lists as they are: many times a long one would cost seconds
 
 
 def _certain(merged: Sequence[Any], known: Mapping[str, Any]) -> dict[str, Any]:

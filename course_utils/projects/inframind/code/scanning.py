@@ -106,7 +106,7 @@ class Scanner:
         """Note one token of code; the position after it."""
         if kind in ("name", "other") and not found[0].isascii():
             where = self._line(found.start())
-            raise Refused(f"{where}: {found[0]!r}; not quoted, and names are read in ASCII")
+            raise Refused(f"{where}: {found[0]!r} not quoted: names are read in ASCII")
         if kind == "heredoc":
             return self._end_of_heredoc(found)
         if kind == "address":

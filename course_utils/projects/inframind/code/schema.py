@@ -189,9 +189,7 @@ class Findings:
         self.names: dict[str, bool] = {}  # whether the schema knows it
         # An ordered set; what an invented type or kind holds counts in `names` alone
         self.invented: dict[str, None] = {}
-        self.unknown: dict[
-            str, None
-        ] = {}  # types, kinds, functions not judged; ordered
+        self.unknown: dict[str, None] = {}  # types, kinds and functions not judged
         self.needs: list[bool] = []  # whether it is there, of all that is required
 
     def name(self, name: str, known: bool, *, listed: bool = True) -> None:
