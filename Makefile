@@ -18,10 +18,10 @@ THERE := import sys, importlib.util as i; sys.exit(not all(map(i.find_spec, sys.
 $(shell test ! -e $(READY) || $(RUN) -c "$(THERE)" $(NEEDED) || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course notebook publish prose recipes test unit nbval chains lint clean
+.PHONY: help setup course notebook publish prose recipes gpu-check test unit nbval chains lint clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): requirements.txt constraints.txt tools/install.py
 	@$(PYTHON) tools/install.py
@@ -47,6 +47,9 @@ prose: $(READY) ## after edits of text or cards: renew them, keep outputs
 
 recipes: $(READY) ## measure the other recipes' stress tests for the README
 	@$(COURSE) recipes
+
+gpu-check: $(READY) ## on a CUDA card: lessons, memory and speed, held to a T4
+	@$(RUN) tools/gpu_check.py
 
 lint: $(READY) ## style, types, and which module may import which
 	@$(RUN) -m ruff check .

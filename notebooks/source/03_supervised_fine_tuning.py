@@ -95,7 +95,7 @@ import dataclasses
 
 roomy = dataclasses.replace(plan, max_length=2048)  # examples are long
 base, tokenizer = models.load_base(roomy, profile)
-limits = {"max_new_tokens": project.suite().max_new_tokens}
+limits = {"max_new_tokens": project.suite().max_new_tokens, "batch_size": 40}
 ways = {
     "base": requests,
     "told the form": described,

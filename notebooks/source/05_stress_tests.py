@@ -205,7 +205,7 @@ def write(chats, **decoding):
 from course_utils.model.generation import end_tokens
 
 ends = end_tokens(model, tokenizer)
-BATCH_SIZE, FIRST = 16, 4  # chats in a batch; in the first, with the longest
+BATCH_SIZE, FIRST = 24, 4  # chats in a batch; in the first, with the longest
 
 
 def ask(chats, **decoding):
