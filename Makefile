@@ -18,7 +18,7 @@ THERE := import sys, importlib.util as i; sys.exit(not all(map(i.find_spec, sys.
 $(shell test ! -e $(READY) || $(RUN) -c "$(THERE)" $(NEEDED) || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course notebook publish prose recipes gpu-check test unit nbval chains lint clean
+.PHONY: help setup course notebook publish adopt prose recipes gpu-check test unit nbval chains lint clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ notebook: $(READY) ## run one notebook: make notebook N=03
 
 publish: $(READY) ## write, execute and refresh the committed notebooks
 	@$(COURSE) publish $(ONLY)
+
+adopt: $(READY) ## publish what the last make course made, without a new run
+	@$(COURSE) adopt $(ONLY)
 
 prose: $(READY) ## after edits of text or cards: renew them, keep outputs
 	@$(COURSE) prose $(ONLY)

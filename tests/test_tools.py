@@ -23,7 +23,13 @@ import readme_figure
 
 from course_utils import CourseError
 from course_utils.data.conversation import Conversation
-from course_utils.places import PROJECT_ROOT, runs_folder, write_json, write_jsonl
+from course_utils.places import (
+    PROJECT_ROOT,
+    runs_folder,
+    write_json,
+    write_jsonl,
+    write_whole,
+)
 
 
 def execute(notebook, variables):
@@ -433,20 +439,49 @@ def published_one(source):
     return asyncio.run(publish.publish_one(source))
 
 
-def test_the_time_of_a_later_run_of_the_course_goes_into_the_results(publishing):
-    source, _, _ = publishing
-    record = {"processor_minutes": 3.04, "minutes": 7.0}
-    write_json(runs_folder() / "records-cpu" / "01.json", record)
-    assert publish.times(["01"]) == 0
-    results = json.loads((source.parent / "results" / "01.json").read_text())
-    assert results["processor_minutes"] == 3.0 and "inframind" in results["tables"]
-
-
 def committed(source):
     """What is published of the toy: notebook, evidence and results."""
     folder = source.parent
     names = ("01_toy.ipynb", "evidence.json", "results/01.json")
     return [(folder / name).read_text() for name in names]
+
+
+def adopted(source, made, monkeypatch, code=None):
+    """Publish what `make course` would have left of the toy, and return its page."""
+    monkeypatch.setattr(publish, "renew_all", lambda: None)
+    monkeypatch.setattr(publish, "sources", lambda _: [source])
+    notebook = execution.convert(source)
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="of a run")]
+    notebook.cells[-1].source = code or notebook.cells[-1].source
+    made["records-cpu/01.json"]["minutes"] = 2.0
+    for name, content in made.items():
+        write_json(runs_folder() / name, content)
+    page = runs_folder() / "notebooks-cpu" / "01_toy.ipynb"
+    write_whole(page, nbformat.writes(notebook))
+    assert publish.adopt(["01"]) == 0
+    return committed(source)
+
+
+def test_the_last_run_of_the_course_is_published_without_a_new_one(
+    publishing, monkeypatch
+):
+    source, made, seen = publishing
+    notebook, evidence, results = adopted(source, made, monkeypatch)
+    assert "of a run" in notebook and "C003" in evidence and not seen
+    assert json.loads(results)["processor_minutes"] == 1.3
+
+
+def test_a_run_of_other_code_is_not_published(publishing, monkeypatch):
+    source, made, _ = publishing
+    before = committed(source)
+    with pytest.raises(publish.NotPublished, match="edited as well"):
+        adopted(source, made, monkeypatch, code="other = 1")
+    assert committed(source) == before
+
+
+def test_a_run_that_is_missing_is_not_published(publishing):
+    with pytest.raises(publish.NotPublished, match="Run `make course`"):
+        publish.adopt(["01"])
 
 
 def test_a_published_run_replaces_its_own_numbers_and_keeps_those_of_others(publishing):

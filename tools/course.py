@@ -164,7 +164,7 @@ COMMANDS = {
     publish.publish: "N",
     publish.prose: "N",
     publish.recipes: "recipe",
-    publish.times: "N",
+    publish.adopt: "N",
     nbval: "N",
     chains: "recipe",
     reference: "seed",
