@@ -18,7 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from project import colab_badge, first_cell, is_first_cell
+from project import badges, first_cell, is_first_cell
 
 from course_utils.places import PROJECT_ROOT, cache_folder, runs_folder, write_whole
 
@@ -47,12 +47,12 @@ class Outcome:
 def convert(source: Path) -> NotebookNode:
     """A py:percent source as a notebook without outputs.
 
-    The badge and the first cell are generated, so that the repository's address
+    The badges and the first cell are generated, so that the repository's address
     stands in one place only.
     """
     notebook = jupytext.read(source)
     for number, cell in enumerate(notebook.cells):
-        cell.source = cell.source.replace("<!-- colab badge -->", colab_badge(source))
+        cell.source = cell.source.replace("<!-- colab badge -->", badges(source))
         if is_first_cell(cell):
             cell.source = first_cell()
         if "hide-input" in cell.metadata.get("tags", []):  # folded, there and in Colab
