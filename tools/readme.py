@@ -57,7 +57,7 @@ def table_of_notebooks() -> str:
                 "question": question(source),
                 "minutes to read": reading_minutes(source),
                 "minutes, two cores": "?" if minutes is None else f"{minutes:.0f}",
-                "minutes, T4": f"{estimate} (estimate)",
+                "minutes, fresh T4": f"{estimate} (estimate)",
                 "open": badges(source),
             }
         )
