@@ -44,7 +44,7 @@ $(LAB): $(READY)
 # The kernel python3 of .venv comes before one of that name in the home folder.
 lab: $(LAB) ## open JupyterLab at the quickstart, with the kernel of .venv
 	@JUPYTER_PREFER_ENV_PATH=1 $(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
-		--LabApp.news_url=None $(LAB_OPTIONS) notebooks/00_quickstart.ipynb
+		$(LAB_OPTIONS) notebooks/00_quickstart.ipynb
 
 course: $(READY) ## run every notebook, into runs/; COURSE_JOBS=1: one by one
 	@$(COURSE) run

@@ -99,6 +99,7 @@ def test_the_systems_own_python_is_refused(monkeypatch, capsys):
 def test_the_lab_is_installed_with_the_pins_and_nothing_else_is(monkeypatch):
     asked = []
     monkeypatch.setattr(install, "run_pip", lambda python, *words: asked.append(words))
+    monkeypatch.setattr(install.subprocess, "run", lambda *_, **__: None)
     assert install.main(["--lab"]) == 0
     [(_, pins, wanted)] = asked
     assert wanted.startswith("jupyterlab") and pins == str(ROOT / "constraints.txt")

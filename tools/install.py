@@ -29,6 +29,9 @@ TORCH = "import torch; print(torch.__version__, torch.version.cuda or '')"
 SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 # An xformers wheel fits one minor version of torch; the newest fits the newest torch.
 XFORMERS_FOR_TORCH = {"2.8": "0.0.32.post2", "2.9": "0.0.33.post1", "2.10": "0.0.34"}
+# JupyterLab would look for its next release, and ask each user whether for news too.
+NO_NEWS = ("-m", "jupyterlab.labextensions", "disable", "--level=sys_prefix")
+NO_NEWS += ("@jupyterlab/apputils-extension:announcements",)
 # Each is there in every notebook of the service; KAGGLE_KEY and the like are not asked
 # for, since they stand on the machine of anyone who downloads from Kaggle.
 HOSTS = {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"}
