@@ -5,6 +5,7 @@ from pathlib import Path
 
 import install
 import pytest
+import try_on_colab
 
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = """# heading
@@ -26,33 +27,37 @@ def test_requirement_lines_are_read_by_section():
     }
 
 
-# What Colab held in its freeze of August 2026, of all that the course asks for. Its
-# page speaks to ipywidgets 7 only, google-colab asks for ipykernel 6.17.1, and a numpy
-# that changes on the disk breaks the kernel that has loaded the other one.
-COLAB = {
-    "torch": "2.11.0",
-    "matplotlib": "3.10.0",
-    "ipywidgets": "7.7.1",
-    "ipykernel": "6.17.1",
-    "psutil": "5.9.5",
-    "protobuf": "5.29.6",
-    "pyyaml": "6.0.3",
-    "numpy": "2.1.3",
-    "pandas": "2.2.3",
-    "scipy": "1.16.3",
-    "statsmodels": "0.14.6",
-    "sentencepiece": "0.2.2",
-    "safetensors": "0.8.0",
-}
+# Of what Colab holds: its page speaks to ipywidgets 7 only, google-colab asks for
+# ipykernel 6.17.1, and a numpy that changes on the disk breaks the kernel that has
+# loaded the other one.
+KEPT_ON_COLAB = [
+    "torch",
+    "matplotlib",
+    "ipywidgets",
+    "ipykernel",
+    "psutil",
+    "protobuf",
+    "pyyaml",
+    "numpy",
+    "pandas",
+    "scipy",
+    "statsmodels",
+    "sentencepiece",
+    "safetensors",
+    "lark",
+    "pydantic",
+    "filelock",
+]
 
 
-@pytest.mark.parametrize("name", COLAB)
+@pytest.mark.parametrize("name", KEPT_ON_COLAB)
 def test_colab_keeps_what_its_kernel_and_its_page_have_loaded(name):
     from packaging.requirements import Requirement
 
     lines = map(Requirement, install.requirements()["base"])
     [wanted] = [line for line in lines if line.name.lower() == name]
-    assert wanted.specifier.contains(COLAB[name])  # pip leaves it, unless a pin says no
+    there = try_on_colab.pins(try_on_colab.LISTED.read_text("utf-8"))
+    assert wanted.specifier.contains(there[name])  # pip leaves it, unless a pin says no
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert name not in install.names_of(install.hosted_constraints(pins).splitlines())
 

@@ -109,8 +109,12 @@ def inherited() -> dict[str, str]:
     return {**os.environ, **kept}
 
 
-async def executed(notebook: NotebookNode, variables: Mapping[str, str]) -> Outcome:
-    """Run all cells in a fresh kernel; stop at the first error.
+async def executed(
+    notebook: NotebookNode,
+    variables: Mapping[str, str],
+    folder: Path = PROJECT_ROOT / "notebooks",
+) -> Outcome:
+    """Run all cells in a fresh kernel, in a folder; stop at the first error.
 
     The notebook is filled in place, so that its outputs survive any end. `variables` go
     into the kernel's environment, over those of this process.
@@ -120,7 +124,7 @@ async def executed(notebook: NotebookNode, variables: Mapping[str, str]) -> Outc
         notebook,
         timeout=CELL_TIMEOUT_SECONDS,
         kernel_name="python3",
-        resources={"metadata": {"path": str(PROJECT_ROOT / "notebooks")}},
+        resources={"metadata": {"path": str(folder)}},
         store_widget_state=False,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns about localhost
         on_cell_execute=lambda cell, cell_index: entered.append(cell),
