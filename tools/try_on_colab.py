@@ -111,6 +111,7 @@ def colab_variables(folder: Path) -> dict[str, str]:
         "COURSE_RUNS": str(folder / "content" / "runs"),
         "PATH": f"{own}:{tools}:{os.environ['PATH']}",
         "PYTHONPATH": "",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # it warns on our stderr
     }
 
 

@@ -141,7 +141,9 @@ manager = TaskManager(
 )
 
 # %% [markdown]
-# One call does the rest. First a single question: what comes back?
+# One call does the rest. First a single question: what comes back? (lm-eval also asks git
+# for the commit of the folder that it is called in. On Colab that is no repository, and
+# git says `fatal: not a git repository`; the result is the same.)
 
 # %%
 from lm_eval import simple_evaluate
