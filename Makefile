@@ -21,8 +21,7 @@ THERE := import sys, importlib.util as i; sys.exit(not all(map(i.find_spec, sys.
 $(shell test ! -e $(READY) || $(RUN) -c "$(THERE)" $(NEEDED) || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab course notebook publish prose address recipes test unit nbval \
-	chains lint clean
+.PHONY: help setup course notebook publish prose recipes test unit nbval chains lint clean
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +40,7 @@ $(LAB): $(READY)
 	@$(RUN) tools/install.py --lab
 	@touch $@
 
+.PHONY: lab address
 # The kernel python3 of .venv comes before one of that name in the home folder.
 lab: $(LAB) ## open JupyterLab at the quickstart, with the kernel of .venv
 	@JUPYTER_PREFER_ENV_PATH=1 $(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
