@@ -7,6 +7,8 @@ import sys
 import project
 import try_on_colab
 
+from course_utils.places import read_json
+
 
 def test_versions_are_read_without_the_build_that_made_them():
     text = "# 19 August\ntorch==2.11.0+cu128\njupyter_client==7.4.9\nx @ file:///x\n"
@@ -14,8 +16,8 @@ def test_versions_are_read_without_the_build_that_made_them():
 
 
 def test_what_a_set_up_changed_is_listed_and_what_it_left_is_not():
-    before, after = "a==1\nb==1\nc==1\n", "b==1\nc==2\nd==3\n"
-    changed = {"a": ["1", None], "c": ["1", "2"], "d": [None, "3"]}
+    before, after = ["a==1", "b==1", "c==1"], ["b==1", "c==2", "d==3"]
+    changed = {"a": "1 -> none", "c": "1 -> 2", "d": "none -> 3"}
     assert try_on_colab.difference(before, after) == changed
 
 
@@ -59,8 +61,10 @@ def test_a_conflict_or_a_failed_lesson_is_status_one(tmp_path, monkeypatch):
     assert try_on_colab.main(arguments) == 0
     found["conflicts"] = ["a 1 requires b<2, but you have b 2"]
     assert try_on_colab.main(arguments) == 1
-    found |= {"conflicts": [], "lessons": {"00": "failed: [1] x: y, 1.0 min"}}
+    found |= {"conflicts": [], "lessons": {"01": "failed: [1] x: y, 1.0 min"}}
     assert try_on_colab.main(arguments) == 1
+    kept = read_json(tmp_path / "trial.json", "")["lessons"]
+    assert list(kept) == ["00", "01"]  # a lesson that was not run again keeps its line
 
 
 def test_the_kernel_is_that_of_the_environment(tmp_path):

@@ -21,15 +21,19 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from execution import convert, executed, write_notebook
 from project import course_settings, is_proof, key_of, sources
 
 from course_utils import CourseError
-from course_utils.places import PROJECT_ROOT, write_json
+from course_utils.places import PROJECT_ROOT, read_json, write_json
 
 LISTED = PROJECT_ROOT / "tools" / "colab" / "packages.txt"
 TRIAL = LISTED.with_name("trial.json")
+BEFORE = (
+    "before.json"  # in the environment's folder: what it held before the first cell
+)
 # Of google-colab, which is on no index: what it asks for decides whether a set-up has
 # broken the machine. Versions as in the freeze.
 GOOGLE_COLAB = ("google-auth", "ipykernel", "ipyparallel", "ipython", "notebook")
@@ -64,6 +68,13 @@ def make(folder: Path, python: str) -> None:
     own = folder / "bin" / "python"
     run_in(own, "-m", "pip", "install", "-q", "--no-deps", "-r", str(LISTED))
     add_google_colab(own)
+    write_json(folder / BEFORE, state(own))
+
+
+def state(python: Path) -> dict[str, list[str]]:
+    """What an environment holds, and which of it does not fit together."""
+    held = run_in(python, "-m", "pip", "list", "--format=freeze").splitlines()
+    return {"held": held, "conflicts": sorted(pip_check(python))}
 
 
 def add_google_colab(python: Path) -> None:
@@ -115,23 +126,23 @@ def colab_variables(folder: Path) -> dict[str, str]:
     }
 
 
-def difference(before: str, after: str) -> dict[str, list[str | None]]:
-    """Versions of two freezes, by the name of each package that another one has."""
-    old, new = pins(before), pins(after)
+def difference(before: list[str], after: list[str]) -> dict[str, str]:
+    """What became of each package that differs between two freezes, by its name."""
+    old, new = pins("\n".join(before)), pins("\n".join(after))
     changed = sorted(name for name in old | new if old.get(name) != new.get(name))
-    return {name: [old.get(name), new.get(name)] for name in changed}
+    return {n: f"{old.get(n, 'none')} -> {new.get(n, 'none')}" for n in changed}
 
 
-async def run(folder: Path, keys: list[str]) -> dict:
+async def run(folder: Path, keys: list[str]) -> dict[str, Any]:
     """Execute the first cell and lessons as a fresh Colab would; what came out."""
     python, content = folder / "bin" / "python", folder / "content"
+    before = read_json(folder / BEFORE, "Is the environment made? Call `make` first.")
     os.environ["JUPYTER_PATH"] = str(register_kernel(folder))
     shutil.rmtree(content, ignore_errors=True)
     content.mkdir()
     settings = course_settings()
     address = f"--branch {settings['revision']} {settings['repository']}"
     clone, variables = published_clone(folder), colab_variables(folder)
-    before, conflicts = run_in(python, "-m", "pip", "freeze"), pip_check(python)
     lessons = {}
     for source in sources(keys):
         if is_proof(source):
@@ -141,11 +152,24 @@ async def run(folder: Path, keys: list[str]) -> dict:
             cell.source = cell.source.replace(address, clone)
         outcome = await executed(notebook, variables, folder=content)
         write_notebook(folder / "executed" / f"{source.stem}.ipynb", notebook)
-        lessons[key_of(source)] = str(outcome)
+        lessons[key_of(source)] = f"{outcome}, {date.today()}"
         print(f"{key_of(source)}: {outcome}", flush=True)
-    new = {line for line in pip_check(python) - conflicts if "but you have" in line}
-    changed = difference(before, run_in(python, "-m", "pip", "freeze"))
-    return {"lessons": lessons, "conflicts": sorted(new), "changed": changed}
+    after = state(python)
+    new = sorted({*after["conflicts"]} - {*before["conflicts"]})
+    conflicts = [line for line in new if "but you have" in line]
+    changed = difference(before["held"], after["held"])
+    return {"lessons": lessons, "conflicts": conflicts, "changed": changed}
+
+
+def keep(found: dict[str, Any], python: str) -> None:
+    """Write the record; lessons that were not run again keep their line in it."""
+    freeze = LISTED.read_text("utf-8").splitlines()[0].removeprefix("# ")
+    record = {"freeze": freeze, "python": python, **found}
+    if TRIAL.exists():
+        old = read_json(TRIAL, "Restore it from git.")
+        same = (old["freeze"], old["python"]) == (freeze, python)
+        record["lessons"] = (old["lessons"] if same else {}) | found["lessons"]
+    write_json(TRIAL, record)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -165,11 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     except CourseError as problem:
         print(f"stopped: {problem}", file=sys.stderr)
         return 1
-    version = run_in(folder / "bin" / "python", "--version").split()[1]
-    freeze = LISTED.read_text("utf-8").splitlines()[0].removeprefix("# ")
-    write_json(
-        TRIAL, {"day": f"{date.today()}", "python": version, "freeze": freeze, **found}
-    )
+    keep(found, run_in(folder / "bin" / "python", "--version").split()[1])
     failed = [told for told in found["lessons"].values() if "failed" in told]
     return int(bool(failed or found["conflicts"]))
 
