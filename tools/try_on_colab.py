@@ -31,9 +31,7 @@ from course_utils.places import PROJECT_ROOT, read_json, write_json
 
 LISTED = PROJECT_ROOT / "tools" / "colab" / "packages.txt"
 TRIAL = LISTED.with_name("trial.json")
-BEFORE = (
-    "before.json"  # in the environment's folder: what it held before the first cell
-)
+BEFORE = "before.json"  # what an environment held before its first cell
 # Of google-colab, which is on no index: what it asks for decides whether a set-up has
 # broken the machine. Versions as in the freeze.
 GOOGLE_COLAB = ("google-auth", "ipykernel", "ipyparallel", "ipython", "notebook")
