@@ -317,11 +317,12 @@ def first_cell(tmp_path):
     (tmp_path / "cell").write_text(project.first_cell())
     path = f"{git.parent}:{os.environ['PATH']}"
 
-    def run(where="away"):
+    def run(where="away", machine="COLAB_RELEASE_TAG"):
+        given = {"PATH": path, "IPYTHONDIR": str(tmp_path / "ipython"), machine: "x"}
         return subprocess.run(
             [sys.executable, "-c", CELL, where],
             cwd=tmp_path,
-            env={**os.environ, "PATH": path, "IPYTHONDIR": str(tmp_path / "ipython")},
+            env={**os.environ, **given},
             capture_output=True,
             text=True,
         )
@@ -345,6 +346,42 @@ def test_a_failed_set_up_on_colab_stops_the_cell_and_is_tried_again(
     again = first_cell()
     assert again.returncode == 0 and not again.stdout
     assert (tmp_path / "calls").read_text() == "cloned\n"
+
+
+# With another kernel than .venv's it once filled whatever Python that was.
+@pytest.mark.parametrize("machine", ["KAGGLE_KEY", "JUPYTERHUB_USER"])
+def test_the_first_cell_touches_no_kernel_of_another_machine(
+    machine, first_cell, tmp_path
+):
+    refused = first_cell(machine=machine)
+    assert refused.returncode == 1
+    assert refused.stderr.strip() == (
+        "wrong kernel: choose .venv, which `make setup` builds"
+    )
+    assert not (tmp_path / "calls").exists() and not (tmp_path / "course").exists()
+
+
+def test_kaggle_is_set_up_like_colab(first_cell, tmp_path):
+    assert first_cell(machine="KAGGLE_KERNEL_RUN_TYPE").returncode == 0
+    assert (tmp_path / "course" / ".installed").exists()
+
+
+# The cell once ended green, and the next one died at an import.
+def test_a_wrong_or_private_address_stops_the_first_cell_in_one_line(
+    first_cell, tmp_path
+):
+    git = tmp_path / "bin" / "git"
+    whole = git.read_text()
+    git.write_text(
+        '#!/bin/sh\necho "fatal: asked $GIT_TERMINAL_PROMPT" >&2\nexit 128\n'
+    )
+    refused = first_cell()
+    assert refused.returncode == 1 and "fatal: asked 0" in refused.stdout
+    assert refused.stderr.splitlines()[-1] == (
+        "is this address public, and the internet on?"
+    )
+    git.write_text(whole)
+    assert first_cell().returncode == 0
 
 
 def test_the_first_cell_is_idle_where_the_course_is_installed(first_cell, tmp_path):
@@ -384,6 +421,60 @@ def test_text_is_renewed_and_outputs_are_kept(published, monkeypatch):
     text, first, code = nbformat.read(published.with_suffix(".ipynb"), 4).cells
     assert text.source == "# 01 · How?" and first.source == "git clone elsewhere"
     assert code.outputs[0]["data"]["text/plain"] == "2" and code.execution_count == 1
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """A copy of pyproject.toml, in which the tools look for the project's address."""
+    copy = tmp_path / "pyproject.toml"
+    shutil.copy(PROJECT_ROOT / "pyproject.toml", copy)
+    monkeypatch.setattr(project, "SETTINGS", copy)
+    return copy
+
+
+# A fork's badge opened the origin, and an edit of the address asked for all notebooks
+# to be executed anew.
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://github.com/ada/my.course",
+        "https://github.com/ada/my.course.git/",
+        "git@github.com:ada/my.course.git",
+    ],
+)
+def test_a_fork_sets_its_address_and_nothing_is_executed(
+    url, published, settings, monkeypatch
+):
+    source = published.read_text().replace("Why?", "Why?\n# <!-- colab badge -->")
+    published.write_text(source)
+    monkeypatch.setattr(publish, "sources", lambda numbers: [published])
+    monkeypatch.setattr(publish, "refresh_readme", lambda: None)
+    assert course.main(["address", url, "v2"]) == 0
+    text, first, code = nbformat.read(published.with_suffix(".ipynb"), 4).cells
+    place = "ada/my.course/blob/v2/notebooks/01_toy.ipynb"
+    assert f"colab.research.google.com/github/{place})" in text.source
+    assert f"kernels/welcome?src=https://github.com/{place})" in text.source
+    assert "--branch v2 https://github.com/ada/my.course .course" in first.source
+    assert code.outputs[0]["data"]["text/plain"] == "2" and code.execution_count == 1
+    there = project.course_settings()
+    assert there["t4_minutes"] and settings.read_text().count("ada/") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["https://gitlab.com/ada/course"],  # Colab opens nothing of it
+        ["/home/ada/course"],
+        ["https://github.com/ada"],
+        ["https://github.com/ada/course", "main; rm -rf /"],
+        [],
+    ],
+)
+def test_an_address_that_no_badge_could_open_changes_nothing(words, settings, capsys):
+    before = settings.read_text()
+    assert course.main(["address", *words]) == 1
+    assert "URL=https://github.com/you/name" in capsys.readouterr().err
+    assert settings.read_text() == before
 
 
 def test_edited_code_is_never_given_an_old_output(published):

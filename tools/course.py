@@ -163,6 +163,7 @@ COMMANDS = {
     run: "N",
     publish.publish: "N",
     publish.prose: "N",
+    publish.address: "word",
     publish.recipes: "recipe",
     publish.adopt: "N",
     nbval: "N",

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 from execution import convert, executed, settings, write_notebook
 from nbformat import NotebookNode
-from project import is_first_cell, key_of, name_of, notebook_of, sources
+from project import is_first_cell, key_of, name_of, notebook_of, settle_address, sources
 from readme import RECIPES_SHOWN_BY, RESULTS, refresh_readme, results_of
 from readme_figure import draw_before_after
 from schedule import jobs, side_by_side
@@ -199,6 +199,17 @@ def prose(numbers: list[str]) -> int:
         renew_text(source)
     refresh_readme()
     return 0
+
+
+def address(words: list[str]) -> int:
+    """Set the project's address: badges, first cells and README, nothing executed."""
+    if not 1 <= len(words) <= 2:
+        raise CourseError(
+            f"{len(words)} words found, expected an address and perhaps a revision: "
+            "make address URL=https://github.com/you/name REVISION=main"
+        )
+    settle_address(*words)
+    return prose([])
 
 
 def renew_text(source: Path) -> None:

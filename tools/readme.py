@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from project import colab_badge, course_settings, is_proof, key_of, name_of, sources
+from project import badges, course_settings, is_proof, key_of, name_of, sources
 
 from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.places import PROJECT_ROOT, read_json, write_whole
@@ -57,8 +57,8 @@ def table_of_notebooks() -> str:
                 "question": question(source),
                 "minutes to read": reading_minutes(source),
                 "minutes, one core": "?" if minutes is None else f"{minutes:.0f}",
-                "minutes, T4": f"{estimate} (estimate)",
-                "open": colab_badge(source),
+                "minutes, fresh T4": f"{estimate} (estimate)",
+                "open": badges(source),
             }
         )
     table = markdown_table(rows)

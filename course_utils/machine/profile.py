@@ -24,6 +24,8 @@ AS_T4 = "COURSE_AS_T4"  # set to 1: a newer card is held to what a T4 has
 T4_CAPABILITY, T4_GIB = (7, 5), 14.74  # of 16 GB; what torch reports of it in Colab
 # Of cgroup v2 and v1, as the container itself sees them.
 CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
+# The line that says what its programs hold, without files that are only kept for reuse.
+CONTAINER_COUNTS = {"memory.stat": "anon", "memory/memory.stat": "total_rss"}
 
 
 class UnsupportedMachine(CourseError, RuntimeError):
@@ -77,6 +79,17 @@ class Profile:
             return self.gpu.memory_gib
         return min(psutil.virtual_memory().total, _container_limit()) / 2**30
 
+    @property
+    def free_gib(self) -> float:
+        """Memory that is free, or this process holds already and can use again."""
+        if self.gpu is not None:
+            free, _ = torch.cuda.mem_get_info()
+            own = torch.cuda.memory_reserved()
+            return min((free + own) / 2**30, self.gpu.memory_gib)
+        free = psutil.virtual_memory().available
+        free = min(free, _container_limit() - _held_in_container())
+        return (free + psutil.Process().memory_info().rss) / 2**30
+
     @classmethod
     def detect(cls, environment: Mapping[str, str] = os.environ) -> Profile:
         """The profile of this machine, overridden by COURSE_PROFILE.
@@ -99,6 +112,16 @@ class Profile:
                 "Runtime > Change runtime type > T4. Here: COURSE_PROFILE=cpu."
             )
         return cls(name, "cuda", model, gpu)
+
+
+def _held_in_container() -> int:
+    """Bytes that the programs of this container hold, 0 where it does not say."""
+    for name, kind in CONTAINER_COUNTS.items():
+        path = Path("/sys/fs/cgroup", name)
+        said = path.read_text() if path.is_file() else ""
+        if found := re.search(rf"^{kind} (\d+)$", said, re.M):
+            return int(found[1])
+    return 0
 
 
 def _container_limit() -> float:

@@ -23,6 +23,16 @@ from course_utils.training import trainer as training
 from course_utils.training.trainer import CannotResume, TrainingRun, run_training
 
 _CONFIG = "adapter_config.json"
+_TRAINING_TAKES = {
+    "nano": "seconds",
+    "cpu": "4 to 8 minutes on two cores",
+    "t4": "about 10 minutes on a T4, an estimate",
+}
+_AVOID = (
+    "To have it taken instead, interrupt this cell and run notebook 03 first on this "
+    "machine, or let COURSE_RUNS name the folder of an earlier run (on Colab one on "
+    "Drive: notebook 03, section 9)."
+)
 
 
 class OtherAdapter(CourseError, RuntimeError):
@@ -111,7 +121,8 @@ def get_adapter(recipe: Recipe, profile: Profile) -> FineTuned:
         except BrokenFile as fault:
             there = (folder / "adapter").exists()
             told = str(fault) if there else f"no adapter in runs/{folder.name} yet"
-            print(f"{told}: training it now, as notebook 03 does")
+            took = _TRAINING_TAKES[profile.name]
+            print(f"{told}: training it now, as notebook 03 does ({took}). {_AVOID}")
             return fine_tune(recipe.name, plan, profile, folder, rows=rows)
     origin = {"recipe": recipe.name, "profile": profile.name}
     refuse_other_adapter(folder / "adapter", plan, **origin, **training.digests(*rows))
