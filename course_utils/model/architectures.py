@@ -22,7 +22,7 @@ ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 ALL_LINEAR = ATTENTION + MLP
 TABLES = ("embed_tokens", "lm_head")  # the embedding and the output head, as targets
-_FUSED = {  # what Phi-3 makes of several matrices at once
+FUSED = {  # what Phi-3 makes of several matrices at once
     **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "qkv_proj"),
     **dict.fromkeys(("gate_proj", "up_proj"), "gate_up_proj"),
 }
@@ -165,7 +165,7 @@ class Architecture:
     def present(self, modules: Iterable[str]) -> list[str]:
         """The names in this model, each once and in order; fused where it fuses."""
         mine = self.target_modules
-        fused = {k: v for k, v in _FUSED.items() if v in mine and k not in mine}
+        fused = {k: v for k, v in FUSED.items() if v in mine and k not in mine}
         return sorted({fused.get(module, module) for module in modules})
 
     def lora_parameters(self, rank: int, modules: Iterable[str] | None = None) -> int:
