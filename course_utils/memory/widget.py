@@ -32,7 +32,7 @@ PART_COLOURS = {
     "activations": ACCENT,
     "logits": "#b5443c",
     "workspace": "#c9b458",
-    "context": "#7a7a7a",
+    "context": "#222222",
 }
 
 
