@@ -17,6 +17,7 @@ from course_utils import CourseError, places
 from course_utils.data.datasets import Splits, load_rows
 from course_utils.data.tokens import to_dataset
 from course_utils.machine.profile import Profile
+from course_utils.model.architectures import FUSED
 from course_utils.places import BrokenFile
 from course_utils.recipes.plan import Plan, Recipe
 from course_utils.training import trainer as training
@@ -201,7 +202,8 @@ def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
     found = {"base": there, "r": config["r"], "lora_alpha": config.get("lora_alpha")}
     expected: dict[str, Any] = {"base": here, "r": plan.rank, "lora_alpha": plan.alpha}
     if isinstance(modules := config.get("target_modules"), list):  # else a pattern
-        found["modules"] = sorted(modules)
+        fused = {*FUSED.values()} - {*plan.target_modules}  # Unsloth's, of a Phi-3
+        found["modules"] = sorted({*modules} - fused)
         expected["modules"] = sorted(plan.target_modules)
     if (folder / training.RECORD).exists():
         record = vars(run := TrainingRun.load(folder)) | run.digests

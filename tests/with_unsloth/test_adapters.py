@@ -157,6 +157,15 @@ def test_what_the_adapter_says_of_itself_counts_as_well(plan, folder, change, na
         (folder / "adapter" / "run.json").unlink(missing_ok=True)
 
 
+# On a Phi-3 Unsloth adds the names of the fused matrices to those of the plan.
+def test_names_that_unsloth_adds_for_fused_matrices_are_no_other_plan(plan, folder):
+    path = folder / "adapter" / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["target_modules"] += ["qkv_proj", "gate_up_proj"]
+    path.write_text(json.dumps(config))
+    refuse_other_adapter(folder / "adapter", plan)
+
+
 def test_a_cache_that_was_moved_holds_the_same_model(
     plan, profile, folder, tmp_path, monkeypatch
 ):
