@@ -95,7 +95,7 @@ def test_chat_leaves_the_tokenizers_own_template():
 
 def test_a_template_that_is_not_there_is_refused():
     bare = nano_tokenizer()
-    with pytest.raises(ValueError, match="'vicuna' found, expected 'chat' or 'alpaca'"):
+    with pytest.raises(ValueError, match="'vicuna' found, expected 'chat', 'training'"):
         use_template(bare, "vicuna")
     bare.chat_template = None
     with pytest.raises(ValueError, match="no chat template"):

@@ -14,6 +14,7 @@ from course_utils.data.tokens import (
     NothingToLearn,
     UnusableRows,
     completion_nll,
+    row_lengths,
     text_ids,
     to_dataset,
     tokenize_conversation,
@@ -116,12 +117,12 @@ PREFILLED = ENDLESS + "{% if add_generation_prompt %}<think>{% endif %}"
 @pytest.mark.parametrize(
     ("end", "template", "told"),
     [
-        ("<|endoftext|>", None, r"'row' ends in .*<\|im_end\|>.*'<\|endoftext\|>'"),
-        ("<|im_end|>", ENDLESS, "without the end token.*Set tokenizer.eos_token"),
-        ("<|im_end|>", PREFILLED, "'row': .*is not the beginning of.*<think>"),
+        ("<|endoftext|>", None, r"ends answers with <\|im_end\|>.*is <\|endoftext"),
+        ("<|endoftext|>", None, r"Set tokenizer.eos_token = '<\|im_end\|>'"),
+        ("<|im_end|>", ENDLESS, "'row' ends in .*writes no mark behind.*'alpaca'"),
+        ("<|im_end|>", PREFILLED, "'row' begins otherwise.*<think>.*'training'"),
         ("<|im_end|>", NO_SYSTEM, "'row' is refused.*role not supported.*'alpaca'"),
     ],
-    ids=["another end token", "no end mark", "a prompt that is dropped", "refused"],
 )
 def test_a_template_that_allows_no_mask_is_refused_with_a_way_out(end, template, told):
     tokenizer = copy.deepcopy(made("chat"))
@@ -180,8 +181,21 @@ def test_of_many_faulty_rows_twenty_are_shown_and_the_rest_counted(tokenizer):
     rows = [Conversation(f"r{i}", chat("").messages) for i in range(125)]
     with pytest.raises(UnusableRows) as caught:
         to_dataset(rows, tokenizer, 256)
-    *shown, rest = str(caught.value).splitlines()
-    assert len(shown) == 20 and "'r19'" in shown[-1] and rest == "… and 105 more rows."
+    cause, *shown, rest = str(caught.value).splitlines()
+    assert cause.startswith("125 rows: is the assistant's text empty?")
+    assert len(shown) == 20 and "'r19'" in shown[-1] and "and 105 more rows" in rest
+    assert len(caught.value.faults) == 125
+
+
+def test_rows_that_are_too_long_are_told_with_the_length_that_would_do(tokenizer):
+    rows = [Conversation(f"r{n}", chat("a " * n).messages) for n in range(1, 300)]
+    with pytest.raises(UnusableRows) as caught:
+        to_dataset(rows, tokenizer, 256)
+    lengths = row_lengths(rows, tokenizer)
+    told, longer = str(caught.value), [n for n in lengths if n > 256]
+    assert told.startswith(f"{len(longer)} rows: cutting it would teach")
+    assert f"The longest has {max(lengths)} tokens." in told.splitlines()[0]
+    assert len(to_dataset(rows, tokenizer, max(lengths))) == len(rows)
 
 
 def test_the_data_set_has_one_row_a_conversation(tokenizer):

@@ -24,7 +24,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from course_utils.curves.losses import bits_per_byte, perplexity
 from course_utils.data.conversation import Conversation
 from course_utils.data.questions import ScienceQuestion
-from course_utils.data.tokens import prompt_and_answer_ids, rendered, text_ids
+from course_utils.data.templates import rendered
+from course_utils.data.tokens import prompt_and_answer_ids, text_ids
 from course_utils.model.generation import inference
 from course_utils.places import DATA_FOLDER
 from course_utils.statistics.power import ALPHA

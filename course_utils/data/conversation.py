@@ -1,11 +1,12 @@
-"""Conversations: one schema, read with every fault named at once.
+"""Conversations: the course's one schema, and the shapes that the field writes.
 
-A row is a JSON object on a line of its own::
+A row of the course is a JSON object on a line of its own::
 
     {"id": "train-001", "messages": [{"role": "user", "content": "…"},
                                      {"role": "assistant", "content": "…"}]}
 
-Further keys (`group`, `constraints`, …) are kept in `Conversation.notes`.
+Further keys (`group`, `constraints`, …) are kept in `Conversation.notes`. It is read
+strictly, by `load_conversations`; other people's rows are read by their `Shape`.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from course_utils.data.files import Problem, Text, read_rows, refusal
 class Conversation:
     """One row: who said what, and what else the file says of it, in `notes`.
 
-    User and assistant alternate, after an optional system message.
+    User and assistant alternate, after an optional system message. Rows of one's own
+    may hold calls of tools (`tool_calls`) and turns of the role tool.
     """
 
     id: str  # unique in its file
-    messages: tuple[dict[str, str], ...]
+    messages: tuple[dict[str, Any], ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -110,21 +112,24 @@ def _conversation(row: dict[str, Any]) -> Conversation:
     return Conversation(row["id"], tuple(row["messages"]), notes)
 
 
+def request_key(row: Conversation) -> str:
+    """What makes two requests the same: the words that a chat begins with.
+
+    Requests that differ in case and spacing alone are the same request. Of several
+    turns the first counts, since a chat is often cut into rows that begin alike.
+    """
+    first = next(m["content"] for m in row.messages if m["role"] == "user")
+    return " ".join(first.casefold().split())
+
+
 def requests_differ(
     held_out: Iterable[Conversation],
 ) -> Callable[[int, Conversation], Iterator[Problem]]:
-    """A check that no request comes twice, nor one that is held out.
-
-    Requests that differ in case and spacing alone are the same request.
-    """
-
-    def key_of(row: Conversation) -> str:
-        return " ".join(row.request.lower().split())
-
-    seen = {key_of(row): f"held-out row {row.id!r}" for row in held_out}
+    """A check that no request comes twice, nor one that is held out."""
+    seen = {request_key(row): f"held-out row {row.id!r}" for row in held_out}
 
     def check(line: int, row: Conversation) -> Iterator[Problem]:
-        key = key_of(row)
+        key = request_key(row)
         if key in seen:
             yield "request", f"the request of {seen[key]}", "a request of its own"
         if key:  # empty prompts are a group of their own in a stress test

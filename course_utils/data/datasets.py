@@ -1,13 +1,33 @@
-"""A data set's name and split -> rows, held-out sets kept out of training."""
+"""A data set's name and split -> rows, held-out sets kept out of training.
+
+The course's own sets are read strictly: all of a file, or nothing. Rows of two of them
+have Alpaca's columns, each a JSON object on a line of its own::
+
+    {"id": "train-001", "instruction": "…", "input": "", "output": "…"}
+
+Held-out prompts have no output and say instead what is right. Further keys are kept in
+`Conversation.notes`, together with `instruction` and `input`. Any other name is a file,
+a folder or a set on the hub, and read by `own_rows`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-from course_utils import places
-from course_utils.data.conversation import Conversation, load_conversations
-from course_utils.data.instructions import from_hub, load_instructions
+from pydantic import BaseModel, BeforeValidator
+
+from course_utils import CourseError, places
+from course_utils.data import files, own_rows
+from course_utils.data.conversation import (
+    Conversation,
+    load_conversations,
+    requests_differ,
+)
+from course_utils.data.files import Text, refusal
+from course_utils.data.reading.sources import NoSuchData
+from course_utils.data.templates import join_input
 from course_utils.places import DATA_FOLDER
 from course_utils.recipes.plan import Plan
 
@@ -15,16 +35,21 @@ MOVIES = "movies"
 MOVIES_FOLDER = DATA_FOLDER / MOVIES
 INSTRUCTIONS = ("instructions", "iac")
 VALIDATION_ROWS = 40  # each evaluation on the way is a pass over them
-HUB_VALIDATION_ROWS = 80
+OWN_VALIDATION_ROWS = 80  # at most, of rows of one's own; a tenth of a small file
 
 Splits = tuple[list[Conversation], list[Conversation]]  # training, validation
 
 
-def load_splits(plan: Plan) -> Splits:
-    """All conversations of a plan's data set; KeyError for one that is unknown.
+class TooFewRows(CourseError, ValueError):
+    """A data set has fewer rows than a plan asks for."""
 
-    Of a data set on the hub `plan.rows` are drawn for training, and behind them
-    HUB_VALIDATION_ROWS for validation.
+
+def load_splits(plan: Plan) -> Splits:
+    """All conversations of a plan's data set, to train on and to validate with.
+
+    Of a file or a set on the hub `plan.rows` are drawn for training, all if it is None,
+    and a tenth of the rows, at most OWN_VALIDATION_ROWS, for validation. A line says
+    what was left out.
     """
     name = plan.dataset.name
     if name == MOVIES:
@@ -32,16 +57,27 @@ def load_splits(plan: Plan) -> Splits:
     if name in INSTRUCTIONS:
         folder = places.DATA_FOLDER / name
         return load_split(folder, "train"), load_split(folder, "validation")
-    if "/" in name and plan.rows is not None:
-        needed = plan.rows + HUB_VALIDATION_ROWS
-        revision = plan.dataset.revision
-        drawn = from_hub(name, needed, seed=plan.seed, revision=revision)
-        return drawn[: plan.rows], drawn[plan.rows :]
-    raise KeyError(
-        f"No data set {name!r} with rows={plan.rows}: there are {MOVIES}, "
-        f"{', '.join(INSTRUCTIONS)}, or a hub id with Alpaca's columns and a number "
-        "of rows."
-    )
+    return _drawn(plan)
+
+
+def _drawn(plan: Plan) -> Splits:
+    """Rows of one's own in a drawn order, since the first ones are no sample."""
+    name, revision = plan.dataset.name, plan.dataset.revision
+    try:
+        own = own_rows.read_rows(name, revision=revision)
+    except NoSuchData as error:
+        there = ", ".join((MOVIES, *INSTRUCTIONS))
+        raise NoSuchData(f"{error} The course's own sets are {there}.") from error
+    print(own)
+    held_out = min(OWN_VALIDATION_ROWS, -(-len(own.rows) // 10))
+    training, validation = own_rows.hold_out(own.rows, held_out, plan.seed)
+    if len(training) < (needed := plan.rows or 1):
+        raise TooFewRows(
+            f"{name} has {len(own.rows)} usable rows, {len(training)} of "
+            f"them to train on beside {len(validation)} for validation; the plan asks "
+            f"for rows: {needed}. Lower `rows`, or leave it out to train on all."
+        )
+    return training[: plan.rows], validation
 
 
 def load_rows(plan: Plan) -> Splits:
@@ -53,6 +89,48 @@ def load_rows(plan: Plan) -> Splits:
 def every_kth(validation: Sequence[Conversation]) -> list[Conversation]:
     """Every k-th row, so that at most VALIDATION_ROWS are left: enough to judge by."""
     return list(validation[:: -(-len(validation) // VALIDATION_ROWS)])
+
+
+class _Row(BaseModel):
+    id: Text
+    instruction: Text
+    input: str = ""
+
+
+class _Example(_Row):
+    output: Text
+
+
+def _refuse_output(found: object) -> None:
+    raise refusal("none: the prompt is held out", "an output")
+
+
+class Prompt(_Row):
+    """A row that is only asked."""
+
+    output: Annotated[None, BeforeValidator(_refuse_output)] = None
+
+
+def load_instructions(
+    path: Path, *, answered: bool = True, held_out: Iterable[Conversation] = ()
+) -> list[Conversation]:
+    """Read and check a file of rows; all of it, or nothing.
+
+    Each row has an output, unless it is only asked (not `answered`). No request of a
+    held-out row may occur. Raises as `files.read_rows` does.
+    """
+    form = _Example if answered else Prompt
+    return files.read_rows(path, form, conversation, requests_differ(held_out))
+
+
+def conversation(row: Mapping[str, Any]) -> Conversation:
+    """A row as a chat of one turn; instruction and input joined as templates expect."""
+    request = join_input(row["instruction"], row.get("input") or "")
+    messages = [{"role": "user", "content": request}]
+    if "output" in row:
+        messages.append({"role": "assistant", "content": row["output"]})
+    notes = {key: row[key] for key in row if key not in ("id", "output")}
+    return Conversation(row["id"], tuple(messages), notes)
 
 
 _Load = Callable[..., list[Conversation]]

@@ -1,14 +1,16 @@
 """Data files held against a pydantic form, with every fault named at once.
 
-JSON lines, YAML and CSV tables all end in the same `FaultyData`. Where one cause
+JSON lines, YAML and tables all end in the same `FaultyData`. Where one cause
 explains the faults (an array in place of lines, another encoding, other keys), the
 cause is named instead of its thousand consequences.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +28,10 @@ _Place = tuple[int | str, ...]
 Problem = tuple[str, str, str]  # field, found, expected
 SHOWN_FAULTS = 20
 _LINES = "one JSON object a line"
+_OBJECT = "one JSON object"
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what Python makes of such a byte
 _FORMATS = {  # by the beginning of a file: what it is, and the way out
-    "\x1f\udc8b": ("a gzip archive", "Unpack it: gunzip {}"),
+    "PK\x03\x04": ("a spreadsheet or a zip archive", "Save {} as CSV, or unpack it."),
     "PAR1": ("a Parquet table", "Export it: pandas.read_parquet('{}')"),
     "version https://git-lfs": ("a pointer of Git LFS", "Fetch {}: git lfs pull"),
     "<": ("a web page", "Download {} itself, not the page that shows it."),
@@ -63,10 +66,11 @@ class Fault:
     field: str
     found: str
     expected: str
+    unit: str = "line"  # that `line` counts; `row` in a file whose rows have none
 
     def __str__(self) -> str:
         return (
-            f"{self.file}, line {self.line}, {self.field}: "
+            f"{self.file}, {self.unit} {self.line}, {self.field}: "
             f"found {self.found}, expected {self.expected}"
         )
 
@@ -92,7 +96,7 @@ def refusal(expected: str, found: str = "", field: str = "") -> PydanticCustomEr
     return PydanticCustomError("refusal", "{expected}", context)
 
 
-def _spelled(value: object) -> str:
+def spelled(value: object) -> str:
     """A value as a fault shows it: short, however long or deep it is."""
     short = Repr()
     short.maxstring = short.maxother = 60
@@ -117,7 +121,7 @@ def _problem(error: ErrorDetails) -> Problem:
     """An error of pydantic's in the words of a fault."""
     kind, place, context = error["type"], error["loc"], error.get("ctx", {})
     words = error["msg"].removeprefix("Input should be ")
-    found, expected = _spelled(error["input"]), _EXPECTED.get(kind, words)
+    found, expected = spelled(error["input"]), _EXPECTED.get(kind, words)
     if kind == "missing":
         there = ", ".join(map(str, error["input"])) or "none"
         found, expected = f"nothing among the keys {there:.80}", f"the key {place[-1]}"
@@ -131,21 +135,29 @@ def _problem(error: ErrorDetails) -> Problem:
 
 
 def read_text(path: Path) -> str:
-    """A file as text; bytes that are no UTF-8 stay in it, as lone surrogates.
+    """A file as text, unpacked; bytes that are no UTF-8 stay in it as lone surrogates.
 
     FaultyData if it is a folder, an archive, or in another encoding.
     """
     if path.is_dir():
         inside = ", ".join(sorted(entry.name for entry in path.iterdir())[:5])
-        _refuse(path, "a folder", f"Name a file in it: {inside}", "a file")
-    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        refuse(path, "a folder", f"Name a file in it: {inside}", "a file")
+    written = path.read_bytes()
+    if written.startswith(b"\x1f\x8b"):
+        try:
+            written = gzip.decompress(written)
+        except (OSError, EOFError, zlib.error) as error:
+            refuse(path, f"a broken gzip archive ({error})", "Download it again.")
+    text = written.decode("utf-8-sig", errors="surrogateescape")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     for begin, (what, way_out) in _FORMATS.items():
         if re.match(begin, text, re.DOTALL):
-            _refuse(path, what, way_out.format(path.name), "text in UTF-8")
+            refuse(path, what, way_out.format(path.name), "text in UTF-8")
     return text
 
 
-def _refuse(path: Path, found: str, way_out: str, expected: str = _LINES) -> NoReturn:
+def refuse(path: Path, found: str, way_out: str, expected: str = _LINES) -> NoReturn:
+    """FaultyData of one fault that the whole file has."""
     raise FaultyData([Fault(path.name, 1, "file", found, expected)], way_out)
 
 
@@ -172,10 +184,10 @@ def read_rows(
         if not written.strip():
             continue
         try:
-            contents.append(content := _parsed(written))
+            contents.append(content := parsed(written))
         except ValueError as error:
             if not contents and not faults:
-                _refuse_other_format(path, text, written.strip())
+                refuse_other_format(path, text, written.strip())
             faults.append(Fault(path.name, line, "line", *error.args))
             continue
         _, wrong = validated(adapter, content, path.name, lambda _, at=line: at)
@@ -188,35 +200,46 @@ def read_rows(
             wrong = [Fault(path.name, line, *p) for p in check(line, rows[-1])]
         faults += wrong
     if not contents and not faults:
-        _refuse(path, "no rows", "Is it the right file?")
+        refuse(path, "no rows", "Is it the right file?")
     if faults:
         raise _faulty(path.name, form, contents, faults)
     return rows
 
 
-def _parsed(written: str) -> dict[str, Any]:
+def parsed(written: str) -> dict[str, Any]:
     """The object of a line; else a ValueError of what was found and expected."""
     if odd := _NOT_UTF8.search(written):
         byte = f"byte {ord(odd[0]) - 0xDC00:#04x} at {odd.start()}"
         raise ValueError(byte, "UTF-8 text")
     try:
-        row = json.loads(written, object_pairs_hook=_unique, parse_constant=_no_number)
-        json.dumps(row, ensure_ascii=False).encode("utf-8")
-        if isinstance(row, dict):
-            return row
-        found = _spelled(row)
+        value = json.loads(written, object_pairs_hook=unique, parse_constant=no_number)
     except json.JSONDecodeError as error:
         found = f"{error.msg} at {error.pos}"
-    except UnicodeEncodeError:
-        found = "half of a character, one of \\ud800 to \\udfff"
     except RecursionError:
         found = "brackets nested too deep"
     except ValueError as error:  # of the hooks, or of an integer of 5,000 digits
         found = str(error).partition(";")[0]
-    raise ValueError(found, "one JSON object")
+    else:
+        return one_object(value)
+    raise ValueError(found, _OBJECT)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def one_object(value: Any) -> dict[str, Any]:
+    """A value of JSON that is an object of whole characters; else a ValueError."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        if isinstance(value, dict):
+            return value
+        found = spelled(value)
+    except UnicodeEncodeError:
+        found = "half of a character, one of \\ud800 to \\udfff"
+    except RecursionError:
+        found = "brackets nested too deep"
+    raise ValueError(found, _OBJECT)
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError for a key that stands twice."""
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -224,12 +247,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _no_number(constant: str) -> NoReturn:
+def no_number(constant: str) -> NoReturn:
+    """ValueError for NaN and Infinity, which Python reads."""
     raise ValueError(f"{constant}, which is no JSON")
 
 
-def _refuse_other_format(path: Path, text: str, first: str) -> None:
-    """Name what a file is whose first line is no row, if it is a known format."""
+def refuse_other_format(path: Path, text: str, first: str) -> None:
+    """FaultyData that names a file's format, if it is a known one without rows."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
@@ -239,12 +263,12 @@ def _refuse_other_format(path: Path, text: str, first: str) -> None:
     unclosed = several and not row and re.match(r"\[(?!.*\]$)", first)
     if isinstance(whole, list) or unclosed:
         size = f" of {len(whole):,} entries" if whole else ""
-        _refuse(path, f"a JSON array{size}", mend.format("'.[]'"))
+        refuse(path, f"a JSON array{size}", mend.format("'.[]'"))
     if (several and isinstance(whole, dict)) or (first == "{" and not row):
-        _refuse(path, "JSON objects over several lines", mend.format("."))
+        refuse(path, "JSON objects over several lines", mend.format("."))
     if re.search("[,;\t]", first) and not row and first[0] not in "{[":
         mend = f"Let pandas.read_csv('{path.name}').to_json write {_LINES}."
-        _refuse(path, f"a table with the columns {first:.80}", mend)
+        refuse(path, f"a table with the columns {first:.80}", mend)
 
 
 def _faulty(

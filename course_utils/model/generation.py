@@ -10,6 +10,8 @@ from typing import Any, cast
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
+from course_utils.data.templates import fitted
+
 Request = str | Sequence[dict[str, str]]  # one turn of the user, or a whole chat
 
 
@@ -101,7 +103,7 @@ def _generate_batch(
     options: Mapping[str, Any],
 ) -> list[Generated]:
     encoded = tokenizer.apply_chat_template(
-        [_chat(request) for request in requests],
+        [fitted(tokenizer, _chat(request)) for request in requests],
         add_generation_prompt=True,
         return_tensors="pt",
         return_dict=True,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     NonNegativeFloat,
@@ -27,6 +27,7 @@ from course_utils.places import sha256
 
 BUNDLED_MODEL = "embedded:smollm2-135m-instruct"
 NANO_MODEL = "nano"
+LAST_ANSWER, ALL_ANSWERS = TRAIN_ON = "last_answer", "all_answers"
 
 Settings = Mapping[str, tuple[Any, str]]  # field of Plan: value, its unit or reason
 
@@ -67,7 +68,8 @@ class Plan:
     max_length: PositiveInt  # longest sequence in tokens
     gradient_checkpointing: bool  # recompute activations in the backward pass
     seed: NonNegativeInt  # of data order, adapter initialisation and dropout
-    template: str = "chat"  # `chat`, the tokenizer's own, or `alpaca`; `data.templates`
+    template: str = "chat"  # `chat`, the tokenizer's own, or another; `data.templates`
+    train_on: Literal["last_answer", "all_answers"] = "last_answer"  # of a chat's turns
 
     @property
     def effective_batch(self) -> int:

@@ -19,7 +19,7 @@ from course_utils.data.tokens import to_dataset
 from course_utils.machine.profile import Profile
 from course_utils.model.architectures import FUSED
 from course_utils.places import BrokenFile
-from course_utils.recipes.plan import Plan, Recipe
+from course_utils.recipes.plan import LAST_ANSWER, Plan, Recipe
 from course_utils.training import trainer as training
 from course_utils.training.trainer import CannotResume, TrainingRun, run_training
 
@@ -34,6 +34,7 @@ _AVOID = (
     "machine, or let COURSE_RUNS name the folder of an earlier run (on Colab one on "
     "Drive: notebook 03, section 9)."
 )
+_UNSET = {"train_on": LAST_ANSWER}  # of a record from before there was that setting
 
 
 class OtherAdapter(CourseError, RuntimeError):
@@ -81,7 +82,8 @@ def fine_tune(
     rows = rows or load_rows(plan)
     with places.locked(folder):
         base, tokenizer = loading.load_base(plan, profile)
-        train, validation = (to_dataset(r, tokenizer, plan.max_length) for r in rows)
+        length, turns = plan.max_length, plan.train_on
+        train, validation = (to_dataset(r, tokenizer, length, turns) for r in rows)
         model = loading.attach_lora(base, plan)
         trainer = training.build_trainer(
             model, tokenizer, train, validation, plan, profile, folder
@@ -207,7 +209,7 @@ def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
         expected["modules"] = sorted(plan.target_modules)
     if (folder / training.RECORD).exists():
         record = vars(run := TrainingRun.load(folder)) | run.digests
-        found |= run.plan | {name: record.get(name) for name in origin}
+        found |= _UNSET | run.plan | {name: record.get(name) for name in origin}
         expected |= plan.facts() | origin
     if differing := training.differences(found, expected):
         raise OtherAdapter(

@@ -97,6 +97,7 @@ CHANGES = {
     "max_steps": 3,
     "seed": 1,
     "template": "alpaca",
+    "train_on": "all_answers",
     "dropout": 0.1,
     "rank": 4,
     "alpha": 8,
@@ -117,6 +118,19 @@ def test_an_adapter_of_another_plan_is_refused_with_the_field_and_both_values(
         refuse_other_adapter(trained.adapter_folder, other)
     assert f"{field} is {there!r} there, {here!r} here" in str(refusal.value)
     assert isinstance(refusal.value, CourseError)
+
+
+def test_a_record_from_before_a_setting_was_there_counts_as_its_default(
+    plan, trained, tmp_path
+):
+    folder = shutil.copytree(trained.adapter_folder, tmp_path / "adapter")
+    record = json.loads((folder / "run.json").read_text())
+    assert record["plan"].pop("train_on") == "last_answer"
+    (folder / "run.json").write_text(json.dumps(record))
+    refuse_other_adapter(folder, plan)
+    other = dataclasses.replace(plan, train_on="all_answers")
+    with pytest.raises(OtherAdapter, match="train_on is 'last_answer' there"):
+        refuse_other_adapter(folder, other)
 
 
 def test_every_field_that_differs_is_named_at_once(plan, trained):

@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, model_validator
 
 from course_utils.data.conversation import Conversation, requests_differ
+from course_utils.data.datasets import Prompt, conversation
 from course_utils.data.files import Problem, Text, read_rows, refusal
-from course_utils.data.instructions import Prompt, conversation
 from course_utils.projects.inframind.code.blocks import (
     LANGUAGES,
     Body,
