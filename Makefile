@@ -83,7 +83,7 @@ unit: $(LLAMA) ## unit tests and gates, without executing notebooks
 nbval: $(LLAMA) ## every notebook, cell by cell, on the nano model
 	@$(COURSE) nbval
 
-chains: $(LLAMA) ## notebooks 03 to 07 with each other recipe, on the nano model
+chains: $(LLAMA) ## 03 to 07 with each other recipe, 14 with own files, on nano
 	@$(COURSE) chains
 
 test: lint unit nbval chains ## every check that CI makes

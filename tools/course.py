@@ -19,11 +19,20 @@ from course_utils import CourseError
 from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.machine.doctor import describe, refuse_unsupported
 from course_utils.machine.profile import Profile
-from course_utils.places import PROJECT_ROOT, make_folder, read_json, runs_folder
+from course_utils.places import (
+    DATA_FOLDER,
+    PROJECT_ROOT,
+    make_folder,
+    read_json,
+    runs_folder,
+)
+from course_utils.projects.own.file import own_source
 from course_utils.recipes.book import RECIPES, chosen_recipe
 
 LINE = "{:36}  {:>7}  {:11}  {}"
 FOLLOW_THE_RECIPE = ["03", "04", "05", "06", "07"]
+OWN_ROWS = ["14"]  # the notebook that runs with whatever file is named
+OF_OWN = ["tickets.csv", "chats.json"]  # a table, and ShareGPT with several turns
 # A random model whose tokenizer adds a token of its own in front of each text, as
 # Llama's and Mistral's do: what training and export make of that, nothing else shows.
 WITH_BOS = "nano-bos"
@@ -54,7 +63,8 @@ def run(numbers: list[str]) -> int:
     """Run notebooks, two at a time where the machine allows; print what came out."""
     chosen, profile = sources(numbers), Profile.detect()
     refuse_unsupported(profile)
-    recipe, number = chosen_recipe().name, jobs(profile)
+    own = own_source()
+    recipe, number = (own or chosen_recipe()).name, jobs(profile)
     number = min(number, len(chosen))
     print("\n".join([*describe(profile), f"recipe     {recipe}"]), flush=True)
     of_recipe = "" if recipe == PUBLISHED_RECIPE else f"-{recipe}"
@@ -121,15 +131,18 @@ async def output_of(command: list[str], environment: dict[str, str]) -> tuple[in
 
 
 def chains(recipes: list[str]) -> int:
-    """Run notebooks 03 to 07 with each other recipe on nano, side by side.
+    """Run notebooks 03 to 07 with each other recipe on nano, 14 with own files.
 
-    Nothing is compared: that the recipe's name alone chooses the project, and all
-    cells run, is the test.
+    Nothing is compared: that the name of a recipe or a file alone chooses the project,
+    and all cells run, is the test.
     """
-    chosen = recipes or [name for name in RECIPES if name != PUBLISHED_RECIPE]
+    others = [name for name in RECIPES if name != PUBLISHED_RECIPE]
+    files = [str(DATA_FOLDER / "own_project" / name) for name in OF_OWN]
+    chosen = recipes or [*others, *files]
 
     async def side_by_side() -> list[int]:
-        return await asyncio.gather(*(run_chain(n, FOLLOW_THE_RECIPE) for n in chosen))
+        numbers = {n: FOLLOW_THE_RECIPE if n in RECIPES else OWN_ROWS for n in chosen}
+        return await asyncio.gather(*(run_chain(*pair) for pair in numbers.items()))
 
     return max(asyncio.run(side_by_side()))
 

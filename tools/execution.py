@@ -102,7 +102,7 @@ def settings(profile: str, recipe: str, model: str = "") -> dict[str, str]:
 def inherited() -> dict[str, str]:
     """This process's environment; paths absolute, since kernels run in notebooks/."""
     kept = {"COURSE_RUNS": str(runs_folder()), "COURSE_CACHE": str(cache_folder())}
-    for name in ("COURSE_MODEL", "ARC_EASY_JSONL"):
+    for name in ("COURSE_MODEL", "COURSE_RECIPE", "ARC_EASY_JSONL"):
         path = Path(os.environ.get(name) or "/absent").expanduser()
         if path.exists():  # else it is the name of a model on the hub
             kept[name] = str(path.resolve())

@@ -29,7 +29,7 @@ from course_utils.data.files import Text, refusal
 from course_utils.data.reading.sources import NoSuchData
 from course_utils.data.templates import join_input
 from course_utils.places import DATA_FOLDER
-from course_utils.recipes.plan import Plan
+from course_utils.recipes.plan import OWN, Plan
 
 MOVIES = "movies"
 MOVIES_FOLDER = DATA_FOLDER / MOVIES
@@ -52,6 +52,8 @@ def load_splits(plan: Plan) -> Splits:
     what was left out.
     """
     name = plan.dataset.name
+    if name.startswith(OWN):
+        return load_own(plan)[1]
     if name == MOVIES:
         return load_movies("train"), load_movies("validation")
     if name in INSTRUCTIONS:
@@ -78,6 +80,27 @@ def _drawn(plan: Plan) -> Splits:
             f"for rows: {needed}. Lower `rows`, or leave it out to train on all."
         )
     return training[: plan.rows], validation
+
+
+def load_own(plan: Plan) -> tuple[own_rows.OwnRows, Splits]:
+    """Rows of a recipe of one's own as they were found, and both sides of the split.
+
+    Held out is the plan's file, number or share; else the folder's validation file, or
+    a fifth of the rows, at most VALIDATION_ROWS. A training row whose request is held
+    out is left out.
+    """
+    source, held_out = plan.dataset.name.removeprefix(OWN), plan.held_out
+    found = own_rows.read_rows(source, revision=plan.dataset.revision)
+    if held_out is None and any(Path(source).glob("val*")):
+        held = own_rows.read_rows(source, split="validation").rows
+    elif isinstance(held_out, str):
+        held = own_rows.read_rows(held_out).rows
+    else:
+        fifth = min(VALIDATION_ROWS, max(1, len(found.rows) // 5))
+        sides = own_rows.hold_out(found.rows, held_out or fifth, plan.seed)
+        return found, sides
+    shared = {name for name, _ in own_rows.shared_requests(found.rows, held)}
+    return found, ([row for row in found.rows if row.id not in shared], held)
 
 
 def load_rows(plan: Plan) -> Splits:

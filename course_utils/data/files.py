@@ -7,15 +7,17 @@ cause is named instead of its thousand consequences.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from reprlib import Repr
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -311,14 +313,7 @@ def read_table(path: Path, entry: Any, below: str = "") -> dict[str, Any]:
     `read_rows` does.
     """
     form = TypeAdapter(dict[str, entry], config={"extra": "forbid"})
-    try:
-        loader = _UniqueKeys(read_text(path))
-        node = loader.get_single_node()
-        content = loader.construct_document(node) if node else None
-    except (yaml.YAMLError, RecursionError) as error:
-        found = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        raise FaultyData([Fault(path.name, line, "line", found, "YAML")]) from None
+    node, content = _yaml(path)
     if below:
         content = content.get(below) if isinstance(content, dict) else None
     where = (below,) if below else ()
@@ -326,6 +321,37 @@ def read_table(path: Path, entry: Any, below: str = "") -> dict[str, Any]:
     if faults or not made:
         raise FaultyData(faults or [Fault(path.name, 1, "file", "no entries", "some")])
     return made
+
+
+def read_settings(path: Path, form: type[Row], way_out: str) -> Row:
+    """A YAML file that is one object, such as a recipe of one's own; see `read_table`.
+
+    A key that is misspelt is named with the one that is meant; the message ends in
+    `way_out`.
+    """
+    node, content = _yaml(path)
+    made, faults = validated(
+        TypeAdapter(form), content, path.name, lambda p: _line(node, p)
+    )
+    known = {field.name for field in dataclasses.fields(cast(Any, form))}
+    there = content if isinstance(content, dict) else {}
+    if faults or made is None:
+        near = {k: get_close_matches(str(k), known, 1) for k in there if k not in known}
+        meant = (f"Is {k} meant to be {near[k][0]}? " for k in near if near[k])
+        raise FaultyData(faults, "".join(meant) + way_out)
+    return made
+
+
+def _yaml(path: Path) -> tuple[yaml.Node | None, Any]:
+    """The nodes of a YAML file, which know their lines, and its content."""
+    try:
+        loader = _UniqueKeys(read_text(path))
+        node = loader.get_single_node()
+        return node, loader.construct_document(node) if node else None
+    except (yaml.YAMLError, RecursionError) as error:
+        found = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
+        raise FaultyData([Fault(path.name, line, "line", found, "YAML")]) from None
 
 
 def _line(node: yaml.Node | None, place: _Place, line: int = 1) -> int:

@@ -1,9 +1,11 @@
-"""Exercises of tokens, labels and the trainer (lesson 03)."""
+"""Exercises of rows, tokens, labels and the trainer (lessons 03 and 14)."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import cache
+from typing import Any
 
 from course_utils.exercises.checking import Case, Exercise
 
@@ -112,6 +114,60 @@ def _never_falls(step: int, total: int, warmup: int, peak: float) -> float:
     return peak * min(1.0, step / warmup)
 
 
+def as_messages(row: dict[str, Any]) -> list[dict[str, str]] | None:
+    """A row of question, context and reply as messages; None: nothing to learn."""
+    question, reply = row["question"], row["reply"]
+    if not (question or "").strip() or not (reply or "").strip():
+        return None
+    return _messages(row["context"], question, reply)
+
+
+def _messages(context: str | None, question: str, reply: Any) -> list[dict[str, str]]:
+    asked = f"{question}\n\n{context}" if context else question
+    return [
+        {"role": "user", "content": asked},
+        {"role": "assistant", "content": reply},
+    ]
+
+
+def guessing_share(training: list[str], held_out: list[str]) -> float:
+    """Share of held-out answers that the most frequent training answer gets right."""
+    return held_out.count(_most_frequent(training)) / len(held_out)
+
+
+def _most_frequent(answers: list[str]) -> str:
+    return Counter(answers).most_common(1)[0][0]
+
+
+def _row(question: str | None, context: str | None, reply: str | None) -> dict:
+    return {"question": question, "context": context, "reply": reply}
+
+
+_WHOLE = _row("Which of these are fruit?", "Kale, plums, rice", "Plums")
+_BARE = _row("Name a fruit.", None, "Plum")
+_NO_REPLY = _row("Name a fruit.", None, None)
+_BLANK = _row("Name a fruit.", "", "  ")
+
+
+def _keeps_nothing_back(row: dict[str, Any]) -> list[dict[str, str]]:
+    return _messages(row["context"], row["question"], row["reply"])
+
+
+def _writes_none(row: dict[str, Any]) -> list[dict[str, str]] | None:
+    if not (row["reply"] or "").strip():
+        return None
+    return _messages(str(row["context"]), row["question"], row["reply"])
+
+
+def _keeps_blank(row: dict[str, Any]) -> list[dict[str, str]] | None:
+    return _keeps_nothing_back(row) if row["reply"] else None
+
+
+def _forgets_context(row: dict[str, Any]) -> list[dict[str, str]] | None:
+    made = as_messages(row)
+    return made and _messages(None, row["question"], row["reply"])
+
+
 EXERCISES: tuple[Exercise, ...] = (
     Exercise(
         solution=mask,
@@ -185,6 +241,48 @@ EXERCISES: tuple[Exercise, ...] = (
                 _from_the_start
             ),
             "after the warm-up the rate must fall.": _never_falls,
+        },
+    ),
+    Exercise(
+        solution=as_messages,
+        cases=(
+            Case((_WHOLE,), as_messages(_WHOLE)),
+            Case((_BARE,), as_messages(_BARE)),
+            Case((_NO_REPLY,), None),
+            Case((_BLANK,), None),
+        ),
+        mistakes={
+            "the context is lost: it belongs to what the user says.": _forgets_context,
+            "an empty cell is None, and must not be written into the text.": (
+                _writes_none
+            ),
+            "a reply of blanks is no reply: return None.": _keeps_blank,
+            "a row without a reply teaches the model to say nothing: return None.": (
+                _keeps_nothing_back
+            ),
+        },
+    ),
+    Exercise(
+        solution=guessing_share,
+        cases=(
+            Case((["yes", "yes", "no"], ["yes", "no", "no", "no"]), 0.25),
+            Case((["a", "b", "b"], ["b", "b"]), 1.0),
+            Case((["a", "a", "b", "c"], ["b", "c"]), 0.0),
+        ),
+        mistakes={
+            "the guess comes from the training answers: nobody knows the others yet.": (
+                lambda training, held_out: (
+                    held_out.count(_most_frequent(held_out)) / len(held_out)
+                )
+            ),
+            "it is judged on the held-out answers, not on its own.": (
+                lambda training, held_out: (
+                    training.count(_most_frequent(training)) / len(training)
+                )
+            ),
+            "a share is a count divided by the number of held-out answers.": (
+                lambda training, held_out: held_out.count(_most_frequent(training))
+            ),
         },
     ),
 )

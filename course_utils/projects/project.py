@@ -1,11 +1,15 @@
-"""All that differs between the three projects; COURSE_RECIPE decides which one runs."""
+"""All that differs between projects; COURSE_RECIPE decides which one runs.
+
+It names one of the course's three, or a file of one's own: a recipe, or rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from course_utils.data.conversation import Conversation
+from course_utils.machine.profile import Profile
 from course_utils.projects.alpaca import stress as alpaca
 from course_utils.projects.inframind.code.schema import load_schema
 from course_utils.projects.inframind.requests import expectation
@@ -13,9 +17,15 @@ from course_utils.projects.inframind.reward import Reward, reward_of
 from course_utils.projects.inframind.stress import iac_suite
 from course_utils.projects.movies import films as movies
 from course_utils.projects.movies.stress import movie_suite
+from course_utils.projects.own import suite as own_stress
+from course_utils.projects.own.file import own_source
+from course_utils.projects.own.form import form_of
+from course_utils.projects.own.recipe import OwnProject, longest_answer
 from course_utils.recipes import book
 from course_utils.recipes.plan import Recipe
 from course_utils.stress.suite import StressSuite
+
+Message = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,31 @@ class Project:
     # What a written answer is about; training and held-out rows must not share it.
     subject: Callable[[str], str | None]
     suite: Callable[[], StressSuite]
+
+    def ways(self, training: Sequence[Conversation]) -> dict[str, list[list[Message]]]:
+        """The suite's prompts as they are put to the base: what training has to beat.
+
+        As they are, with the form told in words, and after three training rows.
+        """
+        prompts = [list(prompt.messages) for prompt in self.suite().prompts]
+        shown = [turn for row in training[:3] for turn in row.messages]
+        return {
+            "base": prompts,
+            "told the form": [_told(self.form_in_words, turns) for turns in prompts],
+            "shown examples": [_after(shown, turns) for turns in prompts],
+        }
+
+
+def _told(words: str, turns: list[Message]) -> list[Message]:
+    *earlier, last = turns
+    return [*earlier, {**last, "content": words + last["content"]}]
+
+
+def _after(shown: Sequence[Message], turns: Sequence[Message]) -> list[Message]:
+    """A chat that goes on after others; a system message stays at the beginning."""
+    system = [turn for turn in turns if turn["role"] == "system"]
+    rest = [turn for turn in (*shown, *turns) if turn["role"] != "system"]
+    return [*system, *rest]
 
 
 def _film(text: str) -> str | None:
@@ -161,6 +196,37 @@ _INFRASTRUCTURE = Project(
 PROJECTS = {it.recipe.name: it for it in (_MOVIES, _INSTRUCTIONS, _INFRASTRUCTURE)}
 
 
+_ROOM = 1.5  # times the longest written answer may be written before it is cut
+
+
+def project_of(own: OwnProject) -> Project:
+    """A project of own rows; its checks are derived from their answers."""
+    form = form_of([row.answer for row in own.training])
+    told = own.source.file.form
+    longest = longest_answer([*own.training, *own.held_out], own.tokenizer)
+    return Project(
+        recipe=own.recipe,
+        form=form.described,
+        form_in_words=f"{told.strip()}\n\n" if told else form.in_words,
+        follows_form=form.holds,
+        broken_variants=own_stress.broken_variants,
+        answer_checks={
+            "in the form": lambda row, text: form.holds(text),
+            "half of the words\nas written": own_stress.half_matches,
+            "the written\nanswer": own_stress.matches,
+        },
+        subject=lambda text: text.strip()[:60] or None,
+        suite=lambda: own_stress.own_suite(
+            form, own.held_out, own.source.stress_prompts, int(_ROOM * longest) + 8
+        ),
+    )
+
+
 def chosen_project() -> Project:
-    """The project that COURSE_RECIPE names; without it the movie recommender."""
+    """The project that COURSE_RECIPE names; without it the movie recommender.
+
+    A file of one's own is read, and its recipe made for this machine.
+    """
+    if source := own_source():
+        return project_of(OwnProject(source, Profile.detect()))
     return PROJECTS[book.chosen_recipe().name]

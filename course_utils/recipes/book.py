@@ -54,16 +54,22 @@ ALPACA_MISTRAL = RECIPES["alpaca_mistral"]
 INFRAMIND = RECIPES["inframind"]
 # Notebook 00's, whatever COURSE_RECIPE says: it is no project of its own.
 QUICKSTART = _recipe("quickstart", **_ENTRIES["quickstart"])
+# What a recipe of one's own begins with; `projects.own` makes it fit rows and machine.
+OWN_DEFAULTS = _recipe("own", **_ENTRIES["own"])
 _TO_EXPORT = _settings(_ENTRIES["export"])
 
 
 def chosen_recipe(environment: Mapping[str, str] = os.environ) -> Recipe:
-    """The recipe that COURSE_RECIPE names; without it the movie recommender."""
+    """The recipe of the course that COURSE_RECIPE names; else the movie recommender.
+
+    A file of one's own is `projects.project.chosen_project`'s to read.
+    """
     name = environment.get("COURSE_RECIPE", "").strip() or MOVIE_RECOMMENDER.name
     if name not in RECIPES:
         raise UnknownRecipe(
-            f"COURSE_RECIPE is {name!r}; there are {', '.join(RECIPES)}. Set it to one "
-            "of these, or leave it out for the movie recommender."
+            f"COURSE_RECIPE is {name!r}; there are {', '.join(RECIPES)}, or the path "
+            "of a file of your own (such as recipe.yaml or rows.csv). Set it to one of "
+            "these, or leave it out for the movie recommender."
         )
     return RECIPES[name]
 

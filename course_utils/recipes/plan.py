@@ -28,6 +28,7 @@ from course_utils.places import sha256
 BUNDLED_MODEL = "embedded:smollm2-135m-instruct"
 NANO_MODEL = "nano"
 LAST_ANSWER, ALL_ANSWERS = TRAIN_ON = "last_answer", "all_answers"
+OWN = "own:"  # before the file, folder or hub id of a data set that is not the course's
 
 Settings = Mapping[str, tuple[Any, str]]  # field of Plan: value, its unit or reason
 
@@ -70,6 +71,8 @@ class Plan:
     seed: NonNegativeInt  # of data order, adapter initialisation and dropout
     template: str = "chat"  # `chat`, the tokenizer's own, or another; `data.templates`
     train_on: Literal["last_answer", "all_answers"] = "last_answer"  # of a chat's turns
+    # Of own rows: a file of others, a number, or a share below 1; None: by the course.
+    held_out: str | PositiveInt | PositiveFloat | None = None
 
     @property
     def effective_batch(self) -> int:
@@ -79,9 +82,14 @@ class Plan:
     def facts(self) -> dict[str, Any]:
         """Every field as JSON keeps it, to be compared with another run's.
 
-        A model's folder counts by its name and content, wherever it lies.
+        A model's folder counts by its name and content, wherever it lies; a file of own
+        rows by its name, since the digest of the rows stands beside the plan.
         """
         facts = json.loads(json.dumps(dataclasses.asdict(self)))
+        if self.dataset.name.startswith(OWN):
+            facts["dataset"]["name"] = OWN + Path(self.dataset.name).name
+        if isinstance(self.held_out, str):
+            facts["held_out"] = Path(self.held_out).name
         folder = Path(self.model.name).expanduser()
         if self.model.name not in (BUNDLED_MODEL, NANO_MODEL) and folder.is_dir():
             facts["model"]["name"] = f"{folder.resolve().name} {_content(folder)}"
@@ -197,7 +205,8 @@ class Recipe:
 
 def _spell(value: object) -> str:
     if isinstance(value, Source):
-        return value.name
+        is_own = value.name.startswith(OWN)
+        return Path(value.name).name.removeprefix(OWN) if is_own else value.name
     if isinstance(value, tuple):
         return " ".join(str(part).removesuffix("_proj") for part in value)
     return str(value)

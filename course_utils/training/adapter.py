@@ -7,19 +7,22 @@ those that notebook 03 shows one by one.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerBase
 
 from course_utils import CourseError, places
+from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import Splits, load_rows
-from course_utils.data.tokens import to_dataset
+from course_utils.data.tokens import row_lengths, to_dataset
 from course_utils.machine.profile import Profile
 from course_utils.model.architectures import FUSED
 from course_utils.places import BrokenFile
-from course_utils.recipes.plan import LAST_ANSWER, Plan, Recipe
+from course_utils.recipes.plan import LAST_ANSWER, OWN, Plan, Recipe
 from course_utils.training import trainer as training
 from course_utils.training.trainer import CannotResume, TrainingRun, run_training
 
@@ -82,8 +85,9 @@ def fine_tune(
     rows = rows or load_rows(plan)
     with places.locked(folder):
         base, tokenizer = loading.load_base(plan, profile)
+        kept = [without_long_rows(side, plan, tokenizer) for side in rows]
         length, turns = plan.max_length, plan.train_on
-        train, validation = (to_dataset(r, tokenizer, length, turns) for r in rows)
+        train, validation = (to_dataset(r, tokenizer, length, turns) for r in kept)
         model = loading.attach_lora(base, plan)
         trainer = training.build_trainer(
             model, tokenizer, train, validation, plan, profile, folder
@@ -97,6 +101,20 @@ def fine_tune(
     del model, base, trainer
     loading.free_memory()
     return FineTuned(folder, plan, run)
+
+
+def without_long_rows(
+    rows: Sequence[Conversation], plan: Plan, tokenizer: PreTrainedTokenizerBase
+) -> list[Conversation]:
+    """Own rows of at most `max_length` tokens; of the course's a long one is a fault.
+
+    The report before training counts those that are left out.
+    """
+    if not plan.dataset.name.startswith(OWN):
+        return list(rows)
+    lengths = row_lengths(rows, tokenizer)
+    pairs = zip(rows, lengths, strict=True)
+    return [row for row, length in pairs if length <= plan.max_length]
 
 
 def _resumed_or_new(trainer, name: str, profile: Profile, rows: Splits) -> TrainingRun:

@@ -11,7 +11,12 @@ def test_a_recipe_runs_from_its_rows_to_a_gguf_and_not_twice(profile, capsys):
     made = run(project, profile)
     assert made.finetuned.run.updates == made.finetuned.plan.max_steps == 4
     assert places.is_whole(made.finetuned.adapter_folder)
-    assert made.diagnosis.verdict and made.form.n == 36 and made.arc.n == 12
+    assert made.diagnosis.verdict and made.arc.n == 12
+    assert {way: pair.n for way, pair in made.form.items()} == {
+        "base": 36,
+        "told the form": 36,
+        "shown examples": 36,
+    }
     assert {level: read_gguf(path).file_type for level, path in made.files.items()} == {
         "f16": "MOSTLY_F16",
         "q8_0": "MOSTLY_Q8_0",
