@@ -4,6 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 COURSE := $(RUN) tools/course.py
 READY := $(VENV)/.ready
+LAB := $(VENV)/.lab
+# Whoever forked the project has its address as `origin`.
+URL ?= $(shell git remote get-url origin 2>/dev/null)
 # llama.cpp is compiled once, into the cache (minutes). `setup` and the tests ask for it
 # here; the first notebooks do without, and notebook 07 makes it when it is missing.
 LLAMA := $(VENV)/.llama-cpp
@@ -18,10 +21,10 @@ THERE := import sys, importlib.util as i; sys.exit(not all(map(i.find_spec, sys.
 $(shell test ! -e $(READY) || $(RUN) -c "$(THERE)" $(NEEDED) || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course notebook publish prose recipes test unit nbval chains lint clean
+.PHONY: help setup course notebook publish adopt prose recipes gpu-check test unit nbval chains lint clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): requirements.txt constraints.txt tools/install.py
 	@$(PYTHON) tools/install.py
@@ -33,6 +36,16 @@ $(LLAMA): $(READY) tools/build_llama_cpp.py course_utils/machine/toolchain.py
 
 setup: $(LLAMA) ## make .venv, fill it with the tested set, build llama.cpp
 
+$(LAB): $(READY)
+	@$(RUN) tools/install.py --lab
+	@touch $@
+
+.PHONY: lab address
+# The kernel python3 of .venv comes before one of that name in the home folder.
+lab: $(LAB) ## open JupyterLab at the quickstart, with the kernel of .venv
+	@JUPYTER_PREFER_ENV_PATH=1 $(RUN) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+		$(LAB_OPTIONS) notebooks/00_quickstart.ipynb
+
 course: $(READY) ## run every notebook, into runs/; COURSE_JOBS=1: one by one
 	@$(COURSE) run
 
@@ -42,11 +55,20 @@ notebook: $(READY) ## run one notebook: make notebook N=03
 publish: $(READY) ## write, execute and refresh the committed notebooks
 	@$(COURSE) publish $(ONLY)
 
+adopt: $(READY) ## publish what the last make course made, without a new run
+	@$(COURSE) adopt $(ONLY)
+
 prose: $(READY) ## after edits of text or cards: renew them, keep outputs
 	@$(COURSE) prose $(ONLY)
 
+address: $(READY) ## badges and first cells of a copy: make address URL=https://github.com/you/it
+	@$(COURSE) address $(URL) $(REVISION)
+
 recipes: $(READY) ## measure the other recipes' stress tests for the README
 	@$(COURSE) recipes
+
+gpu-check: $(READY) ## on a CUDA card: lessons, memory and speed, held to a T4
+	@$(RUN) tools/gpu_check.py
 
 lint: $(READY) ## style, types, and which module may import which
 	@$(RUN) -m ruff check .

@@ -106,6 +106,16 @@ def test_the_break_even_rank_of_a_narrow_projection_is_low():
     assert ARCHITECTURES["qwen2.5-0.5b"].break_even_rank("k_proj") == 112
 
 
+SMALL = {
+    "vocab_size": 101,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+}
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(
     ("config_class", "model_class"),
@@ -114,15 +124,7 @@ def test_the_break_even_rank_of_a_narrow_projection_is_low():
 def test_a_model_built_from_a_config_has_the_counted_parameters(
     config_class, model_class, tied
 ):
-    config = config_class(
-        vocab_size=101,
-        hidden_size=24,
-        intermediate_size=40,
-        num_hidden_layers=3,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        tie_word_embeddings=tied,
-    )
+    config = config_class(**SMALL, tie_word_embeddings=tied)
     with torch.device("meta"):
         model = model_class(config)
     shape = Architecture.from_config(model.config)
@@ -133,15 +135,13 @@ def test_a_model_built_from_a_config_has_the_counted_parameters(
         assert tuple(linear.weight.shape) == (outputs, inputs)
 
 
-def test_a_model_with_other_blocks_is_refused():
-    config = LlamaConfig(attention_bias=True)
-    with pytest.raises(
-        ValueError, match=r"'llama' with attention_bias; expected llama"
-    ):
-        Architecture.from_config(config)
-    config.attention_bias, config.model_type = False, "gpt2"
-    with pytest.raises(ValueError, match=r"'gpt2'; expected .*count `sum"):
-        Architecture.from_config(config)
+def test_biases_of_attention_are_counted_where_a_llama_has_them():
+    config = LlamaConfig(**SMALL, attention_bias=True)
+    # 3 layers: 24 + 8 + 8 for q, k, v, and 24 for o.
+    plain = Architecture.from_config(LlamaConfig(**SMALL))
+    biased = Architecture.from_config(config)
+    assert biased.parameters == plain.parameters + 3 * (24 + 8 + 8 + 24)
+    assert biased.linear_parameters == plain.linear_parameters
 
 
 def test_an_unknown_module_is_refused_also_when_a_string_was_meant_as_one_name():

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lm_eval import simple_evaluate
+from lm_eval.loggers import EvaluationTracker
+from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM
 
@@ -12,9 +15,12 @@ from course_utils.arc.evaluation import (
     METRICS,
     Evaluation,
     NotANumber,
+    NotComparable,
     Prompt,
     ScoredQuestion,
+    compare_evaluations,
     evaluate,
+    paired_answers,
 )
 from course_utils.arc.task import (
     NANO_QUESTIONS,
@@ -275,6 +281,58 @@ def test_a_run_that_is_cut_off_empty_or_something_else_is_named(tmp_path, damage
         Evaluation.load(path)
     path.unlink()
     with pytest.raises(BrokenFile, match="missing"):
+        Evaluation.load(path)
+
+
+@pytest.fixture(scope="module")
+def log(nano, tokenizer, benchmark, folder):
+    """What lm-eval writes with --log_samples: here by its own writer."""
+    tracker = EvaluationTracker(output_path=str(folder / "logs"))
+    tracker.general_config_tracker.model_name_sanitized = "own__model"
+    tracker.date_id = "2026-11-26T00-00-00"
+    found = simple_evaluate(
+        model=HFLM(pretrained=nano, tokenizer=tokenizer, batch_size=16),
+        tasks=[benchmark.task],
+        task_manager=TaskManager(include_path=benchmark.folder, include_defaults=False),
+        log_samples=True,
+        bootstrap_iters=0,
+    )
+    tracker.save_results_samples(benchmark.task, found["samples"][benchmark.task])
+    [path] = (folder / "logs" / "own__model").glob("samples_arc_easy_*.jsonl")
+    return path
+
+
+# Lesson 06 tells people to keep it, and it could not be compared: KeyError 'name'.
+def test_a_log_that_lm_eval_wrote_is_compared_with_the_courses_own_run(log, result):
+    theirs = Evaluation.load(log)
+    assert theirs.name == "own__model" and len(theirs.answers) == ASKED
+    for mine, other in paired_answers(result, theirs):
+        assert other.question == mine.question and other.right == mine.right
+        assert other.log_likelihoods == pytest.approx(mine.log_likelihoods, abs=1e-3)
+    for metric in METRICS:
+        paired = compare_evaluations(result, theirs, metric)
+        assert paired.lost == paired.gained == 0
+    again = Evaluation.load(theirs.save(log.parent / "kept.jsonl"))
+    assert again == theirs
+
+
+def test_a_log_of_other_questions_is_refused_with_their_ids(log, result, tmp_path):
+    lines = log.read_text("utf-8").splitlines()
+    other = tmp_path / log.name
+    other.write_text("\n".join(lines[1:]), "utf-8")
+    with pytest.raises(NotComparable, match=r"12 questions.* 11; not the same"):
+        compare_evaluations(result, Evaluation.load(other), "acc")
+    changed = lines[0].replace("?", " today?")
+    other.write_text("\n".join([changed, *lines[1:]]), "utf-8")
+    first = result.answers[0].question.id
+    with pytest.raises(NotComparable, match=f"not the same in both: {first}"):
+        compare_evaluations(result, Evaluation.load(other), "acc")
+
+
+def test_a_log_of_another_task_is_named(tmp_path):
+    path = tmp_path / "samples_hellaswag_2026.jsonl"
+    path.write_text('{"doc_id": 0, "doc": {"query": "x"}, "acc": 1.0}\n', "utf-8")
+    with pytest.raises(BrokenFile, match=r"samples_hellaswag.*no whole run.*choices"):
         Evaluation.load(path)
 
 

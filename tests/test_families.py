@@ -1,236 +1,190 @@
-"""Chat templates of the model families, as TRL ships them, on the nano tokenizer."""
-
-import re
-from functools import cache
-from pathlib import Path
+"""Shapes of models of any family, from what their config.json says."""
 
 import pytest
-import trl
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from course_utils.data.conversation import Conversation
-from course_utils.data.templates import fitted, rendered, takes_system, use_template
-from course_utils.data.tokens import (
-    IGNORE_INDEX,
-    UnusableRows,
-    row_lengths,
-    to_dataset,
-    tokenize_conversation,
-    trained_share,
-)
-from course_utils.model.nano import nano_tokenizer
+from course_utils.memory.formulas import activation_bytes, weight_bytes
+from course_utils.memory.measured import saved_activation_bytes, tensor_bytes
+from course_utils.memory.planner import plan_memory
+from course_utils.model.architectures import ALL_LINEAR, Architecture
+from course_utils.model.drawing import draw_block
+from course_utils.model.families import UnknownArchitecture, load_models
 
-FOLDER = Path(trl.__file__).parent / "chat_templates"
-ENDS = {
-    "llama3": "<|eot_id|>",
-    "llama3_1": "<|eot_id|>",
-    "llama3_2": "<|eot_id|>",
-    "qwen2_5": "<|im_end|>",
-    "qwen3": "<|im_end|>",
-    "qwen3_instruct_2507": "<|im_end|>",
-    "gemma": "<end_of_turn>",
-    "gemma3": "<end_of_turn>",
-    "phi3": "<|end|>",
-    "phi3_5": "<|end|>",
-    "gptoss": "<|return|>",
-    "lfm2": "<|im_end|>",
-    "cohere": "<|END_OF_TURN_TOKEN|>",
-    "deepseek_r1_distill": "<｜end▁of▁sentence｜>",
-    "deepseekv3": "<｜end▁of▁sentence｜>",
+MODELS = load_models()
+TINY = {
+    "vocab_size": 64,
+    "hidden_size": 96,
+    "intermediate_size": 160,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+    "use_cache": False,
 }
-_MARK = re.compile(r"<[|｜][^<>]{1,40}[|｜]>|<(?:start|end)_of_turn>")
+EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+FAMILIES = {
+    "qwen3": {"head_dim": 32},
+    "gemma2": {"head_dim": 16},
+    "gemma3_text": {"head_dim": 16, "tie_word_embeddings": True},
+    "phi3": {},
+    "smollm3": {},
+    "mixtral": EXPERTS,
+}
 
 
-def bare(name, end="<|endoftext|>"):
-    """The tokenizer of a family, or of a base model with another end token."""
-    tokenizer = nano_tokenizer()
-    tokenizer.chat_template = (FOLDER / f"{name}.jinja").read_text("utf-8")
-    marks = sorted(set(_MARK.findall(tokenizer.chat_template)) | {ENDS.get(name)})
-    tokenizer.add_special_tokens({"additional_special_tokens": [*filter(None, marks)]})
-    tokenizer.eos_token = end
-    return tokenizer
+def config_of(family, **changes):
+    return AutoConfig.for_model(family, **{**TINY, **FAMILIES[family], **changes})
 
 
-@cache
-def family(name, template="chat"):
-    """The tokenizer of a family as a plan with that template has it."""
-    tokenizer = bare(name)
-    use_template(tokenizer, template)
-    return tokenizer
+def tiny(family, **changes):
+    """The config and a model of random weights."""
+    config = config_of(family, **changes)
+    with torch.random.fork_rng():
+        return config, AutoModelForCausalLM.from_config(config)
 
 
-def row(*texts, system=None, name="r-7"):
-    roles = ("user", "assistant") * len(texts)
-    pairs = zip(roles, texts, strict=False)
-    turns = [{"role": role, "content": text} for role, text in pairs]
-    head = [{"role": "system", "content": system}] if system else []
-    return Conversation(name, tuple(head + turns))
+# What COURSE_MODEL was refused for: a family that is not Llama, Mistral or Qwen2.5.
+@pytest.mark.parametrize("name", MODELS)
+def test_a_public_models_parameters_are_exact(name):
+    model = MODELS[name]
+    shape = model.architecture(name)
+    assert shape.parameters == model.parameters == sum(shape.tensor_sizes())
+    assert shape.active_parameters == (model.active or model.parameters)
+    assert shape.tied_embeddings is model.config["tie_word_embeddings"]
+    tables = 1 if shape.tied_embeddings else 2
+    assert shape.embedding_parameters == tables * shape.vocab_size * shape.hidden_size
 
 
-def learnt(tokens, tokenizer):
-    return tokenizer.decode([n for n in tokens["labels"] if n != IGNORE_INDEX])
+def test_gemma_2_is_counted_by_hand():
+    shape = MODELS["gemma-2-2b"].architecture("gemma")
+    block = 2304 * (2048 + 2 * 1024) + 2048 * 2304 + 3 * 2304 * 9216
+    assert shape.linear_parameters == 26 * block
+    # Four norms a block and one at the end; the head is the embedding.
+    assert shape.parameters == 26 * (block + 4 * 2304) + 2304 + 256_000 * 2304
 
 
-SINGLE, TWICE = row("What is hot?", "Fire."), row("A?", "Ice.", "B?", "Fire.")
+def test_of_mixtrals_eight_experts_a_token_meets_two():
+    shape = MODELS["mixtral-8x7b"].architecture("mixtral")
+    expert = 3 * 4096 * 14336
+    assert shape.parameters - shape.active_parameters == 32 * 6 * expert
+    assert shape.target_modules == ("q_proj", "k_proj", "v_proj", "o_proj")
+    # The experts are one tensor a block: in 16 bits also where the rest is packed.
+    assert weight_bytes(shape, "nf4") > 2 * 32 * 8 * expert
+    with pytest.raises(ValueError, match=r"'down_proj'.*q_proj.*experts are no linear"):
+        shape.lora_parameters(16, ALL_LINEAR)
 
 
-@pytest.mark.parametrize("name", ENDS)
+def test_phi_3_has_two_fused_matrices_and_the_seven_names_mean_them():
+    shape = MODELS["phi-3-mini"].architecture("phi")
+    assert shape.linear_shapes()["qkv_proj"] == (3072, 3 * 3072)
+    assert shape.linear_shapes()["gate_up_proj"] == (3072, 2 * 8192)
+    fused = 4 * (3072 + 3 * 3072 + 3072 + 2 * 8192 + 3072 + 3072 + 8192 + 3072)
+    assert (
+        shape.lora_parameters(4, ALL_LINEAR) == shape.lora_parameters(4) == 32 * fused
+    )
+    assert shape.present(("q_proj", "v_proj")) == ["qkv_proj"]
+
+
+def test_a_sliding_window_changes_no_count():
+    block = 2 * 96 * 96 + 2 * 96 * 32 + 3 * 96 * 160 + 4 * 96
+    for window in (8, 4096):
+        shape = Architecture.from_config(config_of("gemma2", sliding_window=window))
+        assert shape.sliding_window == window
+        assert shape.parameters == 3 * block + 96 + 64 * 96
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_counts_are_those_of_a_real_model_and_of_peft(family):
+    config, model = tiny(family)
+    shape = Architecture.from_config(config)
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    adapted = get_peft_model(
+        model, LoraConfig(r=4, target_modules=list(shape.target_modules))
+    )
+    trained = [p.numel() for p in adapted.parameters() if p.requires_grad]
+    assert sum(trained) == shape.lora_parameters(4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_planned_weights_are_those_that_torch_holds(family):
+    config, model = tiny(family)
+    shape = Architecture.from_config(config)
+    parameters = weight_bytes(shape, "bf16")
+    buffers = sum(b.nbytes for b in model.buffers())  # rotary tables, in fp32
+    assert tensor_bytes(model.bfloat16()).total_bytes - parameters <= buffers
+
+
 @pytest.mark.parametrize(
-    "said", [SINGLE, TWICE, row("A?", "Fire.", system="Be short.")], ids="123"
+    ("family", "lowest"), [("phi3", 0.93), ("mixtral", 0.87), (None, 0.975)]
 )
-def test_the_labels_end_in_the_answer_and_the_mark_that_stops_the_model(name, said):
-    tokenizer = family(name)
-    tokens = tokenize_conversation(said, tokenizer, 512)
-    assert tokenizer.eos_token == ENDS[name]
-    assert tokens["labels"][-1] == tokenizer.eos_token_id
-    assert learnt(tokens, tokenizer).endswith(f"Fire.{ENDS[name]}")
-    assert "Ice" not in learnt(tokens, tokenizer)
-    asked = fitted(tokenizer, said.messages[:-1])
-    prompt = tokenizer.apply_chat_template(
-        asked, add_generation_prompt=True, return_dict=False
-    )
-    assert tokens["input_ids"][: len(prompt)] == prompt
-    assert tokens["labels"][: len(prompt)] == [IGNORE_INDEX] * len(prompt)
+@pytest.mark.parametrize("rank", [None, 4])
+def test_the_estimate_of_activations_is_close_and_never_too_high(family, lowest, rank):
+    for name in [family] if family else FAMILIES.keys() - {"phi3", "mixtral"}:
+        config, model = tiny(name, attn_implementation="sdpa")
+        shape = Architecture.from_config(config)
+        if rank:
+            target = LoraConfig(r=rank, target_modules=list(shape.target_modules))
+            model = get_peft_model(model, target)
+            model.enable_input_require_grads()
+        ids = torch.zeros(2, 64, dtype=torch.long)
+        kept = saved_activation_bytes(
+            lambda m=model, x=ids: m(input_ids=x).logits, model
+        )
+        planned = activation_bytes(
+            shape,
+            tokens=ids.numel(),
+            gradient_checkpointing=False,
+            rank=rank,
+            modules=shape.target_modules,
+            compute_bytes=4,
+        )
+        lower = lowest - 0.04 * (name == "mixtral" and rank is None)
+        assert lower <= planned / kept <= 1, name
 
 
-def test_a_base_models_end_token_gives_way_to_the_templates_mark_and_is_told(capsys):
-    """Qwen2.5's base ends in <|endoftext|>; tuned with ChatML it never stops."""
-    tokenizer = bare("qwen2_5")
-    with pytest.raises(UnusableRows, match=r"'r-7' ends in .*a model tuned so never"):
-        tokenize_conversation(row("A?", "B"), tokenizer, 99)
-    use_template(tokenizer, "chat")
-    told = capsys.readouterr().out
-    assert "ends an answer with <|im_end|>" in told and "was <|endoftext|>" in told
-    assert learnt(tokenize_conversation(SINGLE, tokenizer, 99), tokenizer) == (
-        "Fire.<|im_end|>"
-    )
+# Embedding and head as targets: PEFT trains A and B beside them, or a copy in full.
+@pytest.mark.parametrize("family", ["qwen3", "phi3"])
+def test_embedding_and_head_are_planned_as_peft_trains_them(family):
+    def trained(**lora):
+        adapted = get_peft_model(tiny(family)[1], LoraConfig(r=4, **lora))
+        return sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+
+    shape = Architecture.from_config(config_of(family))
+    low_rank = ["o_proj", "embed_tokens", "lm_head"]
+    assert shape.lora_parameters(4, low_rank) == trained(target_modules=low_rank)
+    full = {"modules_to_save": ["embed_tokens", "lm_head"]}
+    plan = plan_memory(shape, "lora", rank=4, modules=("o_proj",), **full)
+    assert plan.adapter_bytes == 4 * trained(target_modules=["o_proj"], **full)
+    with pytest.raises(ValueError, match=r"modules_to_save has o_proj; expected some"):
+        plan_memory(shape, "lora", modules_to_save=("o_proj",))
 
 
-@pytest.mark.parametrize("name", ["qwen2_5", "llama3", "alpaca"])
-def test_an_end_token_that_the_template_writes_stays(name, capsys):
-    end = ENDS.get(name, "<|endoftext|>")
-    tokenizer = bare(name if name != "alpaca" else "qwen2_5", end)
-    use_template(tokenizer, "alpaca" if name == "alpaca" else "chat")
-    assert tokenizer.eos_token == end and capsys.readouterr().out == ""
+def test_a_block_of_seven_matrices_is_drawn_and_another_one_is_refused():
+    draw_block(Architecture.from_config(config_of("qwen3")))
+    with pytest.raises(ValueError, match=r"draws seven matrices.*qkv_proj"):
+        draw_block(Architecture.from_config(config_of("phi3")))
 
 
-@pytest.mark.parametrize("name", ["deepseek_r1_distill", "deepseekv3"])
-def test_a_prefilled_thought_is_taken_out_of_the_prompt_and_told(name, capsys):
-    asked = [{"role": "user", "content": "A?"}]
-    tokenizer = bare(name)
-    assert rendered(tokenizer, asked, add_generation_prompt=True).endswith("<think>\n")
-    with pytest.raises(UnusableRows, match=r"'r-7' begins otherwise .*'training'"):
-        tokenize_conversation(SINGLE, tokenizer, 99)
-    use_template(tokenizer, "chat")
-    assert "began each new answer with '<think>\\n'" in capsys.readouterr().out
-    assert rendered(tokenizer, asked, True).endswith("<｜Assistant｜>")
+@pytest.mark.parametrize("family", ["gpt2", "opt", "falcon", "gpt_neox", "mamba"])
+def test_older_families_are_counted_as_well(family):
+    config = AutoConfig.for_model(family)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    shape = Architecture.from_config(config)
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    assert 0 < shape.linear_parameters < shape.parameters
 
 
-THOUGHT = "<think>\nHeat.\n</think>\n\nFire."
+def test_what_is_no_causal_model_is_refused_in_our_words():
+    with pytest.raises(UnknownArchitecture, match=r"type 't5'; expected .*an encoder"):
+        Architecture.from_config(AutoConfig.for_model("t5"))
 
 
-@pytest.mark.parametrize("name", ["deepseek_r1_distill", "deepseekv3"])
-def test_a_thought_that_the_template_drops_is_a_fault_and_training_keeps_it(name):
-    thinking = row("What is hot?", THOUGHT)
-    with pytest.raises(UnusableRows, match=r"'r-7' is written without .*'training'"):
-        tokenize_conversation(thinking, family(name), 99)
-    if name == "deepseek_r1_distill":  # TRL's version of V3 drops it too
-        tokenizer = family(name, "training")
-        tokens = tokenize_conversation(thinking, tokenizer, 99)
-        assert learnt(tokens, tokenizer) == f"Heat.\n</think>\n\nFire.{ENDS[name]}"
-
-
-def test_a_refused_system_message_goes_in_front_of_the_request_and_is_counted(capsys):
-    tokenizer, plain = family("gemma"), row("Be short.\n\nA?", "Fire.")
-    said = row("A?", "Fire.", system="Be short.")
-    capsys.readouterr()
-    assert not takes_system(tokenizer) and takes_system(family("gemma3"))
-    made = to_dataset([said, SINGLE, said], tokenizer, 99)
-    assert "2 system messages stand in front" in capsys.readouterr().out
-    assert made[0] == tokenize_conversation(plain, tokenizer, 99)
-
-
-@pytest.mark.parametrize("name", [n for n in ENDS if n not in ("qwen3", "gptoss")])
-def test_every_answer_can_carry_loss(name):
-    tokenizer, end = family(name), ENDS[name]
-    tokens = tokenize_conversation(TWICE, tokenizer, 512, "all_answers")
-    assert learnt(tokens, tokenizer) == f"Ice.{end}Fire.{end}"
-    last = tokenize_conversation(TWICE, tokenizer, 512)
-    both = (tokenizer.decode(made["input_ids"]) for made in (tokens, last))
-    assert len(set(both)) == 1
-    assert tokens["labels"][-3:] == last["labels"][-3:]
-
-
-@pytest.mark.parametrize("name", ["qwen3", "gptoss"])
-def test_turns_that_the_template_rewrites_are_refused_and_training_learns_them(name):
-    with pytest.raises(UnusableRows, match=r"'r-7' has earlier answers: .*'last"):
-        tokenize_conversation(TWICE, family(name), 512, "all_answers")
-    if name == "qwen3":  # gpt-oss ends earlier answers with another mark in any case
-        tokenizer = family(name, "training")
-        tokens = tokenize_conversation(TWICE, tokenizer, 512, "all_answers")
-        assert re.search(r"Ice\..*Fire\.", learnt(tokens, tokenizer), re.S)
-
-
-@pytest.mark.parametrize("name", ["llama3", "qwen2_5", "qwen3", "lfm2"])
-def test_the_mask_is_that_of_trls_marks_around_what_is_generated(name):
-    marked = bare(name)
-    marked.chat_template = (FOLDER / f"{name}_training.jinja").read_text("utf-8")
-    theirs = marked.apply_chat_template(
-        list(TWICE.messages), return_dict=True, return_assistant_tokens_mask=True
-    )
-    chosen = zip(theirs["input_ids"], theirs["assistant_masks"], strict=True)
-    tokenizer = family(name, "training")
-    ours = tokenize_conversation(TWICE, tokenizer, 512, "all_answers")
-    wanted = tokenizer.decode([n for n, learns in chosen if learns])
-    assert "".join(learnt(ours, tokenizer).split()) == "".join(wanted.split())
-
-
-CALLS = [{"type": "function", "function": {"name": "clock", "arguments": {"z": "UTC"}}}]
-WITH_TOOLS = Conversation(
-    "r-8",
-    (
-        {"role": "user", "content": "Time?"},
-        {"role": "assistant", "content": "", "tool_calls": CALLS},
-        {"role": "tool", "content": "12:00"},
-        {"role": "assistant", "content": "Noon."},
-    ),
-    {"tools": [{"type": "function", "function": {"name": "clock"}}]},
-)
-
-
-def test_calls_of_tools_are_learnt_where_the_template_writes_them():
-    tokenizer = family("qwen2_5")
-    tokens = tokenize_conversation(WITH_TOOLS, tokenizer, 512, "all_answers")
-    assert "Tools" in tokenizer.decode(tokens["input_ids"])
-    call, answer, _ = learnt(tokens, tokenizer).split("<|im_end|>")
-    assert '"clock"' in call and answer == "Noon."
-
-
-@pytest.mark.parametrize("name", ["llama3", "gemma", "phi3"])
-def test_calls_of_tools_are_refused_by_name_where_the_template_drops_them(name):
-    with pytest.raises(UnusableRows, match="2 rows: this template leaves them out"):
-        to_dataset([WITH_TOOLS, SINGLE, WITH_TOOLS], family(name), 512)
-
-
-def test_the_share_of_the_assistants_tokens_that_carry_loss_is_counted():
-    tokenizer = family("qwen2_5")
-    rows = [row("A?", "one two three", "B?", "four"), row("C?", "five six")]
-    counts = [len(tokenizer(t)["input_ids"]) for t in ("one two three", "four")]
-    five = len(tokenizer("five six")["input_ids"])
-    share = (counts[1] + five) / (sum(counts) + five)
-    assert trained_share(rows, tokenizer) == pytest.approx(share)
-    assert trained_share(rows, tokenizer, "all_answers") == 1
-    assert row_lengths(rows, tokenizer) == [
-        len(tokenize_conversation(r, tokenizer, None)["input_ids"]) for r in rows
-    ]
-
-
-def test_an_unknown_choice_of_answers_is_refused():
-    with pytest.raises(ValueError, match="train_on is 'all', expected last_answer or"):
-        tokenize_conversation(SINGLE, family("qwen2_5"), 99, "all")
-
-
-def test_a_template_without_trls_version_says_so():
-    tokenizer = bare("qwen2_5")
-    tokenizer.chat_template += " "
-    with pytest.raises(ValueError, match="TRL has no version of this template"):
-        use_template(tokenizer, "training")
+def test_a_quantized_models_config_has_the_shapes_that_it_was_packed_from():
+    config = config_of("qwen3")
+    plain = Architecture.from_config(config).parameters
+    config.quantization_config = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    assert Architecture.from_config(config).parameters == plain
+    assert config.quantization_config  # the caller's config stays as it was

@@ -9,6 +9,7 @@ from course_utils.gguf import file as gguf_file
 from course_utils.gguf import llama_cpp
 from course_utils.gguf.file import (
     BrokenGguf,
+    UnpredictedFile,
     _fitting_type,
     _gets_more_bits,
     bits_per_weight,
@@ -20,6 +21,7 @@ from course_utils.gguf.file import (
 from course_utils.machine import toolchain
 from course_utils.model.architectures import Architecture, load_architectures
 from course_utils.model.bundled import bundled_gguf
+from course_utils.model.families import load_models
 
 ARCHITECTURES = load_architectures()
 
@@ -81,6 +83,28 @@ def test_a_70b_keeps_five_bits_where_eight_heads_share_their_values():
     assert bytes_and_bits(found)[0] == pytest.approx(41.42e9, abs=5e6)
 
 
+@pytest.mark.parametrize(
+    ("name", "matrices", "types"),
+    [
+        ("qwen3-0.6b", 197, {"Q4_K", "Q6_K", "F32"}),
+        ("gemma-2-2b", 183, {"Q4_K", "Q6_K", "F32"}),
+        ("phi-3-mini", 130, {"Q4_K", "Q5_K", "Q6_K", "F32"}),  # q, k and v in Q5_K
+    ],
+)
+def test_other_families_are_predicted_by_the_names_that_gguf_has(name, matrices, types):
+    model = load_models()[name].architecture(name)
+    found = predicted_tensors(model, "q4_k_m")
+    assert sum(t.elements for t in found.values()) == model.parameters
+    assert {t.type for t in found.values()} == types
+    assert sum(t.type != "F32" for t in found.values()) == matrices
+
+
+def test_what_is_not_predicted_is_said():
+    experts = load_models()["mixtral-8x7b"].architecture("mixtral")
+    with pytest.raises(UnpredictedFile, match=r"'mixtral'.*without experts"):
+        predicted_tensors(experts, "q8_0")
+
+
 def test_biases_are_counted_where_a_model_has_them():
     found = predicted_tensors(ARCHITECTURES["qwen2.5-0.5b"], "q8_0")
     assert found["blk.0.attn_q.bias"].elements == 896
@@ -126,15 +150,22 @@ def test_a_file_that_was_cut_off_or_is_none_is_named(tmp_path):
         read_gguf(tmp_path / "lost.gguf")
 
 
-def whole_file(path, *, kind=1, tokens=("a", "b"), end=1, tensor="token_embd.weight"):
-    """A whole file in which each part can be left out."""
+def whole_file(
+    path, *, kind=1, tokens=("a", "b"), end=1, tensor="token_embd.weight", more=None
+):
+    """A whole file in which each part can be left out, and others added."""
     writer = gguf.GGUFWriter(path, "llama")
     if kind is not None:
         writer.add_uint32("general.file_type", kind)
     if tokens:
         writer.add_token_list(tokens)
-    if end is not None:
+    if isinstance(end, str):
+        writer.add_string("tokenizer.ggml.eos_token_id", end)
+    elif end is not None:
         writer.add_eos_token_id(end)
+    for key, value in (more or {}).items():
+        add = writer.add_string if isinstance(value, str) else writer.add_uint16
+        add(key, value)
     if tensor:
         writer.add_tensor(tensor, np.zeros((2, 32), np.float32))
     writer.write_header_to_file()
@@ -144,32 +175,66 @@ def whole_file(path, *, kind=1, tokens=("a", "b"), end=1, tensor="token_embd.wei
     return path
 
 
+SECOND = {"split.no": 1, "split.count": 3}
+FIRST = {"split.no": 0, "split.count": 3}
+
+
+# Files of the hub that are whole and yet no model that can be read: the promise is a
+# BrokenGguf that says why, never an IndexError of somebody else's.
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"end": None}, "lacks tokenizer.ggml.eos_token_id"),
-        ({"end": 99}, "index out of range"),
-        ({"tokens": ()}, r"lacks tokenizer\.ggml\.tokens.* split"),
+        ({"end": None}, "lacks tokenizer.ggml.eos_token_id.*an embedding model has no"),
+        ({"end": 99}, "its end token is 99, of 2 tokens in all"),
+        ({"end": "</s>"}, "eos_token_id is '</s>', expected a int"),
+        ({"tokens": ()}, r"lacks tokenizer\.ggml\.tokens"),
         ({"kind": None}, "lacks general.file_type"),
-        ({"kind": 9999}, "9999 is not a valid"),
+        ({"kind": 9999}, "its file type is 9999, which gguf .* does not know"),
         ({"tensor": None}, "lacks tensors"),
+        ({"more": SECOND, "tokens": (), "end": None}, "part 2 of 3 of a file.*--merge"),
+        ({"more": FIRST, "tensor": None}, "it is part 1 of 3"),
+        ({"more": FIRST}, "it is part 1 of 3"),  # vocabulary and some tensors
+        ({"more": {"general.type": "mmproj"}, "end": None}, "sees images"),
     ],
 )
 def test_a_whole_file_that_is_no_language_model_is_named(tmp_path, change, told):
     assert read_gguf(whole_file(tmp_path / "whole.gguf")).end_token == "b"
-    with pytest.raises(BrokenGguf, match=told):
+    with pytest.raises(BrokenGguf, match=told) as caught:
         read_gguf(whole_file(tmp_path / "other.gguf", **change))
+    assert "numpy" not in str(caught.value) and "dtype" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", r"begins with b''"),
+        (b"<!DOCTYPE html>", r"begins with b'<!DO', expected b'GGUF'"),
+        (b"version https://git-lfs.github.com/spec/v1", "begins with b'vers'"),
+        (b"GGUF\x09\0\0\0" + bytes(16), "damaged or of an unknown version"),
+        (b"GGUF\x03\0\0\0" + b"\xff" * 16, "cut off, damaged"),
+    ],
+)
+def test_what_is_no_gguf_at_all_is_named_by_its_first_bytes(tmp_path, content, told):
+    (tmp_path / "odd.gguf").write_bytes(content)
+    with pytest.raises(BrokenGguf, match=told):
+        read_gguf(tmp_path / "odd.gguf")
+
+
+# Families whose converter takes SmolLM2's tokenizer; Gemma's and Phi-3's ask for
+# SentencePiece's own file.
+FAMILIES = {"llama": {}, "qwen3": {"head_dim": 64}}
 
 
 @pytest.fixture(scope="module")
-def small_model(tmp_path_factory):
+def small_model(tmp_path_factory, request):
     """Eight blocks whose rows fit, untied, in 16 bits: what K-quants are made for."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     from course_utils.model.nano import nano_tokenizer
 
-    folder = tmp_path_factory.mktemp("small")
-    config = LlamaConfig(
+    folder = tmp_path_factory.mktemp(request.param)
+    config = AutoConfig.for_model(
+        request.param,
         vocab_size=49152,
         hidden_size=256,
         intermediate_size=512,
@@ -178,8 +243,10 @@ def small_model(tmp_path_factory):
         num_key_value_heads=2,
         max_position_embeddings=8192,
         tie_word_embeddings=False,
+        pad_token_id=2,
+        **FAMILIES[request.param],
     )
-    model = LlamaForCausalLM(config).half()
+    model = AutoModelForCausalLM.from_config(config).half()
     model.save_pretrained(folder)
     nano_tokenizer().save_pretrained(folder)
     converter = llama_cpp.build_if_missing() / "convert_hf_to_gguf.py"
@@ -189,7 +256,12 @@ def small_model(tmp_path_factory):
     return Architecture.from_config(config), target
 
 
-@pytest.mark.parametrize("level", ["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m"])
+LEVELS = [("llama", level) for level in ("f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m")]
+
+
+@pytest.mark.parametrize(
+    ("small_model", "level"), [*LEVELS, ("qwen3", "q4_k_m")], indirect=["small_model"]
+)
 def test_what_llama_quantize_writes_is_what_was_predicted(small_model, level, tmp_path):
     architecture, source = small_model
     target = source

@@ -29,17 +29,25 @@ SIGNATURES = {
 
 @cache
 def signature(file, dotted):
-    """Of a function in an installed file; what it would hand on counts as unknown."""
+    """Of a function in an installed file, and the keywords that it takes out itself.
+
+    What it would hand on by `**kwargs` counts as unknown.
+    """
     node = ast.parse((INSTALLED / file).read_text(encoding="utf-8"))
     for name in dotted.split("."):
         [node] = [each for each in node.body if getattr(each, "name", None) == name]
+    taken = set()
+    if node.args.kwarg:  # by `kwargs.pop(key)`, for each key of a tuple
+        for loop in ast.walk(node):
+            if isinstance(loop, ast.For) and "kwargs.pop" in ast.unparse(loop.body[0]):
+                taken |= {each.value for each in loop.iter.elts}
     given = node.args
     given.vararg = given.kwarg = None
     given.defaults = [ast.Constant(0)] * len(given.defaults)
     given.kw_defaults = [each and ast.Constant(0) for each in given.kw_defaults]
     for each in given.args + given.kwonlyargs:
         each.annotation = None
-    return inspect.signature(eval(f"lambda {ast.unparse(given)}: 0"))
+    return inspect.signature(eval(f"lambda {ast.unparse(given)}: 0")), taken
 
 
 def examine(text):
@@ -56,11 +64,12 @@ def examine(text):
         file, gpu, cpu = SIGNATURES[name].split(" ")
         keywords = {each.arg: 0 for each in node.keywords if each.arg}
         for where, prefix in ((file, gpu), (CPU, cpu)):
-            expected = signature(where, prefix + name)
+            expected, taken = signature(where, prefix + name)
             splat = len(keywords) < len(node.keywords)
             bind = expected.bind_partial if splat else expected.bind
             try:
-                bind(*["self"] * on_model, *node.args, **keywords)
+                given = {k: 0 for k in keywords if k not in taken}
+                bind(*["self"] * on_model, *node.args, **given)
             except TypeError as error:
                 faults.append(f"{where}: {name}: {error}")
     return names, faults

@@ -5,18 +5,25 @@ import pytest
 from course_utils.data.datasets import load_split
 from course_utils.data.files import FaultyData
 from course_utils.projects.inframind.code import parsing
-from course_utils.projects.inframind.code.blocks import Expression, values_at
+from course_utils.projects.inframind.code.blocks import (
+    BUILT_IN_GROUPS,
+    Expression,
+    values_at,
+)
 from course_utils.projects.inframind.code.kubernetes import (
     MAX_YAML_DEPTH,
     MAX_YAML_NODES,
+    quantity,
 )
 from course_utils.projects.inframind.code.parsing import (
     MAX_BLANK_RUN,
     MAX_CHARACTERS,
+    MAX_FENCES,
     REMEMBERED_TEXTS,
     extract,
     parse,
 )
+from course_utils.projects.inframind.code.references import settled
 from course_utils.projects.inframind.code.scanning import (
     MAX_HCL_DEPTH,
     MAX_HCL_TOKENS,
@@ -66,20 +73,42 @@ def argument(line):
     ],
 )
 def test_the_code_is_the_first_fenced_block_or_else_the_whole_text(text, code):
-    assert extract(text).code == code
+    assert extract(text, "terraform").code == code
 
 
 def test_a_fence_within_an_indented_text_is_no_fence_of_the_answer():
     note = "data:\n  README.md: |\n    ```\n    make\n    ```\n"
-    assert extract(note).code == note
+    assert extract(note, "kubernetes").code == note
 
 
 def test_prose_and_open_fences_are_told_apart():
-    bare, fenced = extract(BUCKET), extract(f"```hcl\n{BUCKET}```\n")
+    texts = [BUCKET, f"```hcl\n{BUCKET}```\n"]
+    bare, fenced = (extract(text, "terraform") for text in texts)
     assert not (bare.prose or bare.unclosed or fenced.prose or fenced.unclosed)
-    assert extract(f"Here:\n```\n{BUCKET}```").prose
-    assert extract(f"```\n{BUCKET}```\nIt has a bucket.").prose
-    assert extract(f"```\n{BUCKET}").unclosed
+    assert extract(f"Here:\n```\n{BUCKET}```", "terraform").prose
+    assert extract(f"```\n{BUCKET}```\nIt has a bucket.", "terraform").prose
+    assert extract(f"```\n{BUCKET}", "terraform").unclosed
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (f"```bash\nterraform init\n```\n```hcl\n{BUCKET}```", BUCKET[:-1]),
+        (f"```\nterraform init\n```\n```\n{BUCKET}```", BUCKET[:-1]),
+        (f"```hcl\n{BUCKET[:-3]}\n```\n```hcl\n{BUCKET}```", BUCKET[:-3]),
+        (f"```\n{BUCKET}```\n```hcl\nlocals {{}}\n```", BUCKET[:-1]),
+        ("```sh\na\n```\n```\nb\n```", "a"),
+        ("```sh\na\n```\n" * MAX_FENCES + f"```tf\n{BUCKET}```", "a"),
+    ],
+)
+def test_of_several_blocks_the_first_that_holds_the_language_is_the_code(text, code):
+    found = extract(text, "terraform")
+    assert found.code == code and found.prose
+
+
+def test_shell_before_a_manifest_is_passed_over():
+    text = f"```bash\nkubectl apply -f pod.yaml\n```\n```yaml\n{POD}```"
+    assert extract(text, "kubernetes").code == POD[:-1]
 
 
 # --- Terraform -------------------------------------------------------------------
@@ -156,6 +185,41 @@ def test_functions_that_are_called_are_named_and_type_constraints_are_none(
     assert parse(code, "terraform").functions == functions
 
 
+def test_a_merge_keeps_what_it_is_given():
+    value = argument('a = merge(var.b, { Name = "web" }, c)')
+    assert value.merged == (Expression("var.b"), {"Name": "web"}, Expression("c"))
+    assert argument("a = merge()").merged == argument("a = max(1)").merged == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "value"),
+    [
+        ("a = local.n", 'locals {\n  n = "logs"\n}', "logs"),
+        ('a = "${ local.n }"', 'locals {\n  n = "logs"\n}', "logs"),
+        ("a = var.n", 'variable "n" {\n  default = "logs"\n}', "logs"),
+        ("a = var.n", 'variable "n" {}', Expression("var.n")),
+        ("a = local.n", "locals {\n  n = local.m\n  m = 1\n}", Expression("local.m")),
+        ('a = "x-${local.n}"', "locals { n = 1 }", Expression('"x-${local.n}"')),
+        ("a = local.n.b", "locals { n = 1 }", Expression("local.n.b")),
+        ("a = [local.n]", "locals { n = 1 }", [Expression("local.n")]),
+        ("a = merge(b, { c = 1 })", "", {"c": 1}),
+        (
+            "a = merge({ c = 1, d = 2 }, { c = local.n })",
+            "locals { n = 3 }",
+            {"c": 3, "d": 2},
+        ),
+        ("a = merge({ c = 1 }, b)", "", {}),
+        ("a = merge(local.t, { d = 2 })", "locals { t = { c = 1 } }", {"c": 1, "d": 2}),
+        ("b {\n    a = local.n\n  }", "locals { n = 1 }", 1),
+    ],
+)
+def test_a_value_that_stands_in_the_text_is_looked_up_one_step(line, more, value):
+    parsed = parse(within(line) + more, "terraform")
+    body = settled(parsed.resources[0].body, parsed)
+    found = values_at(body, "b.a" if line.startswith("b") else "a")
+    assert next(found) == value
+
+
 def test_an_expression_is_quoted_as_it_was_written():
     assert argument('a = "${\n f(1)\n}"').text == '"${\n f(1)\n}"'
     assert argument("a = <<E\nb \nE  ") == "b \n"
@@ -197,6 +261,8 @@ def test_an_expression_is_quoted_as_it_was_written():
         (within("a = f({ b = 1 ==\n 2 })"), "the line stops at '='"),
         (within("a = 10.0.0.0/16"), "line 2: 10.0.0 is no number"),
         (within("a = 1.2.3"), "line 2: 1.2.3 is no number"),
+        (within("é = 1"), "line 2: 'é' not quoted: names are read in ASCII"),
+        (within('a = "${local.naïve}"'), "line 2: 'naïve' not quoted"),
         (BUCKET + BUCKET, "aws_s3_bucket.logs is declared 2 times"),
         ('resource "aws_s3_bucket" {\n}', "with 1 labels, expected 2"),
         ('resource "aws_s3_bucket" "my logs" {\n}', "'my logs' cannot be a name"),
@@ -223,6 +289,8 @@ def test_what_terraform_would_not_load_does_not_parse(code, reason):
         within("a = 1 + 2\n  b = -3\n  c = d.*\n  e = d.0.1.2.f"),
         within("a = (1 +\n 2 # b\n * 3)\n  c = f(true ?\n 1 : 2)"),
         within("a = {\n for k, v in b :\n k => v\n if v\n  }"),
+        within("a = { for k in b : # why\n (k.c)\n => {\n d = 1\n e = 2\n }\n if k }"),
+        within('a = "é" # é\n  b = <<E\né\nE'),
         within('a = "${\n    f(1) # why\n  }-${ merge(\n { b = 1\n c = 2 }) }"'),
         within('a = "%{ if b\n }x%{ else }\\n%{\n endif }"'),
         within("a = <<EOF\nb\nEOF \t\n  c = <<-EOF\nd\n  EOF  "),
@@ -247,6 +315,71 @@ def test_manifests_are_read_with_kind_and_version():
     ]
     assert parsed.documents[0].body["metadata"] == {"name": "web"}
     assert parse('{"kind": "Pod"}', "kubernetes").documents[0].api_version == ""
+
+
+def test_a_list_is_its_items_as_kubectl_takes_it():
+    items = "".join(f"- {POD.strip()}\n".replace("\n", "\n  ") + "\n" for _ in "ab")
+    for kind in ("List", "PodList"):
+        parsed = parse(f"apiVersion: v1\nkind: {kind}\nitems:\n{items}", "kubernetes")
+        assert parsed.types == ["Pod", "Pod"]
+    for text, problem in (
+        ("apiVersion: v1\nkind: List\nitems: []", "no manifest"),
+        ("apiVersion: v1\nkind: List\nitems: [3]", "document 1 is no manifest"),
+    ):
+        assert problem in parse(text, "kubernetes").problem
+    assert parse("kind: List\nitems: []", "kubernetes").types == ["List"]
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "named"),
+    [
+        ("v1", "Service", "Service"),
+        ("apps/v1", "Deployment", "Deployment"),
+        ("extensions/v1beta1", "Ingress", "Ingress"),
+        ("networking.k8s.io/v1", "Ingress", "Ingress"),
+        ("serving.knative.dev/v1", "Service", "Service.serving.knative.dev"),
+        (
+            "gateway.networking.k8s.io/v1",
+            "Gateway",
+            "Gateway.gateway.networking.k8s.io",
+        ),
+        ('""', "Pod", "Pod"),
+    ],
+)
+def test_a_custom_kind_is_named_with_its_group(version, kind, named):
+    parsed = parse(f"apiVersion: {version}\nkind: {kind}\n", "kubernetes")
+    assert parsed.types == [named]
+    assert parsed.documents[0].is_custom is (named != kind)
+
+
+def test_the_groups_that_are_built_in_are_those_of_the_table():
+    versions = {v for kind in load_schema().kinds.values() for v in kind.api_versions}
+    groups = {version.rpartition("/")[0] for version in versions}
+    assert {group for group in groups if "." in group} == BUILT_IN_GROUPS
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ("1024Mi", "1Gi", True),
+        (0.5, "500m", True),
+        (1, "1", True),
+        ("1000", "1k", True),
+        ("1e3", "1k", True),
+        ("1.5Gi", "1536Mi", True),
+        ("1G", "1Gi", False),
+        ("500m", "500M", False),
+        ("a", "b", False),
+        (True, 1, False),
+        ("9" * 50, "9" * 50, True),
+    ],
+)
+def test_equal_quantities_are_equal_however_they_are_written(one, other, equal):
+    same = (isinstance(one, bool), quantity(one)) == (
+        isinstance(other, bool),
+        quantity(other),
+    )
+    assert same is equal
 
 
 def test_times_and_dates_stay_text_as_kubernetes_reads_them():
@@ -465,6 +598,29 @@ def test_a_name_may_be_an_argument_a_block_or_both():
     schema = Schema({"x": made}, {}).resources["x"]
     takes = {name: schema.takes_argument(name) for name in "abcd"}
     assert takes == {"a": True, "b": False, "c": True, "d": False}
+
+
+def test_a_type_is_invented_only_where_all_names_of_its_provider_are_listed():
+    schema = Schema({"aws_sqs_queue": {}}, {}, frozenset({"aws_ami", "null_resource"}))
+    states = {
+        "aws_sqs_queue": False,
+        "aws_ami": False,
+        "aws_versioning": True,
+        "null_thing": True,
+        "google_storage_bucket": False,
+        "awscc_s3_bucket": False,
+        "bucket": True,
+    }
+    assert {name: schema.is_invented(name) for name in states} == states
+
+
+def test_the_list_of_types_has_those_of_the_table_and_the_helpers():
+    schema = load_schema()
+    aws = {name for name in schema.listed if name.startswith("aws_")}
+    assert (len(schema.resources), len(aws), len(schema.listed)) == (156, 1_683, 1_705)
+    assert set(schema.resources) < aws
+    helpers = "archive aws cloudinit local null random terraform time tls"
+    assert schema.providers == set(helpers.split())
 
 
 # --- rows ------------------------------------------------------------------------

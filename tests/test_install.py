@@ -5,7 +5,9 @@ from pathlib import Path
 
 import install
 import pytest
+import try_on_colab
 
+ROOT = Path(__file__).parent.parent
 REQUIREMENTS = """# heading
 # [base]
 torch>=2.8,<2.15   # comment
@@ -25,10 +27,95 @@ def test_requirement_lines_are_read_by_section():
     }
 
 
-def test_colab_keeps_its_torch_and_gets_our_other_pins():
-    direct = install.names_of(["lm-eval[hf]>=0.4.13", "torch>=2.8"])
-    kept = install.colab_constraints("torch==2.13.0\nlm_eval==0.4.13\nsix==1\n", direct)
-    assert kept == "lm_eval==0.4.13\n"
+# Of what Colab holds: its page speaks to ipywidgets 7 only, google-colab asks for
+# ipykernel 6.17.1, and a numpy that changes on the disk breaks the kernel that has
+# loaded the other one.
+KEPT_ON_COLAB = [
+    "torch",
+    "matplotlib",
+    "ipywidgets",
+    "ipykernel",
+    "psutil",
+    "protobuf",
+    "pyyaml",
+    "numpy",
+    "pandas",
+    "scipy",
+    "statsmodels",
+    "sentencepiece",
+    "safetensors",
+    "lark",
+    "pydantic",
+    "filelock",
+]
+
+
+@pytest.mark.parametrize("name", KEPT_ON_COLAB)
+def test_colab_keeps_what_its_kernel_and_its_page_have_loaded(name):
+    from packaging.requirements import Requirement
+
+    lines = map(Requirement, install.requirements()["base"])
+    [wanted] = [line for line in lines if line.name.lower() == name]
+    there = try_on_colab.pins(try_on_colab.LISTED.read_text("utf-8"))
+    assert wanted.specifier.contains(there[name])  # pip leaves it, unless a pin says no
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert name not in install.names_of(install.hosted_constraints(pins).splitlines())
+
+
+def test_what_trains_is_of_the_tested_set_on_colab_too():
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    kept = install.names_of(install.hosted_constraints(pins).splitlines())
+    assert kept == install.OF_THE_TESTED_SET
+    lines = "torch==2.13.0\nlm_eval==0.4.13\nsix==1\n"
+    assert install.hosted_constraints(lines) == "lm_eval==0.4.13\n"
+
+
+# Kaggle's API key stands in the environment of anyone who downloads data from there.
+@pytest.mark.parametrize(
+    ("variable", "hosted"),
+    [
+        ("COLAB_RELEASE_TAG", True),
+        ("KAGGLE_KERNEL_RUN_TYPE", True),
+        ("KAGGLE_KEY", False),
+    ],
+)
+def test_colab_and_kaggle_are_known_by_what_only_they_set(
+    variable, hosted, monkeypatch
+):
+    for name in install.HOSTS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "x")
+    assert install.is_hosted() is hosted
+
+
+# The first `python` of the path once got the whole set, torch included.
+def test_the_systems_own_python_is_refused(monkeypatch, capsys):
+    for name in (*install.HOSTS, "CONDA_PREFIX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(install.sys, "prefix", sys.base_prefix)
+    monkeypatch.setattr(install, "install", lambda *_, **__: pytest.fail("too late"))
+    assert install.main(["--here"]) == 1
+    told = capsys.readouterr().err
+    assert "the system's Python" in told and "`make setup`" in told
+    monkeypatch.setenv("CONDA_PREFIX", "/opt/conda")
+    install.check_environment()
+
+
+def test_the_lab_is_installed_with_the_pins_and_nothing_else_is(monkeypatch):
+    asked = []
+    monkeypatch.setattr(install, "run_pip", lambda python, *words: asked.append(words))
+    monkeypatch.setattr(install.subprocess, "run", lambda *_, **__: None)
+    assert install.main(["--lab"]) == 0
+    [(_, pins, wanted)] = asked
+    assert wanted.startswith("jupyterlab") and pins == str(ROOT / "constraints.txt")
+
+
+def test_the_lab_stays_out_of_what_every_set_up_installs(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(install, "run_pip", lambda python, *words: asked.extend(words))
+    monkeypatch.setattr(install, "ask", lambda python, code: str(tmp_path))
+    install.install(tmp_path, hosted=False)
+    assert "jupyterlab" not in install.names_of(asked) and asked
 
 
 def test_an_old_python_is_refused_in_one_line():
@@ -75,7 +162,7 @@ def test_kernels_for_cuda_go_where_torch_and_driver_can_use_them(
     wanted = []
     monkeypatch.setattr(install, "run_pip", lambda python, *words: wanted.extend(words))
     monkeypatch.setattr(install.shutil, "which", lambda name: driver)
-    install.install(python, colab=True)
+    install.install(python, hosted=True)
     assert any(word.startswith("triton") for word in wanted) is extra
 
 
@@ -105,7 +192,7 @@ def test_an_environment_without_a_working_pip_is_made_anew(
 
 # A notebook's first cell looks for this file, and sets up again without it.
 def test_the_stamp_is_written_by_an_install_that_came_to_its_end(monkeypatch, tmp_path):
-    def fail(python, *, colab):
+    def fail(python, *, hosted):
         raise install.SetupProblem("pip ended with status 1")
 
     monkeypatch.setattr(install, "STAMP", tmp_path / ".installed")
@@ -113,7 +200,7 @@ def test_the_stamp_is_written_by_an_install_that_came_to_its_end(monkeypatch, tm
         monkeypatch.setattr(install, name, lambda *folder: None)
     monkeypatch.setattr(install, "install", fail)
     assert install.main(["--here"]) == 1 and not install.STAMP.exists()
-    monkeypatch.setattr(install, "install", lambda python, *, colab: None)
+    monkeypatch.setattr(install, "install", lambda python, *, hosted: None)
     assert install.main(["--here"]) == 0 and install.STAMP.exists()
 
 
@@ -127,9 +214,6 @@ def test_a_problem_ends_set_up_with_one_line_and_status_one(monkeypatch, capsys)
     assert capsys.readouterr().err == "set-up: no compiler\n"
 
 
-ROOT = Path(__file__).parent.parent
-
-
 def test_every_direct_dependency_is_pinned_and_inside_its_range():
     from packaging.requirements import Requirement
 
@@ -139,7 +223,7 @@ def test_every_direct_dependency_is_pinned_and_inside_its_range():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line)
     pins = {name.lower().replace("_", "-"): version for name, version in pins.items()}
-    for section in ("base", "no-deps", "develop"):
+    for section in ("base", "no-deps", "develop", "lab"):
         for line in sections[section]:
             wanted = Requirement(line)
             version = pins[wanted.name.lower().replace("_", "-")]

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,6 +53,23 @@ def test_answers_come_in_the_order_of_requests_and_the_client_is_closed(
     found = served.answers(["Say yes.", "hi"], max_new_tokens=4)
     assert all(isinstance(answer, Generated) and answer.text for answer in found)
     assert [answer.stopped for answer in found] == [False, False] and len(closed) == 1
+
+
+# Llama 3.1's template tells the date: at serving today's, in training its own.
+def test_a_server_is_told_the_day_of_the_training(monkeypatch):
+    asked, given = [], SimpleNamespace(finish_reason="stop")
+    given.message = SimpleNamespace(content=" yes ")
+    completions = SimpleNamespace(
+        create=lambda **body: asked.append(body) or SimpleNamespace(choices=[given])
+    )
+    client = SimpleNamespace(chat=SimpleNamespace(completions=completions))
+    monkeypatch.setattr(
+        llama_server.Server, "client", lambda self: contextlib.nullcontext(client)
+    )
+    server = llama_server.Server("http://127.0.0.1:1", None)
+    assert server.answers(["a"]) == [Generated("yes", stopped=True)]
+    told = asked[0]["extra_body"]["chat_template_kwargs"]
+    assert told == {"date_string": "26 Jul 2024"}
 
 
 def test_the_served_model_sees_what_the_tokenizer_writes(served, tokenizer):

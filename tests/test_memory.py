@@ -119,7 +119,7 @@ def test_the_table_shows_every_part_in_both_units():
         ({"batch_size": 0}, "batch_size is 0; expected 1 or more"),
         ({"sequence_length": -1}, "sequence_length is -1"),
         ({"rank": 0}, "rank is 0"),
-        ({"modules": ("lm_head",)}, "'lm_head' is no linear layer"),
+        ({"modules": ("head",)}, "'head' is no linear layer"),
         ({"optimizer": "lion"}, "'lion'; expected one of adamw, adamw_torch"),
     ],
 )

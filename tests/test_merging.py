@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from bitsandbytes.functional import dequantize_4bit
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -12,6 +13,7 @@ from course_utils.gguf.merging import (
     packed_codes,
     packed_layers,
     relative_update,
+    unpack_to,
 )
 from course_utils.machine.profile import Profile
 from course_utils.model.architectures import load_architectures
@@ -84,6 +86,16 @@ def test_a_layer_that_a_4_bit_model_keeps_in_16_bits_is_left_out(nano):
     assert "model.layers.1.mlp.up_proj" not in layers and len(layers) == 3
     assert all(relative_update(layer) > 0 for layer in layers.values())
     assert changed_codes(packed_codes(layers), merged(model))[1] > 0
+
+
+# On a GPU Unsloth multiplied fp16 inputs by the fp32 that PEFT had left there.
+def test_merged_codes_are_unpacked_to_the_format_that_is_asked_for(nano):
+    model = merged(adapted(nano, four_bit=True, size=0.01))
+    weight = model.get_submodule("model.layers.0.mlp.up_proj").weight
+    assert weight.quant_state.dtype == torch.float32
+    unpack_to(model, torch.float16)
+    unpacked = dequantize_4bit(weight.data, weight.quant_state)
+    assert unpacked.dtype == torch.float16 and unpacked.isfinite().all()
 
 
 def test_a_plain_base_has_no_codes_to_compare(nano):

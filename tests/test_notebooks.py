@@ -130,10 +130,10 @@ def test_badge_and_first_cell_come_from_the_projects_settings(path):
     first = next(c for c in cells.generated(path).cells if c.cell_type == "code")
     settings = cells.project.course_settings()
     assert first.source == cells.project.first_cell()
-    assert len(first.source.splitlines()) <= 9
+    assert len(first.source.splitlines()) <= 12
     assert settings["repository"] in first.source
     assert settings["revision"] in first.source
-    assert cells.project.colab_badge(path) in cells.generated(path).cells[0].source
+    assert cells.project.badges(path) in cells.generated(path).cells[0].source
 
 
 def test_the_address_of_the_project_stands_in_one_file_only():
@@ -144,14 +144,14 @@ def test_the_address_of_the_project_stands_in_one_file_only():
     for path in written:
         text = path.read_text()
         for source in cells.SOURCES:
-            text = text.replace(cells.project.colab_badge(source), "")
+            text = text.replace(cells.project.badges(source), "")
         assert address not in text, path.name
 
 
-def test_the_readme_has_the_badge_of_every_lesson():
+def test_the_readme_has_the_badges_of_every_lesson():
     readme = (cells.ROOT / "README.md").read_text()
     for source in cells.LESSONS:
-        assert cells.project.colab_badge(source) in readme
+        assert cells.project.badges(source) in readme
 
 
 # A plot that nobody drew, or one drawn so large that the file cannot be shown.

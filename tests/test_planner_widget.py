@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from course_utils.memory import widget as planner_widget
 from course_utils.memory.planner import plan_memory
+from course_utils.memory.unsloth import Loss, plan_run
 from course_utils.memory.widget import (
     GIB,
     PART_COLOURS,
@@ -55,43 +56,62 @@ def test_a_picture_without_plans_is_refused():
         plot_memory_plans(Figure().add_subplot(), {})
 
 
+def controls_of(planner):
+    """By their descriptions, and the picture."""
+    row, picture = planner.children
+    return {control.description: control for control in row.children}, picture
+
+
 def test_moving_a_control_redraws_the_picture_and_leaves_pyplot_alone():
-    *controls, picture = memory_planner(ARCHITECTURES).children
+    controls, picture = controls_of(memory_planner(ARCHITECTURES))
     pictures = {bytes(picture.value)}
     assert min(pictures).startswith(b"\x89PNG")
     changes = {
         "model": "llama-3.1-8b",
         "rank": 64,
         "batch size (sequences)": 8,
-        "sequence length (tokens)": 1024,
+        "sequence length (limit, tokens)": 1024,
+        "longest row (tokens)": 256,
         "gradient checkpointing": False,
-        "double quantization": True,
+        "double quantization": False,
         "Unsloth's loss": False,
         "method": "lora",
     }
-    by_name = {control.description: control for control in controls}
-    assert by_name.keys() == changes.keys()
+    assert controls.keys() == changes.keys()
     for name, value in changes.items():
-        by_name[name].value = value
+        controls[name].value = value
         pictures.add(bytes(picture.value))
     assert len(pictures) == 1 + len(changes)
     assert plt.get_fignums() == []
 
 
-def test_the_picture_of_the_planner_is_that_of_the_plan_it_was_asked_for(monkeypatch):
-    plans = []
+def test_the_planner_shows_the_limit_and_the_longest_row(monkeypatch):
+    shown = []
     monkeypatch.setattr(
-        planner_widget, "plan_picture", lambda p: plans.append(p) or b""
+        planner_widget, "plan_picture", lambda p: shown.append(p) or b""
     )
-    *controls, _ = memory_planner({"qwen": ARCHITECTURES["qwen2.5-0.5b"]}).children
-    settings = dict(batch_size=2, rank=16, sequence_length=2048)
     shape = ARCHITECTURES["qwen2.5-0.5b"]
-    assert plans[-1] == plan_memory(shape, "qlora", **settings)
-    controls[-1].value = False  # Unsloth's loss
-    controls[-2].value = True  # double quantization
-    double = plan_memory(
-        shape, weight_format="nf4_double_quant", logit_copies=2, **settings
+    controls, _ = controls_of(memory_planner({"qwen": shape}))
+    settings = dict(batch_size=2, rank=16, sequence_length=2048)
+    limit, longest = (
+        plan_run(shape, **settings),
+        plan_run(shape, row_tokens=680, **settings),
     )
-    assert plans[-1] == double and double.logit_bytes > 0
-    controls[1].value = "full"  # where double quantization says nothing
-    assert plans[-1] == plan_memory(shape, "full", logit_copies=2, **settings)
+    assert shown[-1] == {"2,048 tokens": limit, "680 tokens": longest}
+    controls["Unsloth's loss"].value = False
+    controls["double quantization"].value = False
+    settings |= {"weight_format": "nf4", "loss": Loss.TRANSFORMERS}
+    assert shown[-1]["2,048 tokens"] == plan_run(shape, **settings)
+    controls["method"].value = "full"  # where quantization says nothing
+    settings["weight_format"] = None
+    assert shown[-1]["2,048 tokens"] == plan_run(shape, "full", **settings)
+    controls["longest row (tokens)"].value = 8192
+    assert shown[-1].keys() == {"2,048 tokens"}
+
+
+# A phone is 390 pixels wide: what does not wrap is cut off.
+def test_the_controls_wrap_on_a_narrow_page():
+    row, picture = memory_planner(ARCHITECTURES).children
+    assert row.layout.flex_flow == "row wrap"
+    for part in (row, picture, *row.children):
+        assert part.layout.max_width == "100%"

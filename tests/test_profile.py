@@ -96,18 +96,108 @@ def test_torch_drives_what_its_architectures_cover(capability, architectures, dr
 # memory and disk
 
 
-def write_limit(folder, monkeypatch, said):
+def write_limit(folder, monkeypatch, said, held=""):
     path = folder / "memory.max"
     path.write_text(said)
+    counts = folder / "memory.stat"
+    counts.write_text(held)
     monkeypatch.setattr(profile_module, "CONTAINER_LIMITS", (path, folder / "none"))
+    monkeypatch.setattr(profile_module, "CONTAINER_COUNTS", {counts: "anon"})
 
 
-def test_a_container_has_the_memory_that_its_limit_allows(tmp_path, monkeypatch):
-    write_limit(tmp_path, monkeypatch, f"{3 * 2**30}\n")
+@pytest.fixture
+def process(monkeypatch):
+    """A process of 1 GiB on a machine with so much available."""
+
+    def settle(available_gib):
+        memory = types.SimpleNamespace(
+            available=available_gib * 2**30, total=64 * 2**30
+        )
+        own = types.SimpleNamespace(
+            memory_info=lambda: types.SimpleNamespace(rss=2**30)
+        )
+        monkeypatch.setattr(profile_module.psutil, "virtual_memory", lambda: memory)
+        monkeypatch.setattr(profile_module.psutil, "Process", lambda: own)
+
+    return settle
+
+
+def test_a_container_has_the_memory_that_its_limit_allows(
+    tmp_path, monkeypatch, process
+):
+    process(60)
+    held = f"anon {5 * 2**29}\nfile {2**40}\n"  # files are kept for reuse only
+    write_limit(tmp_path, monkeypatch, f"{3 * 2**30}\n", held)
     cpu = Profile("cpu", "cpu")
-    assert cpu.memory_gib == 3.0
-    with pytest.raises(UnsupportedMachine, match=r"3\.0 GiB of memory.*COURSE_MODEL"):
+    assert cpu.memory_gib == 3.0 and cpu.free_gib == 3 - 2.5 + 1
+    told = r"1\.5 GiB of 3\.0 GiB of memory are free.*needs 2\.5.*COURSE_MODEL"
+    with pytest.raises(UnsupportedMachine, match=told):
         refuse_unsupported(cpu)
+
+
+# 64 GiB in all, and other programs hold nearly all of it.
+@pytest.mark.parametrize(("available", "refused"), [(1, True), (2, False)])
+def test_memory_is_judged_by_what_is_free(
+    available, refused, tmp_path, monkeypatch, process
+):
+    process(available)
+    write_limit(tmp_path, monkeypatch, "max")
+    assert Profile("cpu", "cpu").free_gib == available + 1
+    if refused:
+        with pytest.raises(UnsupportedMachine, match=r"2\.0 GiB of 64\.0 GiB"):
+            refuse_unsupported(Profile("cpu", "cpu"))
+    else:
+        refuse_unsupported(Profile("cpu", "cpu"))
+
+
+def card_with(monkeypatch, free_gib, own_gib):
+    cuda = profile_module.torch.cuda
+    monkeypatch.setattr(cuda, "mem_get_info", lambda: (free_gib * 2**30, 16 * 2**30))
+    monkeypatch.setattr(cuda, "memory_reserved", lambda: own_gib * 2**30)
+
+
+# A set-up cell that is run again, its model loaded, is no reason to refuse the card.
+def test_a_cards_memory_that_this_process_holds_counts_as_free(monkeypatch):
+    card_with(monkeypatch, free_gib=2, own_gib=6)
+    assert on(T4).free_gib == 8
+    refuse_unsupported(on(T4))
+    card_with(monkeypatch, free_gib=14.6, own_gib=6)  # of a card held to a T4's
+    assert on(T4).free_gib == 14.74
+
+
+def test_another_notebooks_kernel_on_the_card_is_named(monkeypatch):
+    card_with(monkeypatch, free_gib=1.5, own_gib=0)
+    with pytest.raises(UnsupportedMachine, match=r"1\.5 GiB.*kernels of other notebo"):
+        refuse_unsupported(on(T4))
+
+
+@pytest.mark.parametrize(
+    ("free", "model", "warned"),
+    [(7.6, None, True), (7.6, "a/small-one", False), (14.5, None, False)],
+)
+def test_a_card_too_small_for_an_8b_runs_the_quickstart_and_is_told(
+    free, model, warned, monkeypatch, capsys
+):
+    card_with(monkeypatch, free_gib=free, own_gib=0)
+    found = Profile("t4", "cuda", model, T4)
+    monkeypatch.setattr(Profile, "detect", classmethod(lambda cls: found))
+    check_machine()
+    printed = capsys.readouterr().out
+    assert f"memory     {free} of 14.7 GiB free" in printed
+    assert ("7 or 8B takes up to 9 GiB" in printed) is warned
+
+
+# Kaggle gives 19.5 GiB to results; no lesson but the export of an 8B needs 20, and that
+# one asks for itself.
+@pytest.mark.parametrize(("free", "refused"), [(19.5, False), (7.5, True)])
+def test_kaggles_disk_is_enough(free, refused, two_disks, monkeypatch):
+    card_with(monkeypatch, free_gib=14.5, own_gib=0)
+    disks(monkeypatch, runs=free, cache=free)
+    if refused:
+        with pytest.raises(UnsupportedMachine, match=r"'t4' needs 8\.0 GiB there"):
+            refuse_unsupported(on(T4))
+    else:
+        refuse_unsupported(on(T4))
 
 
 @pytest.mark.parametrize("unlimited", ["max", "9223372036854771712"])  # v2, v1

@@ -134,6 +134,7 @@ def test_an_empty_answer_is_said_to_be_empty(rate):
 def test_clicks_store_votes_show_the_next_pair_and_end_in_the_report(rate):
     rating = rate(PAIRS[:2], 3)
     page, row = rating_widget(rating).children
+    assert row.layout.flex_flow == "row wrap"  # a phone is 390 pixels wide
     buttons = {button.description: button for button in row.children}
     labels = ["left is better", "no difference", "right is better", "take back"]
     assert list(buttons) == labels

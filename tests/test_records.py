@@ -3,6 +3,7 @@ import json
 import sys
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from course_utils.machine import run_record as records
@@ -51,6 +52,8 @@ def test_the_record_of_a_run_is_shown_and_kept():
     for word in ("headline   42 of 60 right", "seed       3407", "versions", "GiB"):
         assert word in shown
     assert kept["minutes"] > 0
+    used = psutil.Process().cpu_times()
+    assert 0 < 60 * kept["processor_minutes"] <= sum(used[:4])
 
 
 def test_a_run_without_a_seed_says_so():

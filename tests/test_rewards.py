@@ -528,6 +528,112 @@ def test_the_schema_that_ships_knows_what_the_provider_knows(
     assert (reward.known == 1) is (not invented)
 
 
+@pytest.mark.parametrize(
+    ("type_name", "lines", "unknown"),
+    [
+        ("aws_lb", "health_check_logs {\n    bucket = 1\n  }", ()),
+        ("aws_lambda_function", "capacity_provider_config = []", ()),
+        ("aws_lambda_function", "capacity_provider_config {\n  }", ()),
+        ("aws_sqs_queue", 'region = "eu-west-1"', ()),
+        ("aws_wafv2_web_acl", "anything = 1", ("aws_wafv2_web_acl",)),
+        ("aws_opsworks_stack", "", ("aws_opsworks_stack",)),
+        ("random_id", "byte_length = 4", ("random_id",)),
+        ("null_resource", "", ("null_resource",)),
+        ("terraform_data", "", ("terraform_data",)),
+        ("google_storage_bucket", "", ("google_storage_bucket",)),
+        ("aws_sqs_queue", "name = provider::time::now()", ("provider::time::now()",)),
+    ],
+)
+def test_what_exists_or_may_exist_is_unknown_and_not_invented(
+    type_name, lines, unknown, shipped
+):
+    text = f'resource "{type_name}" "a" {{\n  {lines}\n}}\n'
+    reward = reward_of(text, expecting(type_name), shipped)
+    assert (reward.invented, reward.unknown) == ((), unknown), reward.problem
+    assert reward.known == (None if text.split('"')[1] in unknown else 1)
+
+
+@pytest.mark.parametrize(
+    "type_name",
+    ["aws_s3_bucket_versioning_policy", "aws_versioning", "random_name", "bucket"],
+)
+def test_what_no_provider_has_is_invented(type_name, shipped):
+    text = f'resource "{type_name}" "a" {{\n  b = 1\n}}\n'
+    reward = reward_of(text, expecting(type_name), shipped)
+    assert (reward.invented, reward.unknown, reward.known) == ((type_name,), (), 0)
+    assert not reward.valid
+
+
+def manifest(version, kind, rest=""):
+    return f"apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: a\n{rest}"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts", "invented", "unknown"),
+    [
+        (manifest("v1", "ReplicationController", "spec: {replicas: 2}"), 2 / 6, (), ()),
+        (manifest("v1", "PodTemplate"), 1, (), ()),
+        (manifest("apiregistration.k8s.io/v1", "APIService"), 1, (), ()),
+        (manifest("policy/v1", "APIService"), 1, ("APIService in policy/v1",), ()),
+        (manifest("v1", "Bucket"), 0, ("Bucket",), ()),
+        (manifest("policy/v1", "Bucket"), 0, ("Bucket",), ()),
+        (manifest("networking.k8s.io/v1", "Bucket"), 0, ("Bucket",), ()),
+        (
+            *(
+                manifest("networking.istio.io/v1", "VirtualService", "spec: {a: 1}"),
+                None,
+            ),
+            *((), ("VirtualService.networking.istio.io",)),
+        ),
+        (
+            *(manifest("serving.knative.dev/v1", "Service"), None),
+            *((), ("Service.serving.knative.dev",)),
+        ),
+        (
+            manifest(
+                "v1", "Service", "spec:\n  type: ExternalName\n  externalName: d\n"
+            ),
+            *(1, (), ()),
+        ),
+        (manifest("v1", "Service", "spec: {type: ExternalName}"), 2 / 3, (), ()),
+        (manifest("v1", "Service", "spec: {clusterIP: None}"), 1, (), ()),
+        (manifest("v1", "Service", "spec: {selector: {a: b}}"), 1 / 2, (), ()),
+        (
+            manifest(
+                "v1", "Service", "spec: {clusterIP: None, ports: [{name: a}]}"
+            ).replace("name: a\n", "generateName: a-\n"),
+            *(3 / 4, (), ()),
+        ),
+    ],
+)
+def test_built_in_kinds_are_known_and_custom_ones_are_not_judged(
+    text, parts, invented, unknown, shipped
+):
+    reward = reward_of(text, expecting("Pod", language="kubernetes"), shipped)
+    assert (reward.invented, reward.unknown) == (invented, unknown), reward.problem
+    assert reward.required == parts
+
+
+def test_an_autoscaler_has_the_fields_of_its_version(shipped):
+    target = "  scaleTargetRef: {kind: Deployment, name: a}\n  maxReplicas: 3\n"
+    for version, field, invented in (
+        ("v1", "targetCPUUtilizationPercentage: 60", ()),
+        ("v2", "metrics: []", ()),
+        (*("v1", "metrics: []"), ("HorizontalPodAutoscaler.spec.metrics",)),
+        (
+            *("v2", "targetCPUUtilizationPercentage: 60"),
+            ("HorizontalPodAutoscaler.spec.targetCPUUtilizationPercentage",),
+        ),
+        ("v2beta2", "metrics: []", ("HorizontalPodAutoscaler in autoscaling/v2beta2",)),
+    ):
+        text = manifest(
+            f"autoscaling/{version}", "HorizontalPodAutoscaler", f"spec:\n{target}"
+        )
+        wanted = expecting("HorizontalPodAutoscaler", language="kubernetes")
+        reward = reward_of(f"{text}  {field}\n", wanted, shipped)
+        assert reward.invented == invented and reward.required == 1
+
+
 # --- the recipe's reward, which a model is trained against -----------------------
 
 QUEUE = {
@@ -621,6 +727,116 @@ def test_one_safe_block_for_every_request_is_worth_nothing(shipped):
     assert paid(right, QUEUE, shipped) == 1
     twice = right + "\n" + right.replace('"a"', '"b"').replace("jobs", "x")
     assert paid(twice, QUEUE, shipped) == 0.5
+
+
+UNKNOWN = (
+    'resource "aws_wafv2_web_acl" "a" { bucket = "scans" }',
+    'resource "random_id" "a" { byte_length = 4 }',
+    'resource "acme_s3_bucket" "a" { bucket = "scans" }',
+)
+POD_OF_A_GROUP = """apiVersion: fake.example.com/v1
+kind: Pod
+metadata:
+  name: web
+"""
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_unknown_types_alone_get_nothing_and_beside_a_right_answer_they_cost(
+    text, shipped
+):
+    for wanted in (PAIR, QUEUE, PAIR | {"values": []}, PAIR | {"resources": []}):
+        assert paid(text, wanted, shipped) == 0
+        assert paid(text + "\n" + text.replace('"a"', '"b"'), wanted, shipped) == 0
+    # focus 2/3, as beside any known type that nobody asked for
+    beside = paid(HALF + REST + text, PAIR, shipped)
+    assert beside == pytest.approx(2 / 3)
+    queue = 'resource "aws_sqs_queue" "a" { name = "jobs" }'
+    assert beside == pytest.approx(paid(HALF + REST + queue, PAIR, shipped))
+    # and hides no fault
+    faulty = HALF.replace("bucket =", "name =") + REST + text
+    assert paid(faulty, PAIR, shipped) <= REFUSED_SHARE
+
+
+def test_where_an_unknown_type_is_asked_for_its_values_still_count(shipped):
+    wanted = expecting("aws_wafv2_web_acl", ("scope", "REGIONAL"))
+    right = 'resource "aws_wafv2_web_acl" "a" { scope = "REGIONAL" }'
+    assert paid(right, wanted, shipped) == 1
+    empty = paid('resource "aws_wafv2_web_acl" "a" {}', wanted, shipped)
+    assert empty == pytest.approx(5 / 8)  # syntax 1, resource 3, complete 1, of 8
+    assert paid('resource "aws_wafv2_acl" "a" {}', wanted, shipped) == 0
+
+
+def test_a_kind_of_another_group_is_not_the_kind_that_was_asked_for(shipped):
+    wanted = WANTED_POD | {"values": []}
+    assert paid(POD_OF_A_GROUP, wanted, shipped) == 0
+    assert paid(POD_OF_A_GROUP + "---\n" + POD, wanted, shipped) == 0.5
+    assert paid(POD_OF_A_GROUP.replace("fake.example.com/", ""), wanted, shipped) < 0.1
+
+
+def test_a_function_that_is_not_judged_brings_no_value(shipped):
+    hidden = 'resource "aws_sqs_queue" "a" { name = provider::acme::name("jobs") }'
+    wrong = 'resource "aws_sqs_queue" "a" { name = "x" }'
+    assert paid(hidden, QUEUE, shipped) == paid(wrong, QUEUE, shipped) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("written", "more", "values", "unsettled"),
+    [
+        ('"jobs"', "", 1, False),
+        ("local.n", 'locals { n = "jobs" }', 1, False),
+        ("var.n", 'variable "n" { default = "jobs" }', 1, False),
+        ("local.n", 'locals { n = "x" }', 0, False),
+        ("var.n", 'variable "n" {}', 0, False),
+        ('"x"', "", 0, False),
+        ('"${local.n}bs"', 'locals { n = "jo" }', 0, True),
+        ('lower("JOBS")', "", 0, True),
+        ("module.a.n", 'module "a" { source = "./a" }', 0, True),
+    ],
+)
+def test_a_value_behind_a_name_is_looked_up_and_one_behind_a_call_pays_nothing(
+    written, more, values, unsettled, shipped
+):
+    text = f'resource "aws_sqs_queue" "a" {{ name = {written} }}\n{more}'
+    reward = reward_of(text, QUEUE, shipped)
+    assert (reward.values, reward.unsettled) == (values, unsettled)
+    total = reward.total(INFRAMIND.reward_weights)
+    assert total == (1 if values else pytest.approx(6 / 9))
+
+
+def test_a_reference_may_lead_over_a_local_and_a_tag_out_of_a_merge(shipped):
+    text = HALF.replace(
+        ' bucket = "scans" ', '\n  tags = merge(var.t, { Name = "a" })\n'
+    )
+    text += REST.replace("aws_s3_bucket.a.id", "local.id") + 'variable "t" {}\n'
+    text += "locals { id = aws_s3_bucket.a.id }\n"
+    wanted = PAIR | {"values": [["aws_s3_bucket", "tags.Name", "a"], PAIR["values"][1]]}
+    assert reward_of(text, wanted, shipped).values == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "written", "literal", "stands"),
+    [
+        ("resources.limits.memory", "1024Mi", "1Gi", 1),
+        ("resources.requests.cpu", "0.5", "500m", 1),
+        ("resources.requests.cpu", "1", "1000m", 1),
+        ("resources.requests.cpu", "true", 1, 0),
+        ("resources.limits.memory", "1G", "1Gi", 0),
+        ("image", "1024Mi", "1Gi", 0),
+    ],
+)
+def test_equal_amounts_are_the_same_value_and_equal_texts_elsewhere(
+    path, written, literal, stands
+):
+    *parents, last = path.split(".")
+    fields = f"{last}: {written}"
+    for parent in reversed(parents):
+        fields = f"{parent}: {{{fields}}}"
+    text = POD.replace("    image: httpd:2.4\n", f"    {fields}\n")
+    wanted = expecting(
+        "Pod", (f"spec.containers.{path}", literal), language="kubernetes"
+    )
+    assert judged(text, wanted).values == stands
 
 
 # --- what leads from one part to another -----------------------------------------
@@ -795,6 +1011,12 @@ def test_odd_labels_and_volumes_are_refused_and_crash_nothing(text, shipped):
         "a = f(" + "var." * 1_900 + "x)",
         "a = [" + "aws_vpc.a.id," * 900 + "]",
         "a = " + "[" * 31 + "var.a" + "]" * 31,
+        "bucket = ["
+        + "local.b," * 450
+        + "]\n}\nlocals {\n  b = ["
+        + "1," * 1_000
+        + "]",
+        "tags = " + "merge(" * 28 + "local.b" + ", local.b)" * 28,
         'a = "${aws_vpc.a}' + "$" * 3_000 + '"',
     ],
 )

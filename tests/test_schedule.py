@@ -11,7 +11,7 @@ from course_utils import CourseError
 
 
 def machine(name="cpu", memory=64.0):
-    return SimpleNamespace(name=name, memory_gib=memory)
+    return SimpleNamespace(name=name, free_gib=memory)
 
 
 @pytest.mark.parametrize(

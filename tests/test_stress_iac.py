@@ -51,6 +51,36 @@ def test_names_are_not_judged_where_nothing_parses_and_none_is_seen():
         assert "syntax valid" in verdicts
 
 
+SUFFIX = '\n\nresource "random_id" "x" {\n  byte_length = 4\n}'
+
+
+@pytest.mark.parametrize(
+    ("text", "open_names"),
+    [
+        (GOOD, set()),
+        (GOOD + SUFFIX, {"required there", "no invented name", "all of it right"}),
+        (
+            GOOD.replace('"orchid-scans"', '"${local.a}-scans"')
+            + '\nlocals {\n  a = "orchid"\n}',
+            {"values as asked", "all of it right"},
+        ),
+    ],
+)
+def test_what_cannot_be_judged_has_no_verdict_and_the_rest_stays_right(
+    text, open_names
+):
+    verdicts = SUITE.judge(BUCKET, Generated(text, True))
+    names = {check.name for check in SUITE.applying(BUCKET)}
+    assert names - set(verdicts) == open_names and all(verdicts.values())
+
+
+def test_an_unknown_type_in_place_of_the_right_one_is_wrong_and_not_unjudged():
+    text = GOOD.replace("aws_s3_bucket", "acme_s3_bucket")
+    assert failed(text) == {"right resource", "values as asked", "all of it right"}
+    invented = failed(GOOD + SUFFIX.replace("random_id", "aws_random"))
+    assert invented == {"no invented name", "all of it right"}
+
+
 def test_a_right_answer_is_right_in_a_fence_as_well():
     assert failed(GOOD) == set()
     assert failed(f"```hcl\n{GOOD}\n```") == set()

@@ -23,7 +23,13 @@ import readme_figure
 
 from course_utils import CourseError
 from course_utils.data.conversation import Conversation
-from course_utils.places import PROJECT_ROOT, runs_folder, write_json, write_jsonl
+from course_utils.places import (
+    PROJECT_ROOT,
+    runs_folder,
+    write_json,
+    write_jsonl,
+    write_whole,
+)
 
 
 def execute(notebook, variables):
@@ -327,11 +333,12 @@ def first_cell(tmp_path):
     (tmp_path / "cell").write_text(project.first_cell())
     path = f"{git.parent}:{os.environ['PATH']}"
 
-    def run(where="away"):
+    def run(where="away", machine="COLAB_RELEASE_TAG"):
+        given = {"PATH": path, "IPYTHONDIR": str(tmp_path / "ipython"), machine: "x"}
         return subprocess.run(
             [sys.executable, "-c", CELL, where],
             cwd=tmp_path,
-            env={**os.environ, "PATH": path, "IPYTHONDIR": str(tmp_path / "ipython")},
+            env={**os.environ, **given},
             capture_output=True,
             text=True,
         )
@@ -355,6 +362,42 @@ def test_a_failed_set_up_on_colab_stops_the_cell_and_is_tried_again(
     again = first_cell()
     assert again.returncode == 0 and not again.stdout
     assert (tmp_path / "calls").read_text() == "cloned\n"
+
+
+# With another kernel than .venv's it once filled whatever Python that was.
+@pytest.mark.parametrize("machine", ["KAGGLE_KEY", "JUPYTERHUB_USER"])
+def test_the_first_cell_touches_no_kernel_of_another_machine(
+    machine, first_cell, tmp_path
+):
+    refused = first_cell(machine=machine)
+    assert refused.returncode == 1
+    assert refused.stderr.strip() == (
+        "wrong kernel: choose .venv, which `make setup` builds"
+    )
+    assert not (tmp_path / "calls").exists() and not (tmp_path / "course").exists()
+
+
+def test_kaggle_is_set_up_like_colab(first_cell, tmp_path):
+    assert first_cell(machine="KAGGLE_KERNEL_RUN_TYPE").returncode == 0
+    assert (tmp_path / "course" / ".installed").exists()
+
+
+# The cell once ended green, and the next one died at an import.
+def test_a_wrong_or_private_address_stops_the_first_cell_in_one_line(
+    first_cell, tmp_path
+):
+    git = tmp_path / "bin" / "git"
+    whole = git.read_text()
+    git.write_text(
+        '#!/bin/sh\necho "fatal: asked $GIT_TERMINAL_PROMPT" >&2\nexit 128\n'
+    )
+    refused = first_cell()
+    assert refused.returncode == 1 and "fatal: asked 0" in refused.stdout
+    assert refused.stderr.splitlines()[-1] == (
+        "is this address public, and the internet on?"
+    )
+    git.write_text(whole)
+    assert first_cell().returncode == 0
 
 
 def test_the_first_cell_is_idle_where_the_course_is_installed(first_cell, tmp_path):
@@ -396,6 +439,60 @@ def test_text_is_renewed_and_outputs_are_kept(published, monkeypatch):
     assert code.outputs[0]["data"]["text/plain"] == "2" and code.execution_count == 1
 
 
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """A copy of pyproject.toml, in which the tools look for the project's address."""
+    copy = tmp_path / "pyproject.toml"
+    shutil.copy(PROJECT_ROOT / "pyproject.toml", copy)
+    monkeypatch.setattr(project, "SETTINGS", copy)
+    return copy
+
+
+# A fork's badge opened the origin, and an edit of the address asked for all notebooks
+# to be executed anew.
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://github.com/ada/my.course",
+        "https://github.com/ada/my.course.git/",
+        "git@github.com:ada/my.course.git",
+    ],
+)
+def test_a_fork_sets_its_address_and_nothing_is_executed(
+    url, published, settings, monkeypatch
+):
+    source = published.read_text().replace("Why?", "Why?\n# <!-- colab badge -->")
+    published.write_text(source)
+    monkeypatch.setattr(publish, "sources", lambda numbers: [published])
+    monkeypatch.setattr(publish, "refresh_readme", lambda: None)
+    assert course.main(["address", url, "v2"]) == 0
+    text, first, code = nbformat.read(published.with_suffix(".ipynb"), 4).cells
+    place = "ada/my.course/blob/v2/notebooks/01_toy.ipynb"
+    assert f"colab.research.google.com/github/{place})" in text.source
+    assert f"kernels/welcome?src=https://github.com/{place})" in text.source
+    assert "--branch v2 https://github.com/ada/my.course .course" in first.source
+    assert code.outputs[0]["data"]["text/plain"] == "2" and code.execution_count == 1
+    there = project.course_settings()
+    assert there["t4_minutes"] and settings.read_text().count("ada/") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["https://gitlab.com/ada/course"],  # Colab opens nothing of it
+        ["/home/ada/course"],
+        ["https://github.com/ada"],
+        ["https://github.com/ada/course", "main; rm -rf /"],
+        [],
+    ],
+)
+def test_an_address_that_no_badge_could_open_changes_nothing(words, settings, capsys):
+    before = settings.read_text()
+    assert course.main(["address", *words]) == 1
+    assert "URL=https://github.com/you/name" in capsys.readouterr().err
+    assert settings.read_text() == before
+
+
 def test_edited_code_is_never_given_an_old_output(published):
     before = published.with_suffix(".ipynb").read_text()
     published.write_text(published.read_text().replace("1 + 1", "1 + 2"))
@@ -420,7 +517,7 @@ def publishing(published, tmp_path, monkeypatch):
     """The toy notebook's publication: kernels write what `made` says, below runs/."""
     made = {
         "evidence-cpu/01.json": [row("01", "C003", 3)],
-        "records-cpu/01.json": {"minutes": 1.26, "day": "2026-11-21"},
+        "records-cpu/01.json": {"processor_minutes": 1.26, "day": "2026-11-21"},
         "movie_recommender-cpu/results_01.json": [{"measure": "new"}],
     }
     seen = []
@@ -439,7 +536,9 @@ def publishing(published, tmp_path, monkeypatch):
     old = [row("01", "C001", 1), row("02", "C002", 2)]
     write_json(tmp_path / "evidence.json", old)
     tables = {"inframind": [{"measure": "other"}]}
-    write_json(tmp_path / "results" / "01.json", {"minutes": 9, "tables": tables})
+    write_json(
+        tmp_path / "results" / "01.json", {"processor_minutes": 9, "tables": tables}
+    )
     return published, made, seen
 
 
@@ -454,6 +553,44 @@ def committed(source):
     return [(folder / name).read_text() for name in names]
 
 
+def adopted(source, made, monkeypatch, code=None):
+    """Publish what `make course` would have left of the toy, and return its page."""
+    monkeypatch.setattr(publish, "renew_all", lambda: None)
+    monkeypatch.setattr(publish, "sources", lambda _: [source])
+    notebook = execution.convert(source)
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="of a run")]
+    notebook.cells[-1].source = code or notebook.cells[-1].source
+    made["records-cpu/01.json"]["minutes"] = 2.0
+    for name, content in made.items():
+        write_json(runs_folder() / name, content)
+    page = runs_folder() / "notebooks-cpu" / "01_toy.ipynb"
+    write_whole(page, nbformat.writes(notebook))
+    assert publish.adopt(["01"]) == 0
+    return committed(source)
+
+
+def test_the_last_run_of_the_course_is_published_without_a_new_one(
+    publishing, monkeypatch
+):
+    source, made, seen = publishing
+    notebook, evidence, results = adopted(source, made, monkeypatch)
+    assert "of a run" in notebook and "C003" in evidence and not seen
+    assert json.loads(results)["processor_minutes"] == 1.3
+
+
+def test_a_run_of_other_code_is_not_published(publishing, monkeypatch):
+    source, made, _ = publishing
+    before = committed(source)
+    with pytest.raises(publish.NotPublished, match="edited as well"):
+        adopted(source, made, monkeypatch, code="other = 1")
+    assert committed(source) == before
+
+
+def test_a_run_that_is_missing_is_not_published(publishing):
+    with pytest.raises(publish.NotPublished, match="Run `make course`"):
+        publish.adopt(["01"])
+
+
 def test_a_published_run_replaces_its_own_numbers_and_keeps_those_of_others(publishing):
     source, _, _ = publishing
     assert published_one(source)
@@ -462,7 +599,7 @@ def test_a_published_run_replaces_its_own_numbers_and_keeps_those_of_others(publ
     kept = [(r["claim"], r["value"]) for r in json.loads(evidence)]
     assert kept == [("C002", 2), ("C003", 3)]
     assert json.loads(results) == {
-        "minutes": 1.3,
+        "processor_minutes": 1.3,
         "day": "2026-11-21",
         "tables": {
             "inframind": [{"measure": "other"}],

@@ -18,7 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from project import colab_badge, first_cell, is_first_cell
+from project import badges, first_cell, is_first_cell
 
 from course_utils.places import PROJECT_ROOT, cache_folder, runs_folder, write_whole
 
@@ -47,12 +47,12 @@ class Outcome:
 def convert(source: Path) -> NotebookNode:
     """A py:percent source as a notebook without outputs.
 
-    The badge and the first cell are generated, so that the repository's address
+    The badges and the first cell are generated, so that the repository's address
     stands in one place only.
     """
     notebook = jupytext.read(source)
     for number, cell in enumerate(notebook.cells):
-        cell.source = cell.source.replace("<!-- colab badge -->", colab_badge(source))
+        cell.source = cell.source.replace("<!-- colab badge -->", badges(source))
         if is_first_cell(cell):
             cell.source = first_cell()
         if "hide-input" in cell.metadata.get("tags", []):  # folded, there and in Colab
@@ -109,8 +109,12 @@ def inherited() -> dict[str, str]:
     return {**os.environ, **kept}
 
 
-async def executed(notebook: NotebookNode, variables: Mapping[str, str]) -> Outcome:
-    """Run all cells in a fresh kernel; stop at the first error.
+async def executed(
+    notebook: NotebookNode,
+    variables: Mapping[str, str],
+    folder: Path = PROJECT_ROOT / "notebooks",
+) -> Outcome:
+    """Run all cells in a fresh kernel, in a folder; stop at the first error.
 
     The notebook is filled in place, so that its outputs survive any end. `variables` go
     into the kernel's environment, over those of this process.
@@ -120,7 +124,7 @@ async def executed(notebook: NotebookNode, variables: Mapping[str, str]) -> Outc
         notebook,
         timeout=CELL_TIMEOUT_SECONDS,
         kernel_name="python3",
-        resources={"metadata": {"path": str(PROJECT_ROOT / "notebooks")}},
+        resources={"metadata": {"path": str(folder)}},
         store_widget_state=False,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns about localhost
         on_cell_execute=lambda cell, cell_index: entered.append(cell),

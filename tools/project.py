@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
 
-from course_utils.places import PROJECT_ROOT
+from course_utils import CourseError
+from course_utils.places import PROJECT_ROOT, write_whole
 
 PROOFS = "proofs"  # the folder of what settles claims
+SETTINGS = PROJECT_ROOT / "pyproject.toml"
+_GITHUB = re.compile(
+    r"(?:https://github\.com/|git@github\.com:)([\w.-]+/[\w.-]+?)(?:\.git)?/?"
+)
 
 _FOLDER = Path(__file__).resolve().parents[1]
 if PROJECT_ROOT.resolve() != _FOLDER:
@@ -60,17 +66,47 @@ def notebook_of(source: Path) -> Path:
 
 def course_settings() -> dict[str, Any]:
     """`[tool.course]` of pyproject.toml: repository, revision, estimated minutes."""
-    text = (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)["tool"]["course"]
+    return tomllib.loads(SETTINGS.read_text(encoding="utf-8"))["tool"]["course"]
 
 
-def colab_badge(source: Path) -> str:
-    """Markdown of the Open-in-Colab badge of a notebook."""
+def settle_address(url: str, revision: str | None = None) -> None:
+    """Write where the project is published into pyproject.toml.
+
+    An address as git knows it is taken too: `git@github.com:owner/name.git`.
+
+    Raises:
+        CourseError: If it is no repository of GitHub's, from which alone Colab and
+            Kaggle open a notebook by its address, or the revision is no name of one.
+    """
+    found = _GITHUB.fullmatch(url.strip())
+    revision = revision or course_settings()["revision"]
+    if not found or not re.fullmatch(r"[\w.][\w./-]*", revision):
+        raise CourseError(
+            f"{url!r} at {revision!r} is no address that Colab could open: expected "
+            "https://github.com/<owner>/<repository>, and a branch or tag. Is "
+            "there no `origin` yet? Then: make address URL=https://github.com/you/name"
+        )
+    text = SETTINGS.read_text(encoding="utf-8")
+    made = {"repository": f"https://github.com/{found[1]}", "revision": revision}
+    for name, value in made.items():
+        text = re.sub(rf'(?m)^{name} = ".*"$', f'{name} = "{value}"', text, count=1)
+    write_whole(SETTINGS, text)
+
+
+def badges(source: Path) -> str:
+    """Markdown that opens a notebook on Colab, and on Kaggle."""
     settings, colab = course_settings(), "https://colab.research.google.com"
     repository = settings["repository"].removeprefix("https://github.com/")
     path = f"blob/{settings['revision']}/notebooks/{name_of(source)}.ipynb"
-    picture = f"![Open in Colab]({colab}/assets/colab-badge.svg)"
-    return f"[{picture}]({colab}/github/{repository}/{path})"
+    opened = {
+        f"![Open in Colab]({colab}/assets/colab-badge.svg)": (
+            f"{colab}/github/{repository}/{path}"
+        ),
+        "![Open in Kaggle](https://kaggle.com/static/images/open-in-kaggle.svg)": (
+            f"https://kaggle.com/kernels/welcome?src={settings['repository']}/{path}"
+        ),
+    }
+    return " ".join(f"[{picture}]({address})" for picture, address in opened.items())
 
 
 def is_first_cell(cell: NotebookNode) -> bool:
@@ -79,10 +115,11 @@ def is_first_cell(cell: NotebookNode) -> bool:
 
 
 def first_cell() -> str:
-    """The cell that brings the course to Colab and is idle everywhere else.
+    """The cell that brings the course to Colab or Kaggle and is idle elsewhere.
 
     It goes on where an earlier try stopped: `course` is there when the clone is
-    whole, `.installed` when install.py came to its end.
+    whole, `.installed` when install.py came to its end. A kernel that lacks the course
+    on another machine is the wrong kernel, and is left as it is.
     """
     settings = course_settings()
     address = f"--branch {settings['revision']} {settings['repository']}"
@@ -90,9 +127,12 @@ def first_cell() -> str:
 import os, sys
 from importlib import util
 if not (util.find_spec("course_utils") or os.path.exists("course/.installed")):
-    !test -d course || (rm -rf .course && \\
+    hosted = {{"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"}} & {{*os.environ}}
+    assert hosted, "wrong kernel: choose .venv, which `make setup` builds"
+    !test -d course || (rm -rf .course && GIT_TERMINAL_PROMPT=0 \\
         git clone {address} .course && \\
         mv .course course)
+    assert os.path.isdir("course"), "is this address public, and the internet on?"
     !"{{sys.executable}}" course/tools/install.py --here
     assert os.path.exists("course/.installed"), "failed: the reason stands above"
 sys.path.append(os.path.abspath("course"))"""

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 from execution import convert, executed, settings, write_notebook
 from nbformat import NotebookNode
-from project import is_first_cell, key_of, name_of, notebook_of, sources
+from project import is_first_cell, key_of, name_of, notebook_of, settle_address, sources
 from readme import RECIPES_SHOWN_BY, RESULTS, refresh_readme, results_of
 from readme_figure import draw_before_after
 from schedule import jobs, side_by_side
@@ -75,11 +75,17 @@ async def run_as_published(source: Path, recipe: str) -> NotebookNode | None:
 
 async def publish_one(source: Path) -> bool:
     """Execute a notebook; keep all that it made, or nothing: then False."""
-    number, started = key_of(source), time.time()
+    started = time.time()
     notebook = await run_as_published(source, PUBLISHED_RECIPE)
     if notebook is None:
         return False
-    evidence = []
+    keep_run(source, notebook, started)
+    return True
+
+
+def keep_run(source: Path, notebook: NotebookNode, started: float) -> None:
+    """Commit all that a run of a notebook made: pages, evidence, results, answers."""
+    number, evidence = key_of(source), []
     if any(claim.notebook == number for claim in load_claims().values()):
         evidence = read_json(made("evidence", f"{number}.json", started), AGAIN)
     record = read_json(made("records", f"{number}.json", started), AGAIN)
@@ -90,9 +96,29 @@ async def publish_one(source: Path) -> bool:
         draw_before_after(made(PUBLISHED_RECIPE, "answers.jsonl", started))
     write_notebook(notebook_of(source), notebook)
     replace_evidence(number, evidence)
-    keep_results(number, tables, minutes=round(record["minutes"], 1), day=record["day"])
+    # The time of one core, which other work on the machine hardly changes.
+    minutes = round(record["processor_minutes"], 1)
+    keep_results(number, tables, processor_minutes=minutes, day=record["day"])
     keep_trials(number, PUBLISHED_RECIPE, trials)
-    return True
+
+
+def adopt(numbers: list[str]) -> int:
+    """Publish what the last `make course` made on the cpu profile, without a new run.
+
+    NotPublished where a notebook was not run, or its code was edited since.
+    """
+    for source in sources(numbers):
+        folder = runs_folder() / f"notebooks-{PUBLISHED_PROFILE}"
+        ran = folder / f"{name_of(source)}.ipynb"
+        kept = runs_folder() / f"records-{PUBLISHED_PROFILE}" / f"{key_of(source)}.json"
+        if not (ran.exists() and kept.exists()):
+            raise NotPublished(f"{ran} or its record is missing. Run `make course`.")
+        notebook = nbformat.read(ran, as_version=4)
+        refuse_edited(source, convert(source), notebook)
+        began = kept.stat().st_mtime - 60 * read_json(kept, AGAIN)["minutes"]
+        keep_run(source, notebook, began - 1)
+    renew_all()
+    return 0
 
 
 def trials_of(number: str, recipe: str, started: float) -> dict[str, str]:
@@ -128,11 +154,16 @@ def publish(numbers: list[str]) -> int:
         kept = asyncio.run(side_by_side(sources(numbers), publish_one, number))
         return int(not all(kept))
     finally:
-        for source in sources():  # an answer may rest on another notebook's number
-            # One that is not published yet is held by a gate.
-            with suppress(NotPublished, FileNotFoundError, KeyError):
-                renew_text(source)
-        refresh_readme()
+        renew_all()
+
+
+def renew_all() -> None:
+    """Renew every page: an answer may rest on another notebook's number."""
+    for source in sources():
+        # One that is not published yet is held by a gate.
+        with suppress(NotPublished, FileNotFoundError, KeyError):
+            renew_text(source)
+    refresh_readme()
 
 
 def recipes(names: list[str]) -> int:
@@ -170,27 +201,45 @@ def prose(numbers: list[str]) -> int:
     return 0
 
 
+def address(words: list[str]) -> int:
+    """Set the project's address: badges, first cells and README, nothing executed."""
+    if not 1 <= len(words) <= 2:
+        raise CourseError(
+            f"{len(words)} words found, expected an address and perhaps a revision: "
+            "make address URL=https://github.com/you/name REVISION=main"
+        )
+    settle_address(*words)
+    return prose([])
+
+
 def renew_text(source: Path) -> None:
     """Renew the text, the generated first cell and the cards of a notebook.
 
     NotPublished if the code of a cell was edited too: its output would be stale.
     """
     made, committed = convert(source), nbformat.read(notebook_of(source), as_version=4)
-    new, old = (
-        [c for c in n.cells if c.cell_type == "code"] for n in (made, committed)
-    )
-    if _held(old) != _held(new):
-        raise NotPublished(
-            f"{source.name}: code cells were edited as well, so their outputs must be "
-            f"made anew. Run `make publish N={key_of(source)}`."
-        )
-    for cell, before in zip(new, old, strict=True):
+    refuse_edited(source, made, committed)
+    for cell, before in zip(code_cells(made), code_cells(committed), strict=True):
         cell.outputs, cell.execution_count = before.outputs, before.execution_count
         if "show_cards(" in cell.source:
             cards = show_cards(key_of(source))
             data = {"text/html": cards._repr_html_(), "text/plain": repr(cards)}
             cell.outputs[-1]["data"] = data
     write_notebook(notebook_of(source), made)
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """Without those of text."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def refuse_edited(source: Path, now: NotebookNode, ran: NotebookNode) -> None:
+    """Raise NotPublished where the code of a source is not what was run."""
+    if _held(code_cells(ran)) != _held(code_cells(now)):
+        raise NotPublished(
+            f"{source.name}: code cells were edited as well, so their outputs must be "
+            f"made anew. Run `make publish N={key_of(source)}`."
+        )
 
 
 def _held(code: list[NotebookNode]) -> list[str]:

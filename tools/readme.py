@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from project import colab_badge, course_settings, is_proof, key_of, name_of, sources
+from project import badges, course_settings, is_proof, key_of, name_of, sources
 
 from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.places import PROJECT_ROOT, read_json, write_whole
@@ -46,7 +46,7 @@ def table_of_notebooks() -> str:
     """A row for each lesson, question, minutes, badge; then the proofs in a line."""
     rows, proofs = [], []
     for source in sources():
-        minutes = results_of(key_of(source)).get("minutes")
+        minutes = results_of(key_of(source)).get("processor_minutes")
         if is_proof(source):
             proofs.append(link(source))
             continue
@@ -56,9 +56,9 @@ def table_of_notebooks() -> str:
                 "notebook": link(source),
                 "question": question(source),
                 "minutes to read": reading_minutes(source),
-                "minutes, two cores": "?" if minutes is None else f"{minutes:.0f}",
-                "minutes, T4": f"{estimate} (estimate)",
-                "open": colab_badge(source),
+                "minutes, one core": "?" if minutes is None else f"{minutes:.0f}",
+                "minutes, fresh T4": f"{estimate} (estimate)",
+                "open": badges(source),
             }
         )
     table = markdown_table(rows)

@@ -38,7 +38,7 @@ def jobs(profile: Profile) -> int:
         return int(asked)
     if profile.name == "t4":
         return 1
-    held = int(profile.memory_gib // GIB_A_NOTEBOOK)
+    held = int(profile.free_gib // GIB_A_NOTEBOOK)
     return max(1, min(MOST_JOBS, os.cpu_count() or 1, held))
 
 

@@ -93,10 +93,17 @@ class Evaluation:
 
     @classmethod
     def load(cls, path: Path) -> Evaluation:
-        """Read what `save` wrote; a BrokenFile if it is cut off or of another kind."""
+        """Read what `save` wrote, or a log that lm-eval wrote itself.
+
+        Such a log, `samples_arc_easy_….jsonl` of `--log_samples`, tells no settings and
+        gets the name of its folder, which is the model's. BrokenFile if a file is cut
+        off or of another kind.
+        """
         rows = read_jsonl(path, _WAY_OUT)
         try:
             head, *answers = rows
+            if "doc_id" in head:
+                return cls(path.resolve().parent.name, {}, tuple(map(_score, rows)))
             run = cls(head["name"], head["settings"], tuple(map(_read, answers)))
             if head["answers"] != len(answers):
                 raise ValueError(f"{len(answers)} of {head['answers']} answers")
@@ -226,6 +233,9 @@ def compare_evaluations(
 ) -> PairedComparison:
     """Pair two evaluations question by question, such as base and tuned.
 
+    Where one is a log of lm-eval's own, which tells no settings, only the questions are
+    held against each other: whether shots and prompt were the same is yours to know.
+
     Args:
         metric: One of METRICS; choose it before you look.
         varied: Settings that are meant to differ, such as `chat_template`.
@@ -234,6 +244,8 @@ def compare_evaluations(
         NotComparable: If a question or another setting, but the batch size, differs.
     """
     compared = {*first.settings, *second.settings} - {*varied, "batch_size"}
+    if not (first.settings and second.settings):  # lm-eval's own log
+        compared = set()
     differ = [
         f"{name}: {first.settings.get(name)!r} and {second.settings.get(name)!r}"
         for name in sorted(compared)

@@ -48,6 +48,19 @@ def packed_codes(layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     }
 
 
+def unpack_to(merged: nn.Module, dtype: torch.dtype) -> None:
+    """Let the 4-bit layers of a merged model be unpacked to the format of their inputs.
+
+    PEFT adds the update to the unpacked weights in fp32, and bitsandbytes notes fp32 as
+    what the new codes stand for. On a GPU Unsloth's kernels then multiply fp16 inputs
+    by fp32 weights, which torch refuses (seen on an H200 held to fp16).
+    """
+    for layer in merged.modules():
+        state = getattr(getattr(layer, "weight", None), "quant_state", None)
+        if state is not None:
+            state.dtype = dtype
+
+
 def changed_codes(before: Mapping[str, Tensor], merged: nn.Module) -> tuple[int, int]:
     """How many 4-bit codes a merge has changed, and how many there are.
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 CONTEXT_TOKENS = 1024  # of each chat
 _SECONDS_TO_START = 300.0  # an 8B file is read from the disk first
-_SOME_DAY = "26 Jul 2024"  # for templates that tell the date
+# For templates that tell the date: Llama 3.1's own, which the rows of a training had.
+# Left alone, llama-server writes today's.
+_DAY = {"date_string": "26 Jul 2024"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Server:
                 messages=[{"role": "user", "content": request}],
                 max_tokens=max_new_tokens,
                 temperature=0,
+                extra_body={"chat_template_kwargs": _DAY},
             ).choices[0]
             text = (given.message.content or "").strip()
             return Generated(text, stopped=given.finish_reason == "stop")
@@ -90,15 +93,14 @@ def same_prompt(
 
     Texts may differ where ids do not: when the vocabulary adds a first token,
     llama-server takes the template's out of the text, and Unsloth's export on a GPU
-    takes it out of the file's template. Both sides are told _SOME_DAY, for templates
+    takes it out of the file's template. Both sides are told the same day, for templates
     that write a date; else the server fills in today's and the tokenizer its own.
     """
-    day = {"date_string": _SOME_DAY}
-    body = {"messages": chat, "chat_template_kwargs": day}
+    body = {"messages": chat, "chat_template_kwargs": _DAY}
     text = server.post("/apply-template", body)["prompt"]
     body = {"content": text, "add_special": True, "parse_special": True}
     meant = tokenizer.apply_chat_template(
-        chat, tokenize=True, add_generation_prompt=True, return_dict=True, **day
+        chat, tokenize=True, add_generation_prompt=True, return_dict=True, **_DAY
     )
     return (
         server.post("/tokenize", body)["tokens"]

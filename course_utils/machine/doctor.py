@@ -18,8 +18,12 @@ from course_utils.places import PROJECT_ROOT, UnusableFolder, cache_folder, runs
 MINIMUM_CAPABILITY = (7, 0)  # Triton, and so Unsloth, refuses older GPUs
 MAIN_LIBRARIES = ("torch", "transformers", "unsloth", "unsloth_zoo", "trl", "peft")
 ALL_LIBRARIES = (*MAIN_LIBRARIES, "bitsandbytes", "datasets")
-# GiB: memory, disk for results, disk for the models that the course unpacks.
-_MINIMUM_GIB = {"nano": (2, 0.5, 0.1), "cpu": (6, 2, 1), "t4": (12, 20, 1)}
+_GIB_OF_8B = 9  # on a GPU, in 4 bits, at the most that a lesson states
+# GiB: free memory, disk for results, disk for the models that the course unpacks. The
+# least with which a lesson ends well: 2.5 GiB of memory on a CPU, 3 for the quickstart
+# on a GPU. There a run leaves 1 GiB on the disk and the export of lesson 07's 0.5B 6;
+# that of a larger model asks for its own, and the hub's files lie in the hub's cache.
+_MINIMUM_GIB = {"nano": (1, 0.5, 0.1), "cpu": (2.5, 2, 1), "t4": (3, 8, 1)}
 
 
 def refuse_unsupported(profile: Profile) -> None:
@@ -31,11 +35,12 @@ def refuse_unsupported(profile: Profile) -> None:
     if profile.gpu is not None:
         _refuse_gpu(profile.gpu)
     memory, for_runs, for_cache = _MINIMUM_GIB[profile.name]
-    if profile.memory_gib < memory:
+    if (free := profile.free_gib) < memory:
         raise UnsupportedMachine(
-            f"{profile.memory_gib:.1f} GiB of memory found, profile {profile.name!r} "
-            f"needs {memory} GiB. Close other programs, raise the container's limit, "
-            "or set COURSE_MODEL to a smaller model."
+            f"{free:.1f} GiB of {profile.memory_gib:.1f} GiB of memory are free, "
+            f"profile {profile.name!r} needs {memory} GiB. Shut down the kernels of "
+            "other notebooks, close other programs, raise the container's limit, or "
+            "set COURSE_MODEL to a smaller model."
         )
     cached = [path.stat().st_size for path in cache_folder().glob("*/*.safetensors")]
     for variable, folder, needed in (
@@ -109,6 +114,12 @@ def check_machine() -> Profile:
     print("\n".join(describe(profile)))
     for warning in version_warnings(pinned_versions()):
         print(f"warning    {warning}: if a cell fails, look here first")
+    if profile.is_gpu and not profile.model_override and profile.free_gib < _GIB_OF_8B:
+        print(
+            f"warning    a recipe's 7 or 8B takes up to {_GIB_OF_8B} GiB (lessons 01 "
+            f"to 06), {profile.free_gib:.1f} are free: shut down the kernels of other "
+            "notebooks, or set COURSE_MODEL to a smaller model"
+        )
     return profile
 
 
@@ -121,7 +132,8 @@ def describe(profile: Profile) -> list[str]:
     return [
         f"profile    {profile.name}",
         f"device     {device} ({platform.machine()})",
-        f"memory     {profile.memory_gib:.1f} GiB, disk {disk:.0f} GiB free",
+        f"memory     {profile.free_gib:.1f} of {profile.memory_gib:.1f} GiB free, "
+        f"disk {disk:.0f} GiB free",
         f"precision  {str(profile.compute_dtype).removeprefix('torch.')}",
         f"versions   Python {platform.python_version()}, {', '.join(libraries)}",
     ]

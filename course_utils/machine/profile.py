@@ -20,8 +20,12 @@ from course_utils import CourseError
 
 PROFILE_NAMES = ("nano", "cpu", "t4")
 BF16_CAPABILITY = (8, 0)  # Ampere is the first with bf16 units
+AS_T4 = "COURSE_AS_T4"  # set to 1: a newer card is held to what a T4 has
+T4_CAPABILITY, T4_GIB = (7, 5), 14.74  # of 16 GB; what torch reports of it in Colab
 # Of cgroup v2 and v1, as the container itself sees them.
 CONTAINER_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
+# The line that says what its programs hold, without files that are only kept for reuse.
+CONTAINER_COUNTS = {"memory.stat": "anon", "memory/memory.stat": "total_rss"}
 
 
 class UnsupportedMachine(CourseError, RuntimeError):
@@ -75,6 +79,17 @@ class Profile:
             return self.gpu.memory_gib
         return min(psutil.virtual_memory().total, _container_limit()) / 2**30
 
+    @property
+    def free_gib(self) -> float:
+        """Memory that is free, or this process holds already and can use again."""
+        if self.gpu is not None:
+            free, _ = torch.cuda.mem_get_info()
+            own = torch.cuda.memory_reserved()
+            return min((free + own) / 2**30, self.gpu.memory_gib)
+        free = psutil.virtual_memory().available
+        free = min(free, _container_limit() - _held_in_container())
+        return (free + psutil.Process().memory_info().rss) / 2**30
+
     @classmethod
     def detect(cls, environment: Mapping[str, str] = os.environ) -> Profile:
         """The profile of this machine, overridden by COURSE_PROFILE.
@@ -99,6 +114,16 @@ class Profile:
         return cls(name, "cuda", model, gpu)
 
 
+def _held_in_container() -> int:
+    """Bytes that the programs of this container hold, 0 where it does not say."""
+    for name, kind in CONTAINER_COUNTS.items():
+        path = Path("/sys/fs/cgroup", name)
+        said = path.read_text() if path.is_file() else ""
+        if found := re.search(rf"^{kind} (\d+)$", said, re.M):
+            return int(found[1])
+    return 0
+
+
 def _container_limit() -> float:
     """Bytes of memory that this container is allowed, infinite without a limit."""
     paths = [Path("/sys/fs/cgroup", name) for name in CONTAINER_LIMITS]
@@ -106,14 +131,21 @@ def _container_limit() -> float:
     return min((int(text) for text in said if text.isdigit()), default=math.inf)
 
 
-def find_gpu() -> Gpu | None:
-    """The first CUDA card, or None."""
+def find_gpu(environment: Mapping[str, str] = os.environ) -> Gpu | None:
+    """The first CUDA card, or None.
+
+    With COURSE_AS_T4=1 a newer card stands in for a T4: fp16, since it says of itself
+    that it has no bf16 units, and torch gives this process no more than T4_GIB.
+    """
     if not torch.cuda.is_available():
         return None
     card = torch.cuda.get_device_properties(0)
-    capability = (card.major, card.minor)
+    capability, gib = (card.major, card.minor), card.total_memory / 2**30
     driven = torch_drives(capability, torch.cuda.get_arch_list())
-    return Gpu(card.name, capability, card.total_memory / 2**30, driven)
+    if environment.get(AS_T4) == "1" and capability >= T4_CAPABILITY and gib > T4_GIB:
+        torch.cuda.set_per_process_memory_fraction(T4_GIB / gib)
+        return Gpu(f"{card.name}, as a T4", T4_CAPABILITY, T4_GIB, driven)
+    return Gpu(card.name, capability, gib, driven)
 
 
 def torch_drives(capability: tuple[int, int], architectures: list[str]) -> bool:

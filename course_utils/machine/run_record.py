@@ -39,6 +39,7 @@ class RunRecord:
     headline: str
     day: str
     minutes: float
+    processor_minutes: float  # of one core, the programs that it started included
     peak_memory_gib: float
     seed: int | None
     machine: tuple[str, ...]
@@ -47,7 +48,7 @@ class RunRecord:
         lines = [
             f"headline   {self.headline}",
             f"date       {self.day}",
-            f"minutes    {self.minutes:.1f}",
+            f"minutes    {self.minutes:.1f}, of a core {self.processor_minutes:.1f}",
             f"peak       {self.peak_memory_gib:.1f} GiB",
             f"seed       {'none' if self.seed is None else self.seed}",
         ]
@@ -77,11 +78,14 @@ def write_run_record(
     `headline` is the one number to remember, with its unit; `seed` the one that decided
     data order and initial weights.
     """
+    process = psutil.Process()  # the kernel
     record = RunRecord(
         notebook=notebook,
         headline=headline,
         day=date.today().isoformat(),
-        minutes=(time.time() - psutil.Process().create_time()) / 60,  # of the kernel
+        minutes=(time.time() - process.create_time()) / 60,
+        # user and system, of the kernel and of the programs whose end it has seen
+        processor_minutes=sum(process.cpu_times()[:4]) / 60,
         peak_memory_gib=peak_memory_gib(profile),
         seed=seed,
         machine=tuple(describe(profile)),

@@ -17,12 +17,13 @@ from course_utils.memory.formulas import (
     trainable_tensor_sizes,
     weight_bytes,
 )
-from course_utils.model.architectures import ALL_LINEAR, Architecture
+from course_utils.model.architectures import TABLES, Architecture
 
 METHODS = ("full", "lora", "qlora")
 UNSLOTH_LOGITS = 0  # copies: its fused loss never holds the scores of a whole batch
 TRANSFORMERS_LOGITS = 2  # the log-probabilities and their gradient, both in fp32
 _PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits")
+_PARTS += ("workspace", "context")
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,23 @@ class MemoryPlan:
     optimizer_bytes: int  # two moments, and the fp32 master copy of 16-bit weights
     activation_bytes: int  # what the blocks keep for the backward pass
     logit_bytes: int  # scores over the vocabulary and their gradient
+    workspace_bytes: int = (
+        0  # one unpacked matrix, and what the allocator keeps besides
+    )
+    context_bytes: int = 0  # CUDA's own, which torch does not count
 
     def parts(self) -> dict[str, int]:
-        """Name of each part to its bytes, always in the same order."""
-        return dict(zip(_PARTS, astuple(self)[1:], strict=True))
+        """Name of each part to its bytes, always in the same order.
+
+        The last two are there where they are planned; see `unsloth.plan_run`.
+        """
+        parts = dict(zip(_PARTS, astuple(self)[1:], strict=True))
+        return {k: v for k, v in parts.items() if v or k in _PARTS[:-2]}
+
+    @property
+    def reserved_bytes(self) -> int:
+        """All but the context: what `torch.cuda.max_memory_reserved()` reports."""
+        return self.total_bytes - self.context_bytes
 
     @property
     def static_bytes(self) -> int:
@@ -70,7 +84,8 @@ def plan_memory(
     method: str = "qlora",
     *,
     rank: int = 16,
-    modules: Iterable[str] = ALL_LINEAR,
+    modules: Iterable[str] | None = None,
+    modules_to_save: Iterable[str] = (),
     batch_size: int = 1,
     sequence_length: int = 2048,
     optimizer: str = "adamw",
@@ -96,11 +111,14 @@ def plan_memory(
     Parts are added although they do not all peak together. Not in it: the CUDA context
     (0.3 to 0.6 GiB), fragmentation, one weight matrix unpacked at a time under QLoRA,
     padding, the chunks of a fused loss. Seven public runs on a T4 reported 0.91 to
-    1.21 times the plan for rows of full length (`published`): leave 2 GiB of room.
+    1.21 times the plan for rows of full length (`published`): leave 2 GiB of room, or
+    take `unsloth.plan_run`, which counts what is left out here.
 
     Args:
         method: One of METHODS.
-        modules: That get an adapter.
+        modules: That get an adapter, all linear layers of the blocks by default.
+            `embed_tokens` and `lm_head` are trained by low rank, as PEFT does.
+        modules_to_save: `embed_tokens` or `lm_head`, copied and trained in full.
         batch_size: Sequences in one forward pass, before accumulation.
         sequence_length: Tokens in each.
         optimizer: `adamw` (or `adamw_torch`), `adamw_bf16`, `adamw_8bit`.
@@ -119,13 +137,15 @@ def plan_memory(
     """
     chosen = _weight_format(method, weight_format)
     tokens = _tokens(batch_size=batch_size, sequence_length=sequence_length)
-    modules, full = tuple(modules), method == "full"
+    modules = tuple(architecture.target_modules if modules is None else modules)
+    full = method == "full"
     if full:
         sizes = trainable_tensor_sizes(architecture)
         trained_bytes = sum(sizes) * int(chosen.bits_per_weight) // 8
         needs_master = master_copy and chosen is not WeightFormat.FP32
     else:
         sizes = architecture.lora_tensor_sizes(rank, modules)
+        sizes += [architecture.table_size] * len(_tables(modules_to_save))
         trained_bytes, needs_master = sum(sizes) * adapter_dtype_bytes, False
     master_bytes = needs_master * FP32_BYTES * sum(sizes)
     return MemoryPlan(
@@ -159,6 +179,15 @@ def _weight_format(method: str, requested: WeightFormat | str | None) -> WeightF
             "fp16 weights."
         )
     return chosen
+
+
+def _tables(modules: Iterable[str]) -> set[str]:
+    if unknown := {*modules} - {*TABLES}:
+        raise ValueError(
+            f"modules_to_save has {', '.join(sorted(unknown))}; expected some of "
+            f"{', '.join(TABLES)}. Layers of the blocks belong in `modules`."
+        )
+    return {*modules}
 
 
 def _tokens(**sizes: int) -> int:

@@ -17,13 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from course_utils.memory.formulas import WeightFormat
-from course_utils.memory.planner import (
-    METHODS,
-    TRANSFORMERS_LOGITS,
-    UNSLOTH_LOGITS,
-    MemoryPlan,
-    plan_memory,
-)
+from course_utils.memory.planner import METHODS, MemoryPlan
+from course_utils.memory.unsloth import LONGEST_INSTRUCTION, Loss, plan_run
 from course_utils.model.architectures import Architecture
 from course_utils.plots import ACCENT, BASE, STYLE, TUNED, stacked_bars
 
@@ -36,6 +31,8 @@ PART_COLOURS = {
     "optimizer": "#8a5fb0",
     "activations": ACCENT,
     "logits": "#b5443c",
+    "workspace": "#c9b458",
+    "context": "#222222",
 }
 
 
@@ -80,32 +77,45 @@ def plot_memory_plans(
 
 
 def memory_planner(architectures: Mapping[str, Architecture]) -> widgets.VBox:
-    """Sliders and switches that redraw one plan, of `load_architectures()`, on a T4."""
+    """Sliders and switches that redraw a run, of `load_architectures()`, on a T4.
 
+    Two bars: rows that fill the limit, and rows as long as the one that is chosen.
+    """
     controls = _controls([(shape.title, name) for name, shape in architectures.items()])
-    picture = widgets.Image(format="png")  # an Output widget would stop nbclient
+    picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
 
     def redraw(_change: object = None) -> None:
         chosen: dict[str, Any] = {name: each.value for name, each in controls.items()}
-        shape = architectures[chosen.pop("model")]
-        double = chosen.pop("double_quantization") and chosen["method"] == "qlora"
-        weights = WeightFormat.NF4_DOUBLE_QUANT if double else None
+        shape, longest = architectures[chosen.pop("model")], chosen.pop("longest_row")
+        single = chosen["method"] == "qlora" and not chosen.pop("double_quantization")
+        chosen.pop("double_quantization", None)
         fused = chosen.pop("unsloths_loss")
-        copies = UNSLOTH_LOGITS if fused else TRANSFORMERS_LOGITS
-        plan = plan_memory(shape, weight_format=weights, logit_copies=copies, **chosen)
-        picture.value = plan_picture(plan)
+        chosen["loss"] = Loss.CHUNKS if fused else Loss.TRANSFORMERS
+        chosen["weight_format"] = WeightFormat.NF4 if single else None
+        limit = chosen["sequence_length"]
+        plans = {
+            f"{tokens:,} tokens": plan_run(shape, row_tokens=tokens, **chosen)
+            for tokens in (limit, min(longest, limit))
+        }
+        picture.value = plan_picture(plans)
 
     for control in controls.values():
         control.observe(redraw, names="value")
     redraw()
-    return widgets.VBox([*controls.values(), picture])
+    wrapped = widgets.Layout(flex_flow="row wrap", max_width="100%")
+    return widgets.VBox([widgets.HBox([*controls.values()], layout=wrapped), picture])
 
 
-def plan_picture(plan: MemoryPlan, limit_bytes: float = T4_USABLE_BYTES) -> bytes:
-    """One plan as a PNG, drawn without touching pyplot's open figures."""
+def plan_picture(
+    plans: MemoryPlan | Mapping[str, MemoryPlan],
+    limit_bytes: float = T4_USABLE_BYTES,
+) -> bytes:
+    """One plan, or some by label, as a PNG; pyplot's open figures stay as they are."""
+    if isinstance(plans, MemoryPlan):
+        plans = {plans.title: plans}
     with plt.style.context(STYLE):
-        figure = Figure(figsize=(9, 2.8))
-        plot_memory_plans(figure.add_subplot(), {plan.title: plan}, limit_bytes)
+        figure = Figure(figsize=(9, 2.3 + 0.5 * len(plans)))
+        plot_memory_plans(figure.add_subplot(), plans, limit_bytes)
         png = BytesIO()
         figure.savefig(png, format="png")
     return png.getvalue()
@@ -121,22 +131,28 @@ def _finding(plans: list[MemoryPlan], limit_bytes: float) -> str:
 
 
 def _controls(models: list[tuple[str, str]]) -> dict[str, Any]:
-    """Each by the argument of `plan_memory` that it sets, and two switches."""
+    """By the argument of `plan_run` that each sets, and three of the widget's own."""
     late: dict = {"continuous_update": False}  # redraw when a slider is let go
     lengths, ranks = [2**n for n in range(7, 14)], [2**n for n in range(9)]
+    rows = sorted([*lengths, LONGEST_INSTRUCTION])
     controls = {
         "model": widgets.Dropdown(options=models),
         "method": widgets.Dropdown(options=METHODS, value="qlora"),
         "rank": widgets.SelectionSlider(options=ranks, value=16, **late),
         "batch_size": widgets.IntSlider(value=2, min=1, max=32, **late),
         "sequence_length": widgets.SelectionSlider(options=lengths, value=2048, **late),
+        "longest_row": widgets.SelectionSlider(
+            options=rows, value=LONGEST_INSTRUCTION, **late
+        ),
         "gradient_checkpointing": widgets.Checkbox(value=True),
-        "double_quantization": widgets.Checkbox(value=False),
+        "double_quantization": widgets.Checkbox(value=True),
         "unsloths_loss": widgets.Checkbox(value=True),
     }
-    units = {"batch_size": " (sequences)", "sequence_length": " (tokens)"}
+    units = {"batch_size": " (sequences)", "sequence_length": " (limit, tokens)"}
+    units["longest_row"] = " (tokens)"
     for name, control in controls.items():
         named = name.replace("unsloths", "Unsloth's").replace("_", " ")
         control.description = named + units.get(name, "")
-        control.style.description_width = "180px"
+        control.style.description_width = "auto"  # a phone has 390 pixels
+        control.layout = widgets.Layout(max_width="100%")
     return controls

@@ -47,15 +47,22 @@ def draw_block(
 ) -> Axes:
     """The seven matrices of a block, what flows between them, and what is around them.
 
-    Each matrix shows inputs → outputs and its number of weights.
+    Of other families than Llama's only the sizes are true: a Gemma has more norms and
+    another activation. Each matrix shows inputs → outputs and its number of weights.
 
     Args:
         adapted: Modules drawn in blue, as those that get a LoRA adapter.
         axes: Where to draw; a new figure by default.
 
     Raises:
-        ValueError: If `adapted` names something that is no matrix of a block.
+        ValueError: If `adapted` names something that is no matrix of a block, or if the
+            model's blocks have other matrices than Llama's.
     """
+    if set(architecture.target_modules) != {*ALL_LINEAR}:
+        raise ValueError(
+            f"This picture draws seven matrices; a block of {architecture.title} has "
+            f"{', '.join(architecture.target_modules)}. `linear_shapes()` tells them."
+        )
     if unknown := set(adapted) - set(ALL_LINEAR):
         raise ValueError(
             f"adapted has {', '.join(sorted(unknown))}; expected some of "

@@ -132,6 +132,7 @@ def _load(
                 if load_in_4bit is None
                 else load_in_4bit,
                 revision=plan.model.revision,
+                use_exact_model_name=True,  # else Unsloth may take a 4-bit copy
             )
     finally:  # a load that fails has said why
         for line in said.getvalue().splitlines():

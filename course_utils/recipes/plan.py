@@ -27,8 +27,8 @@ from course_utils.places import sha256
 
 BUNDLED_MODEL = "embedded:smollm2-135m-instruct"
 NANO_MODEL = "nano"
-OWN = "own:"  # before the file, folder or hub id of a data set that is not the course's
 LAST_ANSWER, ALL_ANSWERS = TRAIN_ON = "last_answer", "all_answers"
+OWN = "own:"  # before the file, folder or hub id of a data set that is not the course's
 
 Settings = Mapping[str, tuple[Any, str]]  # field of Plan: value, its unit or reason
 

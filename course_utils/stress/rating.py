@@ -168,8 +168,12 @@ class PairView:
 def rating_widget(rating: BlindRating) -> widgets.VBox:
     """Buttons around `rating`: each click stores a vote and shows the next pair."""
     page = widgets.HTML()
-    buttons = {key: widgets.Button(description=text) for key, text in _LABELS.items()}
-    back = widgets.Button(description="take back")
+    wide = widgets.Layout(width="auto")  # as its words, also on a phone
+    buttons = {
+        key: widgets.Button(description=text, layout=wide)
+        for key, text in _LABELS.items()
+    }
+    back = widgets.Button(description="take back", layout=wide)
 
     def click(act: Callable[[], object], _button: object = None) -> None:
         act()
@@ -182,7 +186,8 @@ def rating_widget(rating: BlindRating) -> widgets.VBox:
         button.on_click(partial(click, partial(rating.vote, choice)))
     back.on_click(partial(click, rating.take_back))
     click(lambda: None)
-    return widgets.VBox([page, widgets.HBox([*buttons.values(), back])])
+    wrapped = widgets.Layout(flex_flow="row wrap", max_width="100%")
+    return widgets.VBox([page, widgets.HBox([*buttons.values(), back], layout=wrapped)])
 
 
 def _page(rating: BlindRating) -> str:

@@ -102,7 +102,10 @@ def load_trials(path: Path, suite: StressSuite) -> list[Trial]:
 
 @dataclass(frozen=True)
 class TrialView:
-    """Answers with the checks that they fail; HTML folds them, group by group."""
+    """Answers with the checks that they fail: HTML shows them whole, folded by group.
+
+    As plain text, beside which notebooks keep the HTML, a line each without its texts.
+    """
 
     trials: tuple[Trial, ...]
 
@@ -112,14 +115,14 @@ class TrialView:
             cards.setdefault(trial.group, []).append(_card(trial))
         return "\n".join(
             f"<details><summary><b>{escape(group.replace('_', ' '))}: {len(shown)}</b>"
-            f"</summary>{''.join(shown)}</details>"
+            f"</summary><div style='white-space:pre-wrap'>{''.join(shown)}</div>"
+            "</details>"
             for group, shown in cards.items()
         )
 
     def __repr__(self) -> str:
-        return "\n\n".join(
-            f"[{trial.prompt.id}, {trial.group}, {trial.model}, {trial.draw}] fails: "
-            f"{_failed(trial)}\n> {trial.prompt.request.strip()}\n{trial.answer.text}"
+        return "\n".join(
+            f"{trial.prompt.id} ({trial.group}): {_failed(trial)}"
             for trial in self.trials
         )
 
@@ -134,9 +137,8 @@ def _failed(trial: Trial) -> str:
 
 
 def _card(trial: Trial) -> str:
-    head = escape(f"{trial.prompt.id} · {trial.draw} · fails: {_failed(trial)}")
+    head = escape(f"{trial.prompt.id}: {_failed(trial)}")
     return (
         f"<p><small>{head}</small><br><i>{as_html(trial.prompt.request.strip())}</i></p>"
-        "<blockquote style='white-space:pre-wrap'>"
-        f"{as_html(trial.answer.text)}</blockquote>"
+        f"<blockquote>{as_html(trial.answer.text)}</blockquote>"
     )

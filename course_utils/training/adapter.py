@@ -20,12 +20,23 @@ from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import Splits, load_rows
 from course_utils.data.tokens import row_lengths, to_dataset
 from course_utils.machine.profile import Profile
+from course_utils.model.architectures import FUSED
 from course_utils.places import BrokenFile
 from course_utils.recipes.plan import LAST_ANSWER, OWN, Plan, Recipe
 from course_utils.training import trainer as training
 from course_utils.training.trainer import CannotResume, TrainingRun, run_training
 
 _CONFIG = "adapter_config.json"
+_TRAINING_TAKES = {
+    "nano": "seconds",
+    "cpu": "4 to 8 minutes on two cores",
+    "t4": "about 10 minutes on a T4, an estimate",
+}
+_AVOID = (
+    "To have it taken instead, interrupt this cell and run notebook 03 first on this "
+    "machine, or let COURSE_RUNS name the folder of an earlier run (on Colab one on "
+    "Drive: notebook 03, section 9)."
+)
 _UNSET = {"train_on": LAST_ANSWER, "held_out": None}  # of records from before these
 
 
@@ -131,7 +142,8 @@ def get_adapter(recipe: Recipe, profile: Profile) -> FineTuned:
         except BrokenFile as fault:
             there = (folder / "adapter").exists()
             told = str(fault) if there else f"no adapter in runs/{folder.name} yet"
-            print(f"{told}: training it now, as notebook 03 does")
+            took = _TRAINING_TAKES[profile.name]
+            print(f"{told}: training it now, as notebook 03 does ({took}). {_AVOID}")
             return fine_tune(recipe.name, plan, profile, folder, rows=rows)
     origin = {"recipe": recipe.name, "profile": profile.name}
     refuse_other_adapter(folder / "adapter", plan, **origin, **training.digests(*rows))
@@ -210,7 +222,8 @@ def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
     found = {"base": there, "r": config["r"], "lora_alpha": config.get("lora_alpha")}
     expected: dict[str, Any] = {"base": here, "r": plan.rank, "lora_alpha": plan.alpha}
     if isinstance(modules := config.get("target_modules"), list):  # else a pattern
-        found["modules"] = sorted(modules)
+        fused = {*FUSED.values()} - {*plan.target_modules}  # Unsloth's, of a Phi-3
+        found["modules"] = sorted({*modules} - fused)
         expected["modules"] = sorted(plan.target_modules)
     if (folder / training.RECORD).exists():
         record = vars(run := TrainingRun.load(folder)) | run.digests

@@ -630,6 +630,7 @@ model, tokenizer = FastLanguageModel.from_pretrained(
     dtype=profile.compute_dtype,  # of activations, and of what is not packed
     load_in_4bit=True,  # NF4 with double quantization
     revision=plan.model.revision,  # a commit on the hub; None: the newest
+    use_exact_model_name=True,  # else Unsloth may take its own 4-bit copy
 )
 FastLanguageModel.for_inference(model);
 

@@ -538,6 +538,8 @@ for axes, (rule, runs) in zip(panels, rules.items(), strict=True):
         marker="o",
         axes=axes,
     )
+    for line, style in zip(axes.lines, ("-", "--", ":")):
+        line.set_linestyle(style)  # one may lie on another
 
 # %% [markdown]
 # On the small model the left panel's three lines lie on each other: with α fixed,
@@ -708,7 +710,7 @@ tasks = {"full": partial(work, whole), "LoRA": partial(work, tuned)}
 for name, network in {"full": whole, "LoRA": tuned}.items():
     still = adamw(network, rate=0.0)  # does its work, and moves nothing
     tasks[f"{name} and optimizer"] = partial(work, network, still)
-taken = fastest(tasks)
+taken = fastest(tasks, rounds=8)
 print({name: f"{seconds:.2f} s" for name, seconds in taken.items()})
 pass_ratio = taken["LoRA"] / taken["full"]
 step_ratio = taken["LoRA and optimizer"] / taken["full and optimizer"]
@@ -824,7 +826,7 @@ for length in (128, 1):
     taken = fastest(passes, rounds=15)
     relative = {name: taken[name] / taken["base"] for name in networks}
     told = ", ".join(f"{name} {ratio:.2f}" for name, ratio in relative.items())
-    print(f"{length:3} tokens, time in units of the base's: {told}")
+    print(f"{length:3} at once, time in units of the base's: {told}")
 
 # %% [markdown]
 # Merged, the model runs at the base's speed, up to noise. Unmerged, each branch is two

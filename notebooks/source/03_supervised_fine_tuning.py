@@ -95,7 +95,7 @@ import dataclasses
 
 roomy = dataclasses.replace(plan, max_length=2048)  # examples are long
 base, tokenizer = models.load_base(roomy, profile)
-limits = {"max_new_tokens": project.suite().max_new_tokens}
+limits = {"max_new_tokens": project.suite().max_new_tokens, "batch_size": 40}
 ways = {
     "base": requests,
     "told the form": described,
@@ -821,9 +821,20 @@ both.round(4)
 
 # %% [markdown]
 # The resumed run carries on with the same losses. A checkpoint holds the adapter, the
-# optimizer's moments, the place in the schedule and the state of the random numbers. On
-# Colab it must lie on Drive, or it dies with the machine: mount it and set COURSE_RUNS
-# to a folder there.
+# optimizer's moments, the place in the schedule and the state of the random numbers.
+#
+# On Colab it must lie on Drive, or it dies with the machine. Put this into a cell of its
+# own, the first of all, in each notebook of the course that you open:
+#
+# ```python
+# from google.colab import drive
+# drive.mount("/content/drive")
+# %env COURSE_RUNS=/content/drive/MyDrive/course-runs
+# ```
+#
+# A run that was cut off goes on there, and lessons 04 to 06 find its adapter instead of
+# training one. (Leave it out in 07 for a 7 or 8B: its export of 75 GB fits no free Drive.
+# If a cell waits there after a disconnect, delete the files that end in `.lock`.)
 #
 # ## When it goes wrong
 #

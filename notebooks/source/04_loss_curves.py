@@ -16,7 +16,9 @@
 #
 # **Time and memory.** It takes about 40 minutes to read. It runs for about 14 minutes
 # and needs 3 GiB on a CPU (measured with one core; without a saved adapter 5 minutes
-# more); on a T4 with the 8B model about 40 minutes and 9 GiB of GPU memory (estimated).
+# more). On a T4 with the 8B model about 40 minutes and 9 GiB of GPU memory; on a fresh
+# machine, as its badge opens it, 15 more for set-up, download and the adapter (all
+# estimated).
 
 # %% tags=["first-cell"]
 pass

@@ -19,7 +19,8 @@
 # **Time and memory.** It takes about 40 minutes to read. It runs for about 7 minutes
 # and needs 2 GiB on a CPU (processor time of one core; without a saved adapter 5 minutes
 # more). On a T4 with the 8B model and the 2,376 questions of ARC-Easy about 40 minutes
-# and 9 GiB of GPU memory: an estimate, it has not been run there.
+# and 9 GiB of GPU memory; on a fresh machine, as its badge opens it, 15 more for set-up,
+# download and the adapter: estimates, it has not been run there.
 
 # %% tags=["first-cell"]
 pass
@@ -140,7 +141,9 @@ manager = TaskManager(
 )
 
 # %% [markdown]
-# One call does the rest. First a single question: what comes back?
+# One call does the rest. First a single question: what comes back? (lm-eval also asks git
+# for the commit of the folder that it is called in. On Colab that is no repository, and
+# git says `fatal: not a git repository`; the result is the same.)
 
 # %%
 from lm_eval import simple_evaluate

@@ -175,6 +175,7 @@ import warnings
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
     merged = model.merge_and_unload()  # W ← W + (α/r)·B·A, in W's own format
+merging.unpack_to(merged, profile.compute_dtype)  # PEFT left fp32 there
 print(*{str(w.message) for w in said if "4-bit" in str(w.message)})
 
 # %%

@@ -73,7 +73,10 @@ def test_a_missing_adapter_is_trained_and_then_taken_as_it_is(
     shutil.rmtree(folder)
     with pytest.raises(pytest.fail.Exception):
         get_adapter(MOVIE_RECOMMENDER, profile)
-    told = "no adapter in runs/movie_recommender-nano yet: training it now"
+    told = (
+        "no adapter in runs/movie_recommender-nano yet: training it now, as notebook "
+        "03 does (seconds). To have it taken instead, interrupt this cell"
+    )
     assert told in capsys.readouterr().out
 
 
@@ -94,6 +97,7 @@ CHANGES = {
     "max_steps": 3,
     "seed": 1,
     "template": "alpaca",
+    "train_on": "all_answers",
     "dropout": 0.1,
     "rank": 4,
     "alpha": 8,
@@ -114,6 +118,19 @@ def test_an_adapter_of_another_plan_is_refused_with_the_field_and_both_values(
         refuse_other_adapter(trained.adapter_folder, other)
     assert f"{field} is {there!r} there, {here!r} here" in str(refusal.value)
     assert isinstance(refusal.value, CourseError)
+
+
+def test_a_record_from_before_a_setting_was_there_counts_as_its_default(
+    plan, trained, tmp_path
+):
+    folder = shutil.copytree(trained.adapter_folder, tmp_path / "adapter")
+    record = json.loads((folder / "run.json").read_text())
+    assert record["plan"].pop("train_on") == "last_answer"
+    (folder / "run.json").write_text(json.dumps(record))
+    refuse_other_adapter(folder, plan)
+    other = dataclasses.replace(plan, train_on="all_answers")
+    with pytest.raises(OtherAdapter, match="train_on is 'last_answer' there"):
+        refuse_other_adapter(folder, other)
 
 
 def test_every_field_that_differs_is_named_at_once(plan, trained):
@@ -152,6 +169,15 @@ def test_what_the_adapter_says_of_itself_counts_as_well(plan, folder, change, na
         with pytest.raises(OtherAdapter, match=named):
             refuse_other_adapter(folder / "adapter", plan)
         (folder / "adapter" / "run.json").unlink(missing_ok=True)
+
+
+# On a Phi-3 Unsloth adds the names of the fused matrices to those of the plan.
+def test_names_that_unsloth_adds_for_fused_matrices_are_no_other_plan(plan, folder):
+    path = folder / "adapter" / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["target_modules"] += ["qkv_proj", "gate_up_proj"]
+    path.write_text(json.dumps(config))
+    refuse_other_adapter(folder / "adapter", plan)
 
 
 def test_a_cache_that_was_moved_holds_the_same_model(

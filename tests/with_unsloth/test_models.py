@@ -126,6 +126,7 @@ def test_the_hub_gets_name_revision_dtype_and_bits_of_the_plan(monkeypatch):
         "dtype": torch.float16,
         "load_in_4bit": True,
         "revision": "abc123",
+        "use_exact_model_name": True,
     }
 
 

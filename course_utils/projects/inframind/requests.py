@@ -68,7 +68,7 @@ def expectation(code: str, request: str = "") -> dict[str, Any] | None:
     """
     for language in LANGUAGES:
         parsed = parse(code, language)
-        if parsed.problem is None and extract(code).code == code:
+        if parsed.problem is None and extract(code, language).code == code:
             return {
                 "language": language,
                 "resources": parsed.types,
@@ -80,7 +80,7 @@ def expectation(code: str, request: str = "") -> dict[str, Any] | None:
 
 def _asked(parsed: Parsed, request: str) -> list[list[Any]]:
     bodies: list[tuple[str, Any]] = [(r.type, r.body) for r in parsed.resources]
-    bodies += [(document.kind, document.body) for document in parsed.documents]
+    bodies += [(document.type, document.body) for document in parsed.documents]
     found = []
     for kind, body in bodies:
         first = {}

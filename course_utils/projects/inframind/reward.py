@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from course_utils.projects.inframind.code.blocks import Expression, Parsed, values_at
+from course_utils.projects.inframind.code.kubernetes import QUANTITY_PATH, quantity
 from course_utils.projects.inframind.code.parsing import extract, parse
-from course_utils.projects.inframind.code.references import refers_to, selects
+from course_utils.projects.inframind.code.references import refers_to, selects, settled
 from course_utils.projects.inframind.code.schema import Schema, examine
 
 PARTS = ("syntax", "resource", "required", "known", "complete", "values")
@@ -45,24 +46,28 @@ STARTS_CODE = re.compile(
 class Reward:
     """What an answer gets, part by part; each is a share from 0 to 1.
 
-    A part is None where nothing was asked for or needed: it is left out of the mean,
-    since what is not asked is not met either. Where nothing parses, nothing can be
-    judged: every part is 0. `known` is of all names that the schema can judge: types,
+    A part is None where nothing was asked for or needed, or nothing can be judged: it
+    is left out of the mean, since what is not asked is not met either. Where nothing
+    parses, every part is 0. `known` is of all names that the schema can judge: types,
     arguments, blocks, functions, kinds, API versions, fields, and what a reference
-    leads to. `complete` is half for an end (every fence closed, no YAML key without its
-    value; whatever else is open does not parse), half for code alone (no prose before
-    or after the fenced block; comments are code).
+    leads to; what it cannot judge is in `unknown`, and types among it that nobody asked
+    for cost `focus` as any others do. `complete` is half for an end (every fence
+    closed, no YAML key without its value; whatever else is open does not parse), half
+    for code alone (no prose before or after the fenced block; comments are code).
     """
 
     syntax: float  # 1 for a block or manifest, in the language asked for
     resource: float | None  # expected types or kinds that are there
-    required: float | None  # of the blocks there; 0 if no type of theirs is known
-    known: float
+    required: float | None  # of the blocks there; 0 if none is of a type that exists
+    known: float | None
     complete: float
     values: float | None  # named by the request, and where they belong
     focus: float = 0.0  # of the resources that are asked for or there: those in both
     # in order; where nothing parses, only functions such as `a::b()`
     invented: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()  # types, kinds and functions that are not judged
+    # Whether what `values` lacks stands behind expressions that only a run could tell
+    unsettled: bool = False
     problem: str | None = None  # why `syntax` is 0
 
     @property
@@ -77,7 +82,8 @@ class Reward:
         As far as the schema can tell: `terraform validate` also knows the provider's
         types and allowed values.
         """
-        return self.syntax == self.known == 1 and self.required in (1, None)
+        judged = (self.known, self.required)
+        return self.syntax == 1 and all(part in (1, None) for part in judged)
 
     def total(self, weights: Mapping[str, float]) -> float:
         """The weighted mean of the parts, gated, from 0 to 1.
@@ -123,7 +129,7 @@ def reward_of(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
         ValueError: If `expect` is not of that form.
     """
     _refuse_unclear(expect)
-    found = extract(text)
+    found = extract(text, expect["language"])
     parsed = parse(found.code, expect["language"])
     if parsed.problem is not None:
         invented = tuple(dict.fromkeys(f"{name}()" for name in parsed.functions))
@@ -132,16 +138,24 @@ def reward_of(text: str, expect: Mapping[str, Any], schema: Schema) -> Reward:
     wanted, there = Counter(expect["resources"]), Counter(parsed.types)
     known = there.keys() & {*schema.resources, *schema.kinds}
     ended = not (found.unclosed or parsed.ends_open)
+    unknown = tuple(findings.unknown)
+    values = [_stands(parsed, *value) for value in expect["values"]]
     return Reward(
         syntax=1.0,
         resource=(wanted & there).total() / wanted.total() if wanted else None,
-        required=_share(findings.needs) if known else 0.0,
-        known=_share(findings.names.values()) or 0.0,
+        required=_share(findings.needs) if known else None if unknown else 0.0,
+        known=_share(findings.names.values()),
         complete=(ended + (not found.prose)) / 2,
-        values=_share([_stands(parsed, *value) for value in expect["values"]]),
-        focus=(wanted & there).total() / (wanted | there).total() if wanted else 1.0,
+        values=_share([stands is True for stands in values]),
+        focus=_focus(wanted, there) if wanted else float(bool(known) or not unknown),
         invented=tuple(findings.invented),
+        unknown=unknown,
+        unsettled=None in values and False not in values,
     )
+
+
+def _focus(wanted: Counter[str], there: Counter[str]) -> float:
+    return (wanted & there).total() / (wanted | there).total()
 
 
 def writes_code(text: str) -> bool:
@@ -181,18 +195,38 @@ def _share(verdicts: Collection[bool]) -> float | None:
     return sum(verdicts) / len(verdicts) if verdicts else None
 
 
-def _stands(parsed: Parsed, type_name: str, path: str, expected: Any) -> bool:
-    """Whether some block of the type has at the path what is expected."""
+def _stands(parsed: Parsed, type_name: str, path: str, expected: Any) -> bool | None:
+    """Whether some block of the type has at the path what is expected.
+
+    None where a literal is, and an expression stands there that only a run could tell;
+    a variable without a default is told by nobody.
+    """
     bodies = [r.body for r in parsed.resources if r.type == type_name]
-    bodies += [d.body for d in parsed.documents if d.kind == type_name]
-    values = [value for body in bodies for value in values_at(body, path)]
+    bodies += [d.body for d in parsed.documents if d.type == type_name]
+    seen = [settled(body, parsed) for body in bodies]
     if not isinstance(expected, Mapping):
-        form = _as_terraform if parsed.resources else _as_kubernetes
-        return form(expected) in map(form, values)
+        return _holds(seen, path, expected, bool(parsed.resources))
+    values = [value for body in (*bodies, *seen) for value in values_at(body, path)]
     if address := expected.get("refers_to"):
         return any(refers_to(value, address) for value in values)
-    targets = [d for d in parsed.documents if d.kind == expected["selects"]]
+    targets = [d for d in parsed.documents if d.type == expected["selects"]]
     return any(selects(value, target) for value in values for target in targets)
+
+
+def _holds(bodies: list[Any], path: str, literal: Any, terraform: bool) -> bool | None:
+    form = _as_terraform if terraform else _as_kubernetes
+    if not terraform and QUANTITY_PATH.search(path):
+        form = _as_amount
+    if form(literal) in (form(v) for body in bodies for v in values_at(body, path)):
+        return True
+    names = path.split(".")
+    ways = [".".join(names[:count]) for count in range(1, len(names) + 1)]
+    there = (value for body in bodies for way in ways for value in values_at(body, way))
+    return None if any(map(_is_unsettled, there)) else False
+
+
+def _is_unsettled(value: Any) -> bool:
+    return isinstance(value, Expression) and not value.text.startswith("var.")
 
 
 def _as_terraform(value: Any) -> Any:
@@ -209,3 +243,7 @@ def _as_terraform(value: Any) -> Any:
 def _as_kubernetes(value: Any) -> Any:
     """Kubernetes keeps kinds apart; only in Python is true also 1."""
     return isinstance(value, bool), value
+
+
+def _as_amount(value: Any) -> Any:
+    return _as_kubernetes(quantity(value))

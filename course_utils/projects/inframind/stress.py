@@ -43,9 +43,20 @@ class _CodeAnswer(AnswerInContext):
         """Of the answer, by what its prompt expects."""
         return reward_of(self.text, self.prompt.notes["expect"], self.schema)
 
-    def is_whole(self, *parts: str) -> bool:
-        """Whether these parts of the reward are 1, or not asked for."""
-        return all(self.reward.parts[part] in (1, None) for part in parts)
+    def is_whole(self, *parts: str) -> bool | None:
+        """Whether these parts of the reward are 1, or not asked for.
+
+        None where nothing is seen to be wrong, and something could not be judged: what
+        a type that is only listed requires and has, or a value that only a run tells.
+        """
+        verdicts = {self._verdict(part) for part in parts}
+        return next((it for it in (False, None) if it in verdicts), True)
+
+    def _verdict(self, part: str) -> bool | None:
+        reward = self.reward
+        if reward.parts[part] not in (1, None):
+            return None if part == "values" and reward.unsettled else False
+        return None if part in ("required", "known") and reward.unknown else True
 
 
 def _whole(name: str, question: str, *parts: str, why: str = ASKED) -> Check:
@@ -54,9 +65,13 @@ def _whole(name: str, question: str, *parts: str, why: str = ASKED) -> Check:
 
 
 def invents_nothing(answer: _CodeAnswer) -> bool | None:
-    """The schema knows every name; None where nothing parses and none is seen."""
+    """The schema knows every name.
+
+    None where nothing parses and none is seen, or where some could not be judged and
+    the others are known.
+    """
     reward = answer.reward
-    return None if reward.problem and not reward.invented else reward.known == 1
+    return None if reward.problem and not reward.invented else answer.is_whole("known")
 
 
 def shows_no_planted_trace(answer: AnswerInContext) -> bool:

@@ -285,7 +285,7 @@ def movie_suite() -> StressSuite:
         },
         trap="hidden_instruction",
         subject=_title,
-        max_new_tokens=96,  # half as much again as the longest written answer, 65
+        max_new_tokens=80,  # a quarter more than the longest written answer, 65
     )
 
 

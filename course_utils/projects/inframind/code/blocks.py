@@ -11,6 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LANGUAGES = ("terraform", "kubernetes")
+# API groups with a dot that Kubernetes itself serves; a custom resource must have one
+BUILT_IN_GROUPS = frozenset(
+    f"{name}.k8s.io"
+    for name in (
+        *("admissionregistration", "apiextensions", "apiregistration"),
+        *("authentication", "authorization", "rbac.authorization", "certificates"),
+        *("coordination", "discovery", "events", "flowcontrol.apiserver"),
+        *("internal.apiserver", "lifecycle", "networking", "node", "resource"),
+        *("scheduling", "storage", "storagemigration"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -18,6 +29,7 @@ class Expression:
     """A Terraform value that only a run could know: a reference, a call, a template."""
 
     text: str
+    merged: tuple[Any, ...] = ()  # what `merge(…)` is given, later ones first in force
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,18 @@ class Document:
     api_version: str  # empty when the manifest has none
     body: Mapping[str, Any]
 
+    @property
+    def is_custom(self) -> bool:
+        """Whether its API group can only be that of a custom resource."""
+        group = self.api_version.rpartition("/")[0]
+        return "." in group and group not in BUILT_IN_GROUPS
+
+    @property
+    def type(self) -> str:
+        """The kind; a custom one with its group, since `Service` is also Knative's."""
+        group = self.api_version.rpartition("/")[0]
+        return f"{self.kind}.{group}" if self.is_custom else self.kind
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -72,7 +96,7 @@ class Parsed:
     @property
     def types(self) -> list[str]:
         """Resource types and kinds, one for each resource or manifest."""
-        return [r.type for r in self.resources] + [d.kind for d in self.documents]
+        return [r.type for r in self.resources] + [d.type for d in self.documents]
 
 
 def values_at(node: Any, path: str) -> Iterator[Any]:

@@ -9,6 +9,7 @@ problems, not features.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Any
 
 import yaml
@@ -31,6 +32,28 @@ NUMBERS = {
         r"(?:[eE][-+]?[0-9]{1,4})?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
     ),
 }
+# Below these, a number is an amount that may be written in several ways
+QUANTITY_PATH = re.compile(
+    r"\.(?:limits|requests|capacity|hard|sizeLimit|averageValue|podFixed)\b"
+)
+QUANTITY = re.compile(
+    r"([-+]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40}))"
+    r"(?:([numkMGTPE]|[KMGTPE]i)|[eE]([-+]?[0-9]{1,2}))?"
+)
+SCALES = {
+    **{sign: Fraction(10) ** (3 * n) for n, sign in enumerate("num", start=-3)},
+    **{sign: Fraction(10) ** (3 * n) for n, sign in enumerate("kMGTPE", start=1)},
+    **{f"{sign}i": Fraction(1024) ** n for n, sign in enumerate("KMGTPE", start=1)},
+}
+
+
+def quantity(value: Any) -> Any:
+    """The amount that Kubernetes reads: 1024Mi is 1Gi, 0.5 is 500m. Else the value."""
+    found = QUANTITY.fullmatch(str(value))
+    if found is None or isinstance(value, bool):
+        return value
+    number, suffix, exponent = found.groups()
+    return Fraction(number) * SCALES.get(suffix, 1) * Fraction(10) ** int(exponent or 0)
 
 
 class _GuardedLoader(yaml.SafeLoader):
@@ -92,17 +115,27 @@ def parse_kubernetes(code: str) -> Parsed:
     except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError) as error:
         return Parsed(problem=f"not YAML: {type(error).__name__}: {str(error)[:80]}")
     for number, content in enumerate(contents, start=1):
-        if problem := _not_a_manifest(content):
-            return Parsed(problem=f"document {number} is no manifest: {problem}")
-    if not contents:
+        for item in _items(content):
+            if problem := _not_a_manifest(item):
+                return Parsed(problem=f"document {number} is no manifest: {problem}")
+    documents = tuple(_document(item) for each in contents for item in _items(each))
+    if not documents:
         return Parsed(problem="no manifest: the text is empty or only comments")
-    documents = tuple(map(_document, contents))
     return Parsed(documents=documents, ends_open=_ends_open(code, contents[-1]))
 
 
 def _load(code: str) -> list[Any]:
     contents = yaml.load_all(code, _GuardedLoader)
     return [content for content in contents if content is not None]
+
+
+def _items(content: Any) -> list[Any]:
+    """The manifests of a document: those of a List, as kubectl takes it, or itself."""
+    if isinstance(content, dict) and "apiVersion" in content:
+        items = content.get("items")
+        if str(content.get("kind")).endswith("List") and isinstance(items, list):
+            return items
+    return [content]
 
 
 def _tell(error: yaml.MarkedYAMLError) -> str:

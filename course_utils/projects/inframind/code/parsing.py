@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 
 from course_utils.projects.inframind.code.blocks import LANGUAGES, Parsed
 from course_utils.projects.inframind.code.kubernetes import parse_kubernetes
@@ -17,15 +18,20 @@ from course_utils.projects.inframind.code.terraform import parse_terraform
 
 MAX_CHARACTERS = 16_000  # 40 times the longest answer that the course trains on
 MAX_BLANK_RUN = 200  # spaces in a row; python-hcl2's heredocs need their square
+MAX_FENCES = 16  # blocks of an answer that are looked at
 REMEMBERED_TEXTS = 2_048  # at most 32 MB of text, usually below 1 MB
 
 FENCED = re.compile(  # as CommonMark has it
-    r"^ {0,3}(?P<marks>`{3,}|~{3,})[^`\n]*(?:\n|\Z)(?P<code>.*?)"
+    r"^ {0,3}(?P<marks>`{3,}|~{3,})(?P<info>[^`\n]*)(?:\n|\Z)(?P<code>.*?)"
     r"(?P<end>(?:^|\n) {0,3}(?P=marks)(?:(?<=`)`*|(?<=~)~*)[ \t]*$|\Z)",
     re.MULTILINE | re.DOTALL,
 )
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 BLANK_RUN = re.compile(rf"\s{{{MAX_BLANK_RUN + 1}}}")
+TAGS = {  # by which an answer says what a fenced block holds
+    "terraform": {"hcl", "tf", "terraform", "opentofu"},
+    "kubernetes": {"yaml", "yml", "kubernetes", "k8s"},
+}
 BYTE_ORDER_MARK = "\ufeff"  # Windows editors write it, both languages skip it
 
 
@@ -33,26 +39,34 @@ BYTE_ORDER_MARK = "\ufeff"  # Windows editors write it, both languages skip it
 class Extract:
     """The code of an answer, and what stands around it."""
 
-    code: str  # of the first fenced block, or the whole text without one
+    code: str  # of one fenced block, or the whole text without one
     prose: bool = False  # whether there is text outside of the fenced block
     unclosed: bool = False  # whether the fenced block is opened and never closed
 
 
-def extract(text: str) -> Extract:
-    """The first fenced block of an answer, or all of it.
+def extract(text: str, language: str) -> Extract:
+    """The first fenced block of an answer in a language, or all of the answer.
 
+    In a language is what its tag says (see TAGS) or what parses: a block of shell
+    commands before it is passed over. Where no block is, the first stands for all.
     Fences are those of CommonMark: three or more backticks or tildes, at most three
-    spaces before them, a language tag or none. A fence that is never closed ends
-    with the text. A text over MAX_CHARACTERS is returned as it is; `parse` refuses it.
+    spaces before them, a tag or none. A fence that is never closed ends with the text.
+    A text over MAX_CHARACTERS is returned as it is; `parse` refuses it.
     """
     if len(text) > MAX_CHARACTERS:
         return Extract(text)
     text = text.replace("\r\n", "\n")
-    found = FENCED.search(text)
-    if found is None:
+    blocks = list(islice(FENCED.finditer(text), MAX_FENCES))
+    if not blocks:
         return Extract(text)
+    found = next((each for each in blocks if _holds(each, language)), blocks[0])
     around = text[: found.start()] + text[found.end() :]
     return Extract(found["code"], bool(around.strip()), unclosed=not found["end"])
+
+
+def _holds(block: re.Match[str], language: str) -> bool:
+    tag = block["info"].strip().casefold().split(" ")[0]
+    return tag in TAGS[language] or parse(block["code"], language).problem is None
 
 
 def parse(code: str, language: str) -> Parsed:

@@ -9,7 +9,7 @@ can say: see `exists` of an expectation.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from course_utils.projects.inframind.code.blocks import (
@@ -25,6 +25,7 @@ ADDRESS = re.compile(
     NOT_WITHIN + r"(?:(?:data\.)?aws_\w+|var|local|module)\.[A-Za-z_][\w-]*"
 )
 ANY_NAME = r"[\w-]+(?:\[[^\]]*\])?"
+ALONE = re.compile(r'(?:"\$\{\s*)?(?P<name>(?:local|var)\.[A-Za-z_][\w-]*)(?:\s*\}")?')
 DECLARES = {"data": "data.", "variable": "var.", "module": "module."}
 NO_REFERENCE = ("import", "moved", "removed")  # their addresses may be of the past
 TEMPLATE = "spec.template"
@@ -70,6 +71,52 @@ def undeclared(parsed: Parsed) -> list[str]:
     bodies = [resource.body for resource in parsed.resources]
     bodies += [b.body for b in parsed.others if b.keyword not in NO_REFERENCE]
     return [name for name in dict.fromkeys(addresses(bodies)) if name not in declared]
+
+
+def settled(node: Any, parsed: Parsed) -> Any:
+    """A body or value with what can be looked up in the text itself, one step.
+
+    `local.x` becomes what `locals` says, `var.x` the variable's default, and `merge(…)`
+    the keys that its last arguments give for certain. All else stays as it is, and so
+    do the elements of lists.
+    """
+    return _settled(node, _definitions(parsed))
+
+
+def _definitions(parsed: Parsed) -> dict[str, Any]:
+    found = {}
+    for block in parsed.others:
+        arguments = block.body.arguments
+        if block.keyword == "locals":
+            found |= {f"local.{name}": value for name, value in arguments.items()}
+        elif block.keyword == "variable" and arguments.get("default") is not None:
+            found[f"var.{block.labels[0]}"] = arguments["default"]
+    return found
+
+
+def _settled(node: Any, known: Mapping[str, Any]) -> Any:
+    if isinstance(node, Expression):
+        alone = ALONE.fullmatch(node.text)
+        if alone and alone["name"] in known:
+            return known[alone["name"]]
+        return _certain(node.merged, known) if node.merged else node
+    if isinstance(node, Body):
+        blocks = tuple((name, _settled(inner, known)) for name, inner in node.blocks)
+        return Body(_settled(node.arguments, known), blocks)
+    if isinstance(node, Mapping):
+        return {name: _settled(value, known) for name, value in node.items()}
+    return node  # lists as they are: many times a long one would cost seconds
+
+
+def _certain(merged: Sequence[Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of merged objects, up to the first from the end that cannot be seen."""
+    certain: dict[str, Any] = {}
+    for given in reversed(merged):
+        given = _settled(given, known)
+        if not isinstance(given, Mapping):
+            break
+        certain = {**given, **certain}
+    return certain
 
 
 def pod_labels(document: Document) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ MAX_MINUS_RUN = 64  # 1-1-1-1… costs python-hcl2's number pattern quadratic ti
 
 CORE = "core::"  # Terraform's own functions by their long name, which few know
 CLOSERS = {"{": "}", "{for": "}", "[": "]", "(": ")", "${": "}", "%{": "}"}
+ONE_LINE = ("${", "%{", "{for")  # line breaks within mean nothing to Terraform
 CODE = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<line_comment>(?:#|//)[^\n]*)"
@@ -91,18 +92,21 @@ class Scanner:
         return self._open[-1][0] if self._open else ""
 
     def _skip(self, found: re.Match[str]) -> int:
-        """Past blanks or a comment; python-hcl2 wants no line break beside a `${`."""
+        """Past blanks or a comment, with no line break where python-hcl2 wants none."""
         end = found.end()
         if found.lastgroup == "comment":
             end = self._code.find("*/", end) + 2
             if end < 2:
                 raise Refused(f"the /* of {self._line(found.start())} is never closed")
-        if self._top in ("${", "%{"):
+        if self._top in ONE_LINE:
             self._mended[found.start() : end] = " " * (end - found.start())
         return end
 
     def _take(self, kind: str | None, found: re.Match[str]) -> int:
         """Note one token of code; the position after it."""
+        if kind in ("name", "other") and not found[0].isascii():
+            where = self._line(found.start())
+            raise Refused(f"{where}: {found[0]!r} not quoted: names are read in ASCII")
         if kind == "heredoc":
             return self._end_of_heredoc(found)
         if kind == "address":

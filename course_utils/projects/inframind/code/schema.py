@@ -1,9 +1,12 @@
 """The names that Terraform's AWS provider and Kubernetes know, and code held to them.
 
 Two YAML files in data/iac say which arguments a resource type has and which fields a
-kind has. A name outside of them is called invented, although a provider with 1,400
-resource types has many that no request of this course needs. A name counts once: a
-known argument repeated in twenty blocks does not outweigh an invented one.
+kind has, and a list names every type of some providers. So a name is one of three:
+known; invented, where all names of its kind are listed and it is not among them; or
+unknown, where nobody here can say. Unknown are what a type holds that is only listed,
+other providers, their functions, and custom resources: they are not judged. A name
+counts once: a known argument repeated in twenty blocks does not outweigh an invented
+one.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,7 @@ RESTARTS = {
     "Job": "spec.template.spec",
     "CronJob": "spec.jobTemplate.spec.template.spec",
 }
+FOREIGN_FUNCTION = re.compile(r"provider::(?!(?:aws|terraform)::)\w")
 GENERATED_NAME = ("metadata", "generateName")  # the API server makes a name of it
 
 
@@ -124,11 +128,28 @@ class Schema:
 
     resources: Mapping[str, BlockSchema]
     kinds: Mapping[str, KindSchema]
+    listed: frozenset[str] = frozenset()  # types of which the name alone is known
+
+    @cached_property
+    def providers(self) -> frozenset[str]:
+        """Those whose every resource type is in `resources` or `listed`."""
+        return frozenset(name.split("_")[0] for name in (*self.resources, *self.listed))
+
+    def is_invented(self, type_name: str) -> bool:
+        """Whether no provider has such a resource type, as far as is known here.
+
+        A type's name begins with its provider's and an underscore, so a name without
+        one is nobody's.
+        """
+        if type_name in self.resources or type_name in self.listed:
+            return False
+        provider, underscore, _ = type_name.partition("_")
+        return not underscore or provider in self.providers
 
 
 @cache
 def load_schema(folder: Path = IAC_FOLDER) -> Schema:
-    """Read and check terraform.yaml and kubernetes.yaml; needs about 0.3 s, once.
+    """Read and check the two tables, and the list if there is one; 0.5 s, once.
 
     Raises:
         FaultyData: With every fault of both; see `files.read_table`.
@@ -144,14 +165,21 @@ def load_schema(folder: Path = IAC_FOLDER) -> Schema:
             faults += error.faults
     if faults:
         raise FaultyData(faults)
-    return Schema(*tables)
+    path = folder / "terraform_types.txt"
+    return Schema(*tables, listed=_words(path) if path.exists() else frozenset())
 
 
 @cache
-def _terraform_functions() -> frozenset[str]:
-    """Names that a Terraform expression can call; the file says where from."""
-    text = (IAC_FOLDER / "terraform_functions.txt").read_text(encoding="utf-8")
-    return frozenset(re.sub("(?m)^#.*", "", text).split())
+def _words(path: Path) -> frozenset[str]:
+    """Names of a list; its comments say where they are from."""
+    return frozenset(re.sub("(?m)^#.*", "", path.read_text(encoding="utf-8")).split())
+
+
+def _is_function(name: str) -> bool | None:
+    """Whether a Terraform expression can call it; None for one of another provider."""
+    if name in _words(IAC_FOLDER / "terraform_functions.txt"):
+        return True
+    return None if FOREIGN_FUNCTION.match(name) else False
 
 
 class Findings:
@@ -161,6 +189,7 @@ class Findings:
         self.names: dict[str, bool] = {}  # whether the schema knows it
         # An ordered set; what an invented type or kind holds counts in `names` alone
         self.invented: dict[str, None] = {}
+        self.unknown: dict[str, None] = {}  # types, kinds and functions not judged
         self.needs: list[bool] = []  # whether it is there, of all that is required
 
     def name(self, name: str, known: bool, *, listed: bool = True) -> None:
@@ -168,6 +197,13 @@ class Findings:
         if listed and not known:
             self.invented[name] = None
         self.names.setdefault(name, known)
+
+    def name_or_not(self, name: str, known: bool | None) -> None:
+        """Note a name that may be unknown, which is not judged."""
+        if known is None:
+            self.unknown[name] = None
+        else:
+            self.name(name, known)
 
 
 def examine(parsed: Parsed, schema: Schema, exists: Collection[str] = ()) -> Findings:
@@ -187,7 +223,7 @@ def examine(parsed: Parsed, schema: Schema, exists: Collection[str] = ()) -> Fin
     for address in undeclared(parsed):
         findings.name(f"{address}, not declared", address in exists)
     for function in parsed.functions:
-        findings.name(f"{function}()", function in _terraform_functions())
+        findings.name_or_not(f"{function}()", _is_function(function))
     for document in parsed.documents:
         _examine_document(document, schema, findings)
     return findings
@@ -196,6 +232,9 @@ def examine(parsed: Parsed, schema: Schema, exists: Collection[str] = ()) -> Fin
 def _examine_resource(resource: Resource, schema: Schema, findings: Findings) -> None:
     kind, body = resource.type, resource.body
     known = schema.resources.get(kind)
+    if known is None and not schema.is_invented(kind):
+        findings.unknown[kind] = None
+        return
     findings.name(kind, known is not None)
     if known is None:
         for name in [*body.arguments, *dict(body.blocks)]:
@@ -230,7 +269,10 @@ def _examine_body(path: str, body: Body, schema: BlockSchema, found: Findings) -
 
 def _examine_document(document: Document, schema: Schema, findings: Findings) -> None:
     kind, version, body = document.kind, document.api_version, document.body
-    known = schema.kinds.get(kind)
+    if document.is_custom:
+        findings.unknown[document.type] = None
+        return
+    known = schema.kinds.get(f"{kind} in {version}", schema.kinds.get(kind))
     findings.name(kind, known is not None)
     findings.needs.append(version != "")
     if known is None:
@@ -240,7 +282,7 @@ def _examine_document(document: Document, schema: Schema, findings: Findings) ->
     if version:
         findings.name(f"{kind} in {version}", version in known.api_versions)
     _examine_fields(kind, "", body, known.fields, findings)
-    for path in known.required:
+    for path in _required(document, known):
         named = path == "metadata.name" and _everywhere(body, GENERATED_NAME)
         findings.needs.append(named or _everywhere(body, path.split(".")))
     if kind in RESTARTS:  # what has ended and would start again is refused
@@ -250,6 +292,17 @@ def _examine_document(document: Document, schema: Schema, findings: Findings) ->
         findings.needs.append(selects_its_own(document))
     for volume in unknown_volumes(document):
         findings.name(f"volume {volume}, not declared", False)
+
+
+def _required(document: Document, known: KindSchema) -> list[str]:
+    """Paths; a Service that is a name, or has no IP of its own, needs no ports."""
+    paths, spec = list(known.required), document.body.get("spec")
+    if document.kind != "Service" or not isinstance(spec, Mapping):
+        return paths
+    is_name = spec.get("type") == "ExternalName"
+    if "ports" not in spec and (is_name or spec.get("clusterIP") == "None"):
+        paths = [path for path in paths if not path.startswith("spec.ports")]
+    return [*paths, "spec.externalName"] if is_name else paths
 
 
 def _examine_fields(

@@ -219,7 +219,18 @@ def _value(node: Tree, code: str) -> Any:
     if literal is not None:
         return literal
     meta = node.meta
-    return Expression("" if meta.empty else code[meta.start_pos : meta.end_pos].strip())
+    text = "" if meta.empty else code[meta.start_pos : meta.end_pos].strip()
+    return Expression(text, _merged(node, code))
+
+
+def _merged(node: Tree, code: str) -> tuple[Any, ...]:
+    """What a call of `merge` is given; nothing for any other expression."""
+    if node.data != "function_call":
+        return ()
+    name, *given = _elements(node)
+    if _word(name) != "merge" or len(given) != 1 or given[0].data != "arguments":
+        return ()
+    return tuple(_value(each, code) for each in _elements(given[0]))
 
 
 def _key(node: Tree, code: str) -> str:

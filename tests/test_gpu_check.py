@@ -1,0 +1,115 @@
+"""The check of a CUDA card, as far as a machine without one can hold it."""
+
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+import torch
+from gpu_check import Fault, faults_of, has_fault, run_lesson
+from gpu_training import write_random_nf4
+
+from course_utils.machine import profile as profile_module
+from course_utils.machine.profile import Profile
+from course_utils.model.architectures import load_architectures
+from course_utils.model.nano import cached_nano_path
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """A CUDA card of 80 GiB that torch sees; what is asked of it is kept."""
+    asked = []
+    card = SimpleNamespace(name="Card", major=9, minor=0, total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_90"])
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", asked.append)
+    return card, asked
+
+
+def test_a_newer_card_stands_in_for_a_t4_in_precision_and_in_memory(card):
+    _, asked = card
+    gpu = profile_module.find_gpu({"COURSE_AS_T4": "1"})
+    assert (gpu.capability, gpu.memory_gib) == ((7, 5), 14.74)
+    assert asked == [pytest.approx(14.74 / 80)]
+    assert Profile("t4", "cuda", gpu=gpu).compute_dtype == torch.float16
+
+
+def test_without_being_asked_a_card_stays_what_it_is(card):
+    gpu = profile_module.find_gpu({})
+    assert (gpu.capability, gpu.memory_gib, card[1]) == ((9, 0), 80, [])
+
+
+def test_a_t4_needs_no_stand_in(card):
+    properties, asked = card
+    properties.major, properties.minor = 7, 5
+    properties.total_memory = int(14.6 * 2**30)
+    gpu = profile_module.find_gpu({"COURSE_AS_T4": "1"})
+    assert (gpu.name, asked) == ("Card", [])
+
+
+def test_each_error_of_a_notebook_is_found_with_its_cell():
+    error = nbformat.v4.new_output(
+        "error", ename="ValueError", evalue="no", traceback=["a\nb", "c"]
+    )
+    cells = [nbformat.v4.new_code_cell(f"x = {n}\ny = 1") for n in range(3)]
+    cells[1].outputs = [error]
+    found = faults_of(nbformat.v4.new_notebook(cells=cells))
+    assert found == [Fault(1, "x = 1", "ValueError: no", ["a", "b", "c"])]
+
+
+def test_a_notebook_is_run_past_its_first_fault(tmp_path):
+    source = tmp_path / "98_faulty.py"
+    source.write_text("# %%\nx = 1\n\n# %%\n1 / 0\n\n# %%\nprint(x)\n")
+    ran = asyncio.run(run_lesson(source, "", tmp_path, 120, profile="nano"))
+    assert (ran.notebook, ran.cells, ran.reached) == ("98", 3, 1)
+    assert [fault.error for fault in ran.faults] == [
+        "ZeroDivisionError: division by zero"
+    ]
+    page = nbformat.read(tmp_path / "pages" / "98_faulty.ipynb", as_version=4)
+    assert page.cells[2].outputs[0].text == "1\n"
+
+
+def test_a_notebook_that_takes_too_long_is_stopped_and_says_so(tmp_path):
+    source = tmp_path / "99_slow.py"
+    source.write_text("# %%\nimport time\ntime.sleep(600)\n")
+    ran = asyncio.run(run_lesson(source, "", tmp_path, 4, profile="nano"))
+    assert ran.faults[-1] == Fault(None, "", "stopped after 4 seconds")
+    assert ran.reached <= 1
+
+
+@pytest.mark.parametrize(
+    ("found", "faulty"),
+    [
+        ({"lessons": [{"faults": []}], "training": [{"runs": []}]}, False),
+        ({"lessons": [{"faults": ["one"]}], "training": []}, True),
+        ({"lessons": [], "training": [{"error": "killed"}]}, True),
+        ({"lessons": [], "training": [{"runs": [{"finite_losses": False}]}]}, True),
+    ],
+)
+def test_a_fault_in_any_part_is_a_fault(found, faulty):
+    assert has_fault(found) is faulty
+
+
+def test_random_weights_are_packed_as_bitsandbytes_packs_them(tmp_path):
+    from bitsandbytes.nn import Linear4bit
+    from transformers import AutoModelForCausalLM
+
+    shapes = replace(
+        load_architectures()["llama-3.1-8b"],
+        hidden_size=128,
+        intermediate_size=256,
+        layers=2,
+        attention_heads=4,
+        key_value_heads=2,
+        head_dim=32,
+        vocab_size=512,
+    )
+    folder = write_random_nf4(shapes, cached_nano_path(), tmp_path / "m", device="cpu")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    packed = [part for part in model.modules() if isinstance(part, Linear4bit)]
+    assert len(packed) == 2 * 7
+    codes = sum(part.weight.numel() for part in packed)
+    assert 2 * codes == shapes.linear_parameters  # two weights a byte
+    assert model(torch.tensor([[5, 6, 7]])).logits.isfinite().all()
