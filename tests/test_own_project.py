@@ -10,8 +10,9 @@ import pytest
 from course_utils import CourseError
 from course_utils.data.datasets import load_rows
 from course_utils.data.files import FaultyData
-from course_utils.machine.profile import Profile
+from course_utils.machine.profile import Gpu, Profile
 from course_utils.memory.planner import MemoryPlan
+from course_utils.model.architectures import load_architectures
 from course_utils.places import PROJECT_ROOT
 from course_utils.projects.own import planning
 from course_utils.projects.own.command import asked
@@ -326,3 +327,13 @@ def test_a_model_that_cannot_be_had_is_named_with_the_likely_causes(write, monke
     own.__dict__["location"] = "no/such-model"  # as model.loading would say
     with pytest.raises(WrongRecipe, match=r"tokenizer of no/such-model.*misspelt"):
         _ = own.recipe
+
+
+def test_on_a_card_the_plan_is_of_what_unsloth_takes(write, monkeypatch):
+    own = OwnProject(read_source(write()), CPU)
+    card = Profile("t4", "cuda", gpu=Gpu("Tesla T4", (7, 5), 14.7))
+    plan = replace(own.recipe.plan_for("t4"), load_in_4bit=True)
+    llama = load_architectures()["llama-3.1-8b"]
+    planned = planning.planned_memory(plan, llama, card, 512)
+    assert planned.context_bytes > 0  # CUDA's, which the textbook's sum leaves out
+    assert 5 * planning.GIB < planned.total_bytes < 14.7 * planning.GIB
