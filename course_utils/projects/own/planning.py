@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import torch
 
 from course_utils.machine.profile import Profile
 from course_utils.memory.planner import MemoryPlan, plan_memory
+from course_utils.memory.unsloth import plan_run
 from course_utils.model.architectures import Architecture
 from course_utils.recipes.plan import Plan
 from course_utils.training.trainer import total_updates
@@ -22,7 +24,7 @@ GIB = 2**30
 _CPU_SPEED, _GPU_SPEED = 1.8e10, 2.2e12
 _PASS_SHARE = 1 / 3  # of an update's time: validation has no backward pass
 _EVALUATIONS = 5  # passes over the held-out rows, the one at the start included
-_RESERVE = 2 * GIB  # on a card: by what public runs exceed their plans
+_RESERVE = GIB  # on a card: the plan of a published run was 1.4 GiB too low at worst
 _SHARE_OF_MEMORY = 0.8  # of a CPU's: other programs want some
 
 
@@ -30,9 +32,7 @@ _SHARE_OF_MEMORY = 0.8  # of a CPU's: other programs want some
 class Cost:
     """What a run is planned to take; all of it estimates."""
 
-    memory: (
-        MemoryPlan | None
-    )  # batches of rows as long as they are; None: unknown shapes
+    memory: MemoryPlan | None  # of rows as long as they are; None: unknown shapes
     bound: MemoryPlan | None  # the same if every row had max_length
     free_bytes: float  # that this machine can give it
     updates: int
@@ -80,19 +80,20 @@ def planned_memory(
     plan: Plan, architecture: Architecture, profile: Profile, tokens: int
 ) -> MemoryPlan:
     """The planner's bytes for batches of rows with `tokens` tokens each."""
-    on_gpu = profile.is_gpu
-    return plan_memory(
-        architecture,
-        "qlora" if plan.load_in_4bit else "lora",
-        rank=plan.rank,
-        modules=plan.target_modules,
-        batch_size=plan.batch_size,
-        sequence_length=tokens,
-        optimizer="adamw_8bit" if "8bit" in plan.optimizer else "adamw",
-        gradient_checkpointing=plan.gradient_checkpointing,
-        weight_format=None if plan.load_in_4bit or on_gpu else "fp32",
-        compute_bytes=2 if on_gpu else 4,
-    )
+    method = "qlora" if plan.load_in_4bit else "lora"
+    settings: dict[str, Any] = {
+        "rank": plan.rank,
+        "modules": plan.target_modules,
+        "batch_size": plan.batch_size,
+        "sequence_length": tokens,
+        "optimizer": "adamw_8bit" if "8bit" in plan.optimizer else "adamw",
+        "gradient_checkpointing": plan.gradient_checkpointing,
+    }
+    if profile.is_gpu:  # as Unsloth runs it there, CUDA's context included
+        return plan_run(architecture, method, **settings)
+    weights = None if plan.load_in_4bit else "fp32"
+    in_fp32 = {"weight_format": weights, "compute_bytes": 4}
+    return plan_memory(architecture, method, **settings, **in_fp32)
 
 
 def free_bytes(profile: Profile) -> float:
