@@ -118,7 +118,7 @@ def report_on(own: OwnProject) -> Report:
         shared_requests=len(shared_requests(own.training, own.held_out)),
         lengths=lengths,
         max_length=plan.max_length,
-        trained_share=trained_share(rows, own.tokenizer),
+        trained_share=trained_share(rows, own.tokenizer, plan.train_on),
         plan=plan,
         cost=cost,
         tokens_a_second=speed(own.architecture, on_gpu=own.profile.is_gpu),
