@@ -307,3 +307,16 @@ def test_dialogues_of_several_turns_are_read_from_sharegpt():
     own = OwnProject(read_source(SAMPLE.with_name("chats.json")), CPU)
     assert own.recipe.name == "chats" and len(own.training) + len(own.held_out) == 40
     assert max(len(row.messages) for row in own.training) >= 4
+
+
+def test_a_recipe_may_train_every_answer_of_a_chat_and_the_report_counts_it(tmp_path):
+    recipe, data = tmp_path / "all.yaml", SAMPLE.with_name("chats.json")
+    shares = []
+    for choice in ("last_answer", "all_answers"):
+        recipe.write_text(f"data: {data}\ntrain_on: {choice}\n")
+        report = report_on(OwnProject(read_source(recipe), CPU))
+        assert report.plan.train_on == choice
+        warned = "earlier answers of a chat" in str(report.warnings)
+        assert warned is (choice == "last_answer")
+        shares.append(report.trained_share)
+    assert shares[0] < shares[1] == 1
