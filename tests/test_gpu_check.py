@@ -1,6 +1,7 @@
 """The check of a CUDA card, as far as a machine without one can hold it."""
 
 import asyncio
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,8 +13,10 @@ from gpu_training import write_random_nf4
 
 from course_utils.machine import profile as profile_module
 from course_utils.machine.profile import Profile
+from course_utils.memory.unsloth import GIB, plan_run
 from course_utils.model.architectures import load_architectures
 from course_utils.model.nano import cached_nano_path
+from course_utils.places import DATA_FOLDER, PROJECT_ROOT
 
 
 @pytest.fixture
@@ -113,3 +116,39 @@ def test_random_weights_are_packed_as_bitsandbytes_packs_them(tmp_path):
     codes = sum(part.weight.numel() for part in packed)
     assert 2 * codes == shapes.linear_parameters  # two weights a byte
     assert model(torch.tensor([[5, 6, 7]])).logits.isfinite().all()
+
+
+FOUND = json.loads((DATA_FOLDER / "reference" / "gpu_check.json").read_text("utf-8"))
+EIGHT_BILLION = FOUND["training"][0]["runs"]
+
+
+# The planner's two constants are of other people's runs, so this one is no fit.
+@pytest.mark.parametrize("run", EIGHT_BILLION, ids=lambda run: run["rows"])
+def test_the_planner_says_what_eight_billion_parameters_took(run):
+    plan = plan_run(
+        load_architectures()["llama-3.1-8b"],
+        rank=16,
+        batch_size=2,
+        sequence_length=2048,
+        row_tokens=run["longest_row"],
+        optimizer="adamw_8bit",
+    )
+    measured = run["peak_reserved_gib"]
+    assert plan.reserved_bytes / GIB == pytest.approx(measured, rel=0.10)
+    assert plan.reserved_bytes / GIB > measured * 0.99  # never too low by much
+
+
+def test_the_readme_says_of_the_gpu_run_what_its_record_says():
+    text = " ".join((PROJECT_ROOT / "README.md").read_text("utf-8").split())
+    ended = {
+        (run["notebook"], run["model"] == "nano-bos")
+        for run in FOUND["lessons"]
+        if run["reached"] == run["cells"] and not run["faults"]
+    }
+    small = sorted(number for number, bos in ended if not bos)
+    assert small == ["00", "01", "03", "05", "06"]
+    assert {number for number, bos in ended if bos} == {"03", "06"}
+    assert f"lessons {', '.join(small[:-1])} and {small[-1]} ran to their last" in text
+    first, full = (f"{run['peak_reserved_gib']:.1f} GiB" for run in EIGHT_BILLION)
+    assert f"{first} with the recipe's rows and in {full} with two rows" in text
+    assert all(run["finite_losses"] for run in EIGHT_BILLION)

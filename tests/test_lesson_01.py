@@ -32,9 +32,6 @@ def test_the_lesson_loads_a_model_as_the_package_does():
     package = (PROJECT_ROOT / "course_utils" / "model" / "loading.py").read_text()
     here = keywords_of(cell_with(f"{call}(\n    model_name=models"), call)
     there = keywords_of(package, call)
-    # Unsloth would load another 4-bit copy than the one that is named. The lesson gets
-    # the argument when it is published next; delete this line then.
-    there.pop("use_exact_model_name")
     assert list(here) == list(there)
     own = {"model_name": "models.model_location(plan)", "load_in_4bit": "True"}
     assert here == there | own

@@ -337,3 +337,16 @@ def test_on_a_card_the_plan_is_of_what_unsloth_takes(write, monkeypatch):
     planned = planning.planned_memory(plan, llama, card, 512)
     assert planned.context_bytes > 0  # CUDA's, which the textbook's sum leaves out
     assert 5 * planning.GIB < planned.total_bytes < 14.7 * planning.GIB
+
+
+def test_a_recipe_may_train_every_answer_of_a_chat_and_the_report_counts_it(tmp_path):
+    recipe, data = tmp_path / "all.yaml", SAMPLE.with_name("chats.json")
+    shares = []
+    for choice in ("last_answer", "all_answers"):
+        recipe.write_text(f"data: {data}\ntrain_on: {choice}\n")
+        report = report_on(OwnProject(read_source(recipe), CPU))
+        assert report.plan.train_on == choice
+        warned = "earlier answers of a chat" in str(report.warnings)
+        assert warned is (choice == "last_answer")
+        shares.append(report.trained_share)
+    assert shares[0] < shares[1] == 1

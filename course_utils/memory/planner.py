@@ -37,9 +37,7 @@ class MemoryPlan:
     optimizer_bytes: int  # two moments, and the fp32 master copy of 16-bit weights
     activation_bytes: int  # what the blocks keep for the backward pass
     logit_bytes: int  # scores over the vocabulary and their gradient
-    workspace_bytes: int = (
-        0  # one unpacked matrix, and what the allocator keeps besides
-    )
+    workspace_bytes: int = 0  # one unpacked matrix, and what the allocator keeps
     context_bytes: int = 0  # CUDA's own, which torch does not count
 
     def parts(self) -> dict[str, int]:

@@ -37,7 +37,8 @@ _AVOID = (
     "machine, or let COURSE_RUNS name the folder of an earlier run (on Colab one on "
     "Drive: notebook 03, section 9)."
 )
-_UNSET = {"train_on": LAST_ANSWER, "held_out": None}  # of records from before these
+# What a record from before a setting was there is taken to say of it.
+_UNSET = {"train_on": LAST_ANSWER, "held_out": None}
 
 
 class OtherAdapter(CourseError, RuntimeError):

@@ -316,9 +316,8 @@ from course_utils.data.tokens import tokenize_conversation
 def labelled(row):
     """Tokens of a chat, and labels on what is learnt."""
     chat = Conversation(row["id"], tuple(row["messages"]))
-    return tokenize_conversation(
-        chat, tokenizer, plan.max_length, plan.train_on
-    )
+    limits = plan.max_length, plan.train_on  # longest row; which answers
+    return tokenize_conversation(chat, tokenizer, *limits)
 
 
 tokens = chats.map(labelled, remove_columns=["id", "messages"])

@@ -61,7 +61,7 @@ class OwnFile:
     accumulation_steps: PositiveInt | None = None
     load_in_4bit: bool | None = None
     template: Literal["chat", "training", "alpaca"] | None = None
-    train_on: Literal["last_answer", "all_answers"] | None = None
+    train_on: Literal["last_answer", "all_answers"] | None = None  # of a chat's turns
     seed: NonNegativeInt | None = None
 
 

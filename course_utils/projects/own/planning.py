@@ -23,7 +23,7 @@ GIB = 2**30
 _CPU_SPEED, _GPU_SPEED = 1.8e10, 2.2e12
 _PASS_SHARE = 1 / 3  # of an update's time: validation has no backward pass
 _EVALUATIONS = 5  # passes over the held-out rows, the one at the start included
-_SHARE_OF_CARD = 0.9  # the planner is 7 % off on average; see `memory.published`
+_RESERVE = GIB  # on a card: the plan of a published run was 1.4 GiB too low at worst
 _SHARE_OF_MEMORY = 0.8  # of a CPU's: other programs want some
 
 
@@ -31,9 +31,7 @@ _SHARE_OF_MEMORY = 0.8  # of a CPU's: other programs want some
 class Cost:
     """What a run is planned to take; all of it estimates."""
 
-    memory: (
-        MemoryPlan | None
-    )  # batches of rows as long as they are; None: unknown shapes
+    memory: MemoryPlan | None  # of rows as long as they are; None: unknown shapes
     bound: MemoryPlan | None  # the same if every row had max_length
     free_bytes: float  # that this machine can give it
     updates: int
@@ -79,9 +77,9 @@ def cost_of(
 def planned_memory(
     plan: Plan, architecture: Architecture, profile: Profile, tokens: int
 ) -> MemoryPlan:
-    """The planner's bytes for batches whose longest row has `tokens` tokens."""
+    """The planner's bytes for batches of rows with `tokens` tokens each."""
+    method = "qlora" if plan.load_in_4bit else "lora"
     settings: dict[str, Any] = {
-        "method": "qlora" if plan.load_in_4bit else "lora",
         "rank": plan.rank,
         "modules": plan.target_modules,
         "batch_size": plan.batch_size,
@@ -89,17 +87,17 @@ def planned_memory(
         "optimizer": "adamw_8bit" if "8bit" in plan.optimizer else "adamw",
         "gradient_checkpointing": plan.gradient_checkpointing,
     }
-    if profile.is_gpu:
-        return plan_run(architecture, **settings)
-    if not plan.load_in_4bit:
-        settings["weight_format"] = "fp32"
-    return plan_memory(architecture, compute_bytes=4, **settings)
+    if profile.is_gpu:  # as Unsloth runs it there, CUDA's context included
+        return plan_run(architecture, method, **settings)
+    weights = None if plan.load_in_4bit else "fp32"
+    in_fp32 = {"weight_format": weights, "compute_bytes": 4}
+    return plan_memory(architecture, method, **settings, **in_fp32)
 
 
 def free_bytes(profile: Profile) -> float:
-    """Bytes that a run may take: most of what is free, on the card or in memory."""
+    """Bytes that a run may take: of a card what is free less a reserve, or memory."""
     if profile.is_gpu:
-        return _SHARE_OF_CARD * torch.cuda.mem_get_info()[0]
+        return torch.cuda.mem_get_info()[0] - _RESERVE
     limit = min(psutil.virtual_memory().available, profile.memory_gib * GIB)
     return _SHARE_OF_MEMORY * limit
 
