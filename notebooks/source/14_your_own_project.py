@@ -17,8 +17,9 @@
 # - ship one file, chat with it, and do all of it again without this course.
 #
 # **Time and memory.** It takes about 25 minutes to read. With the course's rows it runs
-# for about 5 minutes and needs 2 GiB on a CPU (one core); on a T4 about 8 minutes
-# (estimated). With your rows the report of section 4 says it before anything is trained.
+# for about 9 minutes and needs 2.3 GiB on a CPU (processor time of one core that other
+# programs used as well); on a T4 about 8 minutes (estimated). With your rows the report
+# of section 4 says it before anything is trained.
 
 # %% tags=["first-cell"]
 pass
@@ -238,8 +239,8 @@ longest = max(report.lengths)
 axes = histogram(
     {"training rows": report.lengths}, bins=20,
     x_label="tokens of a row, template included", y_label="rows",
-    title=f"The longest row has {longest} tokens; "
-    f"{report.too_long} of {len(report.lengths)} are left out",
+    title=f"The longest of {len(report.lengths)} rows has {longest} tokens; "
+    f"left out: {report.too_long or 'none'}",
 )
 axes.axvline(report.max_length, label="max_length", **REFERENCE)
 axes.legend();
@@ -353,6 +354,7 @@ config = SFTConfig(
 )
 
 # %%
+from course_utils.places import locked
 from transformers import DataCollatorForSeq2Seq
 
 trainer = SFTTrainer(
@@ -361,10 +363,12 @@ trainer = SFTTrainer(
     data_collator=DataCollatorForSeq2Seq(tokenizer),  # pads; labels by -100
     callbacks=[RunRecorder(plan, tokens["train"], tokens["validation"])],
 )
-trainer.train()
+with locked(folder):  # another notebook of the course waits meanwhile
+    trainer.train()
 
 # %% [markdown]
-# Was the estimate any good?
+# Was the estimate any good? It assumes a core that nobody else uses: beside other
+# programs the run takes as many times longer as they leave less of it.
 
 # %%
 run = TrainingRun.of(trainer, recipe.name, profile, sides)
@@ -434,6 +438,10 @@ rates_plot(
 );
 
 # %% [markdown]
+# On the small model three examples bring the form into 31 of 34 answers, and training
+# into all of them. The written answer, with its team, product, number and issue, comes
+# in 1 of 24 after three examples and in 8 of 24 after training.
+#
 # *As written* is a hard check, word for word but for case and the last full stop; it is
 # fair where there is one right answer, as in a ticket line. *Half as written* is met by
 # an answer that shares half of its words. What would guessing reach, and is the tuned
@@ -452,6 +460,10 @@ pair = ("shown examples", "tuned")
 print(compare_models(verdicts, suite.roles.is_correct, pair))
 
 # %% [markdown]
+# On the small model the gain over three examples is 1 lost and 8 gained, p = 0.04: more
+# than luck, barely, and far from finished. The clerk's *team* is what it gets wrong most
+# often; the product and the number, which it can copy, are mostly right.
+#
 # Now read. The prompts of your own first, with both answers: nobody wrote down what is
 # right, so you judge. Then every answer of the tuned model that failed a check, folded
 # by group; *unasked* are the six requests of another kind, where the form is wrong.
@@ -469,7 +481,8 @@ failures(trial for trial in trials if trial.model == "tuned")
 
 # %% [markdown]
 # No row says when *not* to write a ticket line, so “What is the capital of Japan?” gets
-# one too. If your users may ask such things, add rows that answer them: twenty are a
+# one too: on the small model all six requests of another kind do, after three examples as
+# well. If your users may ask such things, add rows that answer them: twenty are a
 # start.
 #
 # ## 9. Ship one file, and chat with it

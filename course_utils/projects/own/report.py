@@ -14,6 +14,8 @@ from course_utils.projects.own.planning import GIB, Cost, cost_of, speed
 from course_utils.projects.own.recipe import OwnProject
 from course_utils.recipes.plan import Plan
 
+_PROGRAM = "1.3 GiB"  # lesson 14's peak of 2.3 GiB, less its plan
+
 
 @dataclass(frozen=True)
 class Report:
@@ -90,6 +92,7 @@ class Report:
         if cost.memory and cost.bound:
             bound = f"{cost.bound.total_bytes / GIB:.1f} if each had max_length"
             memory = f"{cost.in_gib} planned for your rows, {bound}; {free}"
+            memory += "" if self.gpu else f" (Python and torch take {_PROGRAM} besides)"
         measured = "not measured" if self.gpu else "one core, as measured for lesson 03"
         return [
             f"memory     {memory}",
