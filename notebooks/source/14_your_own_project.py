@@ -461,8 +461,9 @@ print(compare_models(verdicts, suite.roles.is_correct, pair))
 
 # %% [markdown]
 # On the small model the gain over three examples is 1 lost and 8 gained, p = 0.04: more
-# than luck, barely, and far from finished. The clerk's *team* is what it gets wrong most
-# often; the product and the number, which it can copy, are mostly right.
+# than luck, barely, and far from finished. What can be copied is right: the number in 24 of
+# 24, the product in 22. What has to be understood is harder: the issue in 19, the team in
+# 13.
 #
 # Now read. The prompts of your own first, with both answers: nobody wrote down what is
 # right, so you judge. Then every answer of the tuned model that failed a check, folded
