@@ -51,8 +51,7 @@ model, tokenizer = FastLanguageModel.from_pretrained(
     max_seq_length=plan.max_length,  # tokens of the longest text
     dtype=profile.compute_dtype,  # fp32 on a CPU, fp16 or bf16 on a GPU
     load_in_4bit=plan.load_in_4bit,  # True: weights in 4 bits, lesson 01
-    use_exact_model_name=True,  # this one, no other copy of it
-)
+    use_exact_model_name=True)  # this one, no other copy of it
 
 # %% [markdown]
 # ## 2. Look at the rows
