@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from course_utils import CourseError, places
 from course_utils.data.datasets import load_rows
+from course_utils.data.reading.sources import NoSuchData
 from course_utils.data.tokens import to_dataset
 from course_utils.model import loading as models
 from course_utils.recipes.book import MOVIE_RECOMMENDER
@@ -351,5 +352,5 @@ def test_the_4_bit_copy_that_unsloth_picks_counts_as_the_same_base():
 
 
 def test_an_unknown_data_set_is_named(plan):
-    with pytest.raises(KeyError, match="'recipes'"):
+    with pytest.raises(NoSuchData, match="'recipes'"):
         load_rows(dataclasses.replace(plan, dataset=Source("recipes")))
