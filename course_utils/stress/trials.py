@@ -104,26 +104,29 @@ def load_trials(path: Path, suite: StressSuite) -> list[Trial]:
 class TrialView:
     """Answers with the checks that they fail: HTML shows them whole, folded by group.
 
-    As plain text, beside which notebooks keep the HTML, a line each without its texts.
+    As plain text, which notebooks keep beside it, their ids alone, a group a line.
     """
 
     trials: tuple[Trial, ...]
 
-    def _repr_html_(self) -> str:
-        cards: dict[str, list[str]] = {}
+    def _by_group(self) -> dict[str, list[Trial]]:
+        groups: dict[str, list[Trial]] = {}
         for trial in self.trials:
-            cards.setdefault(trial.group, []).append(_card(trial))
+            groups.setdefault(trial.group, []).append(trial)
+        return groups
+
+    def _repr_html_(self) -> str:
         return "\n".join(
             f"<details><summary><b>{escape(group.replace('_', ' '))}: {len(shown)}</b>"
-            f"</summary><div style='white-space:pre-wrap'>{''.join(shown)}</div>"
-            "</details>"
-            for group, shown in cards.items()
+            "</summary><div style='white-space:pre-wrap'>"
+            f"{''.join(map(_card, shown))}</div></details>"
+            for group, shown in self._by_group().items()
         )
 
     def __repr__(self) -> str:
         return "\n".join(
-            f"{trial.prompt.id} ({trial.group}): {_failed(trial)}"
-            for trial in self.trials
+            f"{group}: {' '.join(trial.prompt.id for trial in shown)}"
+            for group, shown in self._by_group().items()
         )
 
 
