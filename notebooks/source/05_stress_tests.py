@@ -15,7 +15,7 @@
 # - report a rate so that few prompts, or many draws of them, do not look like many,
 # - find what a format check cannot see.
 #
-# **Time and memory.** It takes about 40 minutes to read. It runs for about 13
+# **Time and memory.** It takes about 40 minutes to read. It runs for about 12
 # minutes and needs 2 GiB on a CPU (processor time of one core; without a saved adapter 5
 # minutes more). On a T4 with the 8B model about 8 minutes and 9 GiB of GPU memory; on a
 # fresh machine, as its badge opens it, 15 more for set-up, download and the adapter:
