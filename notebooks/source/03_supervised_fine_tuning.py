@@ -16,7 +16,7 @@
 # - hold the tuned model against the base *with a good prompt*, with error bars.
 #
 # **Time and memory.** About 45 minutes to read, two thirds for the code. It runs 16
-# minutes in 2.5 GiB on a CPU (processor time of one core; more than a third of it passes
+# minutes in 2.5 GiB on a CPU (processor time of one core; a good part of it passes
 # before the training, while the base answers); on a T4 with the 8B model about 20 minutes in 9 GiB of GPU
 # memory (estimated).
 

@@ -461,9 +461,9 @@ print(compare_models(verdicts, suite.roles.is_correct, pair))
 
 # %% [markdown]
 # On the small model the gain over three examples is 1 lost and 8 gained, p = 0.04: more
-# than luck, barely, and far from finished. What can be copied is right: the number in 24 of
-# 24, the product in 22. What has to be understood is harder: the issue in 19, the team in
-# 13.
+# than luck, barely, and far from finished. Which of the four parts are wrong: those that
+# can be copied from the message, or those that have to be understood? The answers below
+# show it.
 #
 # Now read. The prompts of your own first, with both answers: nobody wrote down what is
 # right, so you judge. Then every answer of the tuned model that failed a check, folded
