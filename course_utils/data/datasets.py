@@ -12,7 +12,9 @@ a folder or a set on the hub, and read by `own_rows`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +36,8 @@ from course_utils.recipes.plan import OWN, Plan
 MOVIES = "movies"
 MOVIES_FOLDER = DATA_FOLDER / MOVIES
 INSTRUCTIONS = ("instructions", "iac")
+SEARCH = "movie_search"
+HELD_OUT = ("validation", "test", "stress")
 VALIDATION_ROWS = 40  # each evaluation on the way is a pass over them
 OWN_VALIDATION_ROWS = 80  # at most, of rows of one's own; a tenth of a small file
 
@@ -56,6 +60,8 @@ def load_splits(plan: Plan) -> Splits:
         return load_own(plan)[1]
     if name == MOVIES:
         return load_movies("train"), load_movies("validation")
+    if name == SEARCH:
+        return load_search("train"), load_search("validation")
     if name in INSTRUCTIONS:
         folder = places.DATA_FOLDER / name
         return load_split(folder, "train"), load_split(folder, "validation")
@@ -68,7 +74,7 @@ def _drawn(plan: Plan) -> Splits:
     try:
         own = own_rows.read_rows(name, revision=revision)
     except NoSuchData as error:
-        there = ", ".join((MOVIES, *INSTRUCTIONS))
+        there = ", ".join((MOVIES, SEARCH, *INSTRUCTIONS))
         raise NoSuchData(f"{error} The course's own sets are {there}.") from error
     print(own)
     held_out = min(OWN_VALIDATION_ROWS, -(-len(own.rows) // 10))
@@ -164,15 +170,48 @@ def load_movies(split: str) -> list[Conversation]:
     return load_split(MOVIES_FOLDER, split, load_conversations)
 
 
+class _Wish(BaseModel):
+    id: Text
+    group: Text
+    request: str
+    query: dict[str, Any]  # `projects.search.query` knows what it may hold
+
+
+def _wish(row: Mapping[str, Any], answered: bool) -> Conversation:
+    """A request and, where it is answered, the one line of JSON that it becomes."""
+    asked = {"role": "user", "content": row["request"]}
+    said = {"role": "assistant", "content": json.dumps(row["query"])}
+    messages = (asked, said) if answered else (asked,)
+    notes = {key: row[key] for key in row if key not in ("id", "request")}
+    return Conversation(row["id"], messages, notes)
+
+
+def load_wishes(
+    path: Path, *, answered: bool = True, held_out: Iterable[Conversation] = ()
+) -> list[Conversation]:
+    """Read and check a file of wishes and their queries; see `load_instructions`."""
+    make = partial(_wish, answered=answered)
+    return files.read_rows(path, _Wish, make, requests_differ(held_out))
+
+
+def load_search(split: str) -> list[Conversation]:
+    """A split of the wishes that become queries; see `load_split`.
+
+    Beside the usual three there is `test`, which is opened once.
+    """
+    return load_split(DATA_FOLDER / SEARCH, split, load_wishes)
+
+
 def load_split(
     folder: Path, split: str, load: _Load = load_instructions
 ) -> list[Conversation]:
     """`train`, `validation` or `stress` of a folder, as `load` reads a file.
 
-    Training rows are held against both other sets, so that no held-out request can
+    Training rows are held against all held-out sets, so that no held-out request can
     slip into training.
     """
-    others = ("validation", "stress") if split == "train" else ()
+    others = [name for name in HELD_OUT if (folder / f"{name}.jsonl").exists()]
+    others = others if split == "train" else []
     held_out = [row for other in others for row in load_split(folder, other, load)]
     path = folder / f"{split}.jsonl"
     return load(path, answered=split != "stress", held_out=held_out)

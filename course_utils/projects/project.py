@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from course_utils.data.conversation import Conversation
 from course_utils.machine.profile import Profile
@@ -21,6 +22,8 @@ from course_utils.projects.own import suite as own_stress
 from course_utils.projects.own.file import own_source
 from course_utils.projects.own.form import form_of
 from course_utils.projects.own.recipe import OwnProject, longest_answer
+from course_utils.projects.search import query as search
+from course_utils.projects.search.stress import search_suite
 from course_utils.recipes import book
 from course_utils.recipes.plan import Recipe
 from course_utils.stress.suite import StressSuite
@@ -193,7 +196,49 @@ _INFRASTRUCTURE = Project(
     subject=str,
     suite=iac_suite,
 )
-PROJECTS = {it.recipe.name: it for it in (_MOVIES, _INSTRUCTIONS, _INFRASTRUCTURE)}
+
+
+def _asks_for_the_same(row: Conversation, text: str) -> bool:
+    query, meant = search.find_query(text), search.read_query(row.answer)
+    return query is not None and meant is not None and query.parts == meant.parts
+
+
+def _serves(row: Conversation, text: str) -> bool:
+    films, meant = movies.load_films(), search.read_query(row.answer)
+    found = search.look_up(search.find_query(text), films, row.request)
+    return meant is not None and search.serves(found, meant, films)
+
+
+_SEARCH = Project(
+    recipe=book.MOVIE_SEARCH,
+    form="one line of JSON that the look-up takes, and nothing else",
+    form_in_words=(
+        "Turn the request into a query for a table of films. Answer with one line of "
+        "JSON and nothing else. Keys, of which you give only those that are asked for: "
+        '"genres" and "not_genres" (lists of: '
+        f"{', '.join(get_args(search.Genre))}), "
+        '"min_minutes", "max_minutes", "year_min", "year_max" (whole numbers, '
+        "inclusive). A mood alone gives {}. If no film is wanted, answer "
+        '{"no_wish": true}.\n\n'
+    ),
+    follows_form=lambda text: search.read_query(text) is not None,
+    broken_variants=lambda text: {
+        "goes on talking": f"{text}\nEnjoy the film!",
+        "in a fence": f"```json\n{text}\n```",
+        "cut off": text[:-1],
+        "an invented key": text.replace("{", '{"stars": 5, ', 1),
+    },
+    answer_checks={
+        "a query": lambda row, text: search.read_query(text) is not None,
+        "asks for\nwhat is meant": _asks_for_the_same,
+        "wish met,\nin truth": _serves,
+    },
+    subject=lambda text: "".join(text.split()),  # a label: it may come twice
+    suite=search_suite,
+)
+PROJECTS = {
+    it.recipe.name: it for it in (_MOVIES, _INSTRUCTIONS, _INFRASTRUCTURE, _SEARCH)
+}
 
 
 _ROOM = 1.5  # times the longest written answer may be written before it is cut

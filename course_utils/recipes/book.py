@@ -52,6 +52,7 @@ RECIPES = {name: _recipe(name, **entry) for name, entry in _ENTRIES["recipes"].i
 MOVIE_RECOMMENDER = RECIPES["movie_recommender"]
 ALPACA_MISTRAL = RECIPES["alpaca_mistral"]
 INFRAMIND = RECIPES["inframind"]
+MOVIE_SEARCH = RECIPES["movie_search"]
 # Notebook 00's, whatever COURSE_RECIPE says: it is no project of its own.
 QUICKSTART = _recipe("quickstart", **_ENTRIES["quickstart"])
 # What a recipe of one's own begins with; `projects.own` makes it fit rows and machine.

@@ -1,0 +1,1 @@
+"""The fourth project: a wish becomes a query, and a table answers it."""
