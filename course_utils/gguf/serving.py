@@ -24,7 +24,7 @@ from course_utils.gguf.llama_cpp import (
     prepared,
     watched,
 )
-from course_utils.model.generation import Generated
+from course_utils.model.generation import Generated, Request
 from course_utils.places import make_folder, runs_folder
 
 if TYPE_CHECKING:
@@ -55,17 +55,29 @@ class Server:
         )
 
     def answers(
-        self, requests: Sequence[str], *, max_new_tokens: int = 96, chats: int = 4
+        self,
+        requests: Sequence[Request],
+        *,
+        max_new_tokens: int = 96,
+        chats: int = 4,
+        grammar: str | None = None,
     ) -> list[Generated]:
-        """Answer each request greedily in a chat of its own, `chats` at a time."""
+        """Answer each request greedily in a chat of its own, `chats` at a time.
 
-        def answer(request: str) -> Generated:
+        A request is one turn of the user, or a whole chat. With a grammar (GBNF) only
+        tokens that it allows can be written.
+        """
+        extra: dict[str, Any] = {"chat_template_kwargs": _DAY}
+        extra |= {"grammar": grammar} if grammar else {}
+
+        def answer(request: Request) -> Generated:
+            one = [{"role": "user", "content": request}]
             given = client.chat.completions.create(
                 model="gguf",  # a llama-server has one model, whatever it is called
-                messages=[{"role": "user", "content": request}],
+                messages=cast(Any, one if isinstance(request, str) else request),
                 max_tokens=max_new_tokens,
                 temperature=0,
-                extra_body={"chat_template_kwargs": _DAY},
+                extra_body=extra,
             ).choices[0]
             text = (given.message.content or "").strip()
             return Generated(text, stopped=given.finish_reason == "stop")

@@ -14,7 +14,7 @@ _GENRES = {
     "action": "action",
     "adventure": "adventures?",
     "animation": r"animations?|animated|cartoons?|anime",
-    "comedy": r"comed(?:y|ies)|rom-?coms?",
+    "comedy": r"comed(?:y|ies)",
     "crime": "crime",
     "documentary": r"documentar(?:y|ies)|docs?|docus?",
     "drama": "dramas?",
@@ -24,7 +24,7 @@ _GENRES = {
     "horror": "horrors?",
     "music": r"music|musicals?",
     "mystery": r"myster(?:y|ies)|whodunn?its?",
-    "romance": r"romances?|romantic|love stor(?:y|ies)|rom-?coms?",
+    "romance": r"romances?|romantic|love stor(?:y|ies)",
     "science fiction": r"sci-?fi|sci fi|science[- ]fiction|sf",
     "sport": r"sports?",
     "thriller": "thrillers?",
@@ -32,9 +32,10 @@ _GENRES = {
     "western": "westerns?",
 }
 _NO = (
-    r"(?:\bno|\bnot an?|\bnothing|\bwithout(?: any)?|\bexcept(?: for)?|\bhates?"
-    r"|\banything but(?: an?)?|\bcan.?t stand|\bzero|\bminus|\bskip the|\bnever"
-    r"|\bnor|\bisn.?t an?|\bno more|\bother than(?: an?)?|\bsick of|\btired of)\s+"
+    r"(?:\b(?:no|not|nothing|never|without|except|excluding|minus|zero|skip|nor|hates?"
+    r"|isn't|aren't|don't want|can't (?:stand|bear)|anything but|sick of|tired of"
+    r"|enough|neither|leave out|spare me|hold|allergic to)"
+    r"(?: (?:an?|any|for|with|the|more|of|in|being|another))*) "
 )
 _WORDS = {
     r"\b(?:an )?hour and a half|\bone and a half hours": "90 minutes",
@@ -53,6 +54,11 @@ _WORDS = {
     r"\bthree[- ]hours?\b": "180 minutes",
     r"\bfour[- ]hours?\b": "240 minutes",
     r"\bninety\b": "90",
+    r"\b(?:a |one )?hundred minutes\b": "100 minutes",
+    r"\bmistery\b": "mystery",
+    r"\bbetween (\d) and (\d) hours\b": r"between \1 hours and \2 hours",
+    r"\brom-?coms?\b": "romance comedy",
+    r"\bnoughties\b": "2000s",
     r"\btwenties\b": "1920s",
     r"\bthirties\b": "1930s",
     r"\bforties\b": "1940s",
@@ -63,12 +69,41 @@ _WORDS = {
     r"\bnineties\b": "1990s",
     r"(?<!\d)['’]?([3-9]0)['’]?s\b": r"19\1s",
 }
-_AMOUNT = r"(\d{2,3})(?: ?(?:minutes?|mins?|min|m)\b)?"
+_AMOUNT = r"(?<!\d)(\d{2,3})(?: ?(?:minutes?|mins?|min|m)\b\.?)?(?!\d|s\b)"
 _YEAR = r"((?:1[89]|20)\d\d)"
+_BELOW = r"(?:under|less than|fewer than|shorter than|below|<)"
+_ABOVE = r"(?:over|more than|longer than|above|exceeds?|beyond|>)"
+_NOT = r"(?:no|not|nothing|never|n't)(?: be| one minute| a minute)?"
+_MINUTES = {  # bound, what is added to the number: words beside it
+    ("max_minutes", 0): rf"{_NOT} {_ABOVE} {{}}|(?:<=|up to|within|inside|maximum"
+    r"|limit (?:is|of)|at (?:the )?(?:very )?most|max\.?) (?:is |of )?{}"
+    r"|{},? (?:max\b|at (?:the )?(?:very )?most|or (?:less|shorter|under|fewer|below)"
+    r"|tops|maximum|is (?:my|the|our) (?:absolute )?(?:limit|maximum)|and no more)",
+    ("min_minutes", 0): rf"{_NOT} {_BELOW} {{}}|(?:>=|at (?:the very )?least|from"
+    r"|min(?:imum)?(?: length)?(?: of)?) {}|{},? ?(?:at (?:the very )?least|plus\b|\+"
+    r"|or (?:more|longer|over|above)|minimum|and (?:up|more|longer|over))",
+    ("max_minutes", -1): rf"(?<!no )(?<!not )(?<!minute ){_BELOW} (?:an? )?{{}}",
+    ("min_minutes", 1): rf"(?<!no )(?<!not )(?<!nothing )(?<!never )(?<!n't )(?<!be )"
+    rf"(?<!minute ){_ABOVE} {{}}",
+}
+_OLDER = r"(?:before|earlier than|older than|pre-?)"
+_NEWER = r"(?:after|newer than|later than|post-?)"
+_YEARS = {
+    ("year_min", 0): rf"{_NOT} (?:from )?{_OLDER} ?(?:the )?{{}}|since (?:the )?{{}}"
+    r"|from (?:the )?{}s? (?:on|onwards?|or (?:later|newer)|and)|{} onwards?"
+    r"|{}s? (?:or|and) (?:later|newer|younger|after|onwards?|up)|{}s?\+"
+    r"|starting from {}",
+    ("year_max", 0): rf"{_NOT} (?:from )?{_NEWER} ?{{}}|(?:until|up to|by) {{}}"
+    r"|{} (?:or|and) (?:earlier|older|before)",
+    ("year_max", -1): rf"(?<!no )(?<!not )(?<!nothing )(?<!nothing from ){_OLDER} ?"
+    r"(?:the )?{}",
+    ("year_min", 1): rf"(?<!no )(?<!not )(?<!nothing ){_NEWER} ?(?:the )?{{}}",
+}
 _NO_FILM = (
-    r"\b(?:recipe|translate|capital of|who (?:directed|wrote|played|composed)|weather"
-    r"|how (?:do|can|long|many|much)|what year|python|email|invoice|password|\d+ ?[*x]"
-    r"|convert|spell|poem|summari[sz]e|explain|grammar|when (?:was|did))\b"
+    r"\b(?:recipe|translate|capital of|who (?:directed|wrote|played|composed|won)"
+    r"|weather|how (?:do|can|many|long does|was|old)|what (?:year|is the|does)"
+    r"|python|email|invoice|password|convert|spell|poem|summari[sz]e|grammar"
+    r"|when (?:was|did)|^thank|^hello|^hi there|\bbye|which (?:bus|year))\b"
 )
 
 
@@ -79,62 +114,42 @@ def search_by_pattern(request: str) -> Query:
         return Query(no_wish=True)
     for pattern, plain in _WORDS.items():
         text = re.sub(pattern, plain, text)
-    text = re.sub(r"\b(\d) ?h(?:ours?|rs?)? ?(\d\d)?\b", _in_minutes, text)
+    text = re.sub(r"\b(\d)(?:[.](\d))? ?(?:h|hours?|hrs?)\b", _in_minutes, text)
+    text = re.sub(r"\b(\d) ?h ?(\d\d)\b", _in_minutes, text)
     return Query.model_validate(_genres(text) | _minutes(text) | _years(text))
 
 
 def _in_minutes(found: re.Match[str]) -> str:
-    return f"{60 * int(found[1]) + int(found[2] or 0)} minutes"
+    rest = found[2] or "0"
+    return f"{60 * int(found[1]) + int(rest) * (6 if len(rest) == 1 else 1)} minutes"
 
 
 def _genres(text: str) -> dict[str, list]:
     asked, ruled_out = {}, {}
+    others = "|".join(_GENRES.values())
     for genre, names in _GENRES.items():
-        if found := re.search(rf"{_NO}(?:\w+ (?:or|and|,) )?(?:{names})\b", text):
+        no = rf"{_NO}(?:(?:{others})(?:,| or| and|) (?:an? |no )?)?(?:{names})\b"
+        if found := re.search(no, text):
             ruled_out[genre] = found.start()
-        elif found := re.search(rf"\b(?:{names})\b", text):
+        if found := re.search(rf"\b(?:{names})\b", re.sub(no, "", text)):
             asked[genre] = found.start()
     in_order = [sorted(found, key=found.__getitem__) for found in (asked, ruled_out)]
     return dict(zip(("genres", "not_genres"), in_order, strict=True))
 
 
 def _minutes(text: str) -> dict[str, int]:
-    if found := re.search(rf"\b(?:between )?{_AMOUNT} ?(?:and|to|-) ?{_AMOUNT}", text):
+    if found := re.search(rf"\b{_AMOUNT} ?(?:and|to|-) ?{_AMOUNT}", text):
         return {"min_minutes": int(found[1]), "max_minutes": int(found[2])}
-    bounds = {
-        (
-            "max_minutes",
-            -1,
-        ): r"(?:under|less than|shorter than|below|before) (?:an? )?{}",
-        ("max_minutes", 0): r"(?:at most|max(?:imum|\.)?|up to|no (?:longer|more) than"
-        r"|not (?:longer|more) than|nothing (?:longer|over)|within|inside) (?:of )?{}"
-        r"|{} ?(?:max\b|at (?:the )?most|or (?:less|shorter|under)|tops|maximum)",
-        ("min_minutes", 1): r"(?<!nothing )(?:over|more than|longer than|above) {}",
-        (
-            "min_minutes",
-            0,
-        ): r"(?:at least|min(?:imum)?|no (?:less|shorter) than|from) {}"
-        r"|{} ?(?:at least|or (?:more|longer|over)|plus|\+|minimum|and up)",
-    }
-    return _bounds(text, bounds, rf"(?<!\d){_AMOUNT}(?!\d)")
+    return _bounds(text, _MINUTES, _AMOUNT)
 
 
 def _years(text: str) -> dict[str, int]:
-    if found := re.search(rf"between {_YEAR}s? and {_YEAR}(s?)", text):
+    if found := re.search(rf"{_YEAR}s? (?:and|to) {_YEAR}(s?)", text):
         return {
             "year_min": int(found[1]),
             "year_max": int(found[2]) + 9 * bool(found[3]),
         }
-    bounds = {
-        ("year_max", -1): r"(?:not after|before|older than|pre-?) ?(?:the )?{}",
-        ("year_max", 0): r"(?:until|up to|no later than|not later than|by) {}"
-        r"|{} or (?:earlier|older|before)",
-        ("year_min", 1): r"(?<!not )(?:after|newer than|post-?) ?{}",
-        ("year_min", 0): r"(?:since|from|not before|not older than) (?:the )?{}s? "
-        r"(?:on|onwards?|or later|and later)|since (?:the )?{}|not older than {}"
-        r"|{}s? (?:or|and) (?:later|newer|younger|after)|{} onwards?|not before {}",
-    }
-    if found := _bounds(text, bounds, _YEAR):
+    if found := _bounds(text, _YEARS, _YEAR):
         return found
     if found := re.search(rf"{_YEAR}s\b", text):
         return {"year_min": int(found[1]), "year_max": int(found[1]) + 9}
