@@ -214,12 +214,12 @@ _SEARCH = Project(
     form="one line of JSON that the look-up takes, and nothing else",
     form_in_words=(
         "Turn the request into a query for a table of films. Answer with one line of "
-        "JSON and nothing else. Keys, of which you give only those that are asked for: "
-        '"genres" and "not_genres" (lists of: '
-        f"{', '.join(get_args(search.Genre))}), "
-        '"min_minutes", "max_minutes", "year_min", "year_max" (whole numbers, '
-        "inclusive). A mood alone gives {}. If no film is wanted, answer "
-        '{"no_wish": true}.\n\n'
+        "JSON and nothing else. Give only the keys that are asked for: "
+        '"genres" and "not_genres" are lists of these: '
+        f"{', '.join(get_args(search.Genre))}. "
+        '"minutes" is the runtime, such as "<90", "<=90", ">=120" or "90-120". '
+        '"years" is the release, such as "<1985", ">=2010", "1980s" or "1984". '
+        'A mood alone gives {}. If no film is wanted, answer {"no_wish": true}.\n\n'
     ),
     follows_form=lambda text: search.read_query(text) is not None,
     broken_variants=lambda text: {

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from course_utils.projects.movies.films import Film, broken_constraints
 
@@ -34,6 +34,7 @@ Genre = Literal[
     "western",
 ]
 _OBJECT = re.compile(r"\{[^{}]*\}")
+_CONDITION = re.compile(r"(<=|>=|<|>)(\d{1,4})")
 
 
 class Query(BaseModel):
@@ -60,7 +61,7 @@ class Query(BaseModel):
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The fields that are asked for, in the order of a written query."""
+        """The fields that are asked for, as `broken_constraints` takes them."""
         return {name: value for name, value in self if value not in (None, False, [])}
 
     @property
@@ -72,17 +73,54 @@ class Query(BaseModel):
         )
 
 
-def write_query(query: Query) -> str:
-    """The one line of JSON, such as `{"genres": ["war"], "max_minutes": 119}`."""
-    return json.dumps(query.asked)
+def as_query(written: Any) -> Query:
+    """The query that an object of JSON means.
+
+    `minutes` and `years` are written nearly as a user says them, so that a model only
+    copies a number and this function does the arithmetic: `<90`, `>=120`, `95-114`, two
+    conditions with a blank between them, for years also `1984` and `1980s`.
+
+    Raises:
+        ValueError: If a key, a genre or a condition is none; ValidationError is one.
+    """
+    if not isinstance(written, dict):
+        raise ValueError(f"{written!r} found, expected an object")
+    rest = dict(written)
+    minutes = _bounds(rest.pop("minutes", None), "min_minutes", "max_minutes")
+    years = _bounds(rest.pop("years", None), "year_min", "year_max")
+    if both := rest.keys() & {"min_minutes", "max_minutes", "year_min", "year_max"}:
+        raise ValueError(f"{', '.join(both)} found, expected minutes or years")
+    return Query.model_validate(rest | minutes | years)
+
+
+def _bounds(said: Any, lowest: str, highest: str) -> dict[str, int]:
+    """Inclusive bounds of a written span; empty for None."""
+    if said is None:
+        return {}
+    if not isinstance(said, str):
+        raise ValueError(f"{said!r} found, expected a text such as '<90'")
+    if span := re.fullmatch(r"(\d{1,4})-(\d{1,4})", said):
+        return {lowest: int(span[1]), highest: int(span[2])}
+    if lowest == "year_min" and (decade := re.fullmatch(r"(\d{3}0)s", said)):
+        return {lowest: int(decade[1]), highest: int(decade[1]) + 9}
+    if lowest == "year_min" and re.fullmatch(r"\d{4}", said):
+        return {lowest: int(said), highest: int(said)}
+    held: dict[str, int] = {}
+    for piece in said.split(" "):
+        found = _CONDITION.fullmatch(piece)
+        field = lowest if piece.startswith(">") else highest
+        if found is None or field in held:
+            raise ValueError(f"{said!r} found, expected such as '<90' or '>=60 <=90'")
+        beyond = {"<": -1, ">": 1}.get(found[1], 0)
+        held[field] = int(found[2]) + beyond
+    return held
 
 
 def read_query(text: str) -> Query | None:
     """The query that a text is, whole; None for any other text."""
     try:
-        held = json.loads(text, object_pairs_hook=_once)
-        return Query.model_validate(held)
-    except (ValueError, RecursionError, ValidationError):
+        return as_query(json.loads(text, object_pairs_hook=_once))
+    except (ValueError, RecursionError):
         return None
 
 

@@ -11,6 +11,7 @@ from course_utils.projects.movies.films import Film, load_films
 from course_utils.projects.search.query import (
     Found,
     Query,
+    as_query,
     find_query,
     look_up,
     read_query,
@@ -35,7 +36,7 @@ class SearchAnswer(AnswerInContext):
     @property
     def gold(self) -> Query:
         """The query that the request means."""
-        return Query.model_validate(self.prompt.notes["query"])
+        return as_query(self.prompt.notes["query"])
 
     @cached_property
     def query(self) -> Query | None:
