@@ -196,7 +196,7 @@ _INFRASTRUCTURE = Project(
 PROJECTS = {it.recipe.name: it for it in (_MOVIES, _INSTRUCTIONS, _INFRASTRUCTURE)}
 
 
-_ROOM = 1.5  # times the longest written answer may be written before it is cut
+_ROOM = 1.25  # times the longest written answer may be written before it is cut
 
 
 def project_of(own: OwnProject) -> Project:

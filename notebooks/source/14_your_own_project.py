@@ -462,8 +462,22 @@ print(compare_models(verdicts, suite.roles.is_correct, pair))
 # %% [markdown]
 # On the small model the gain over three examples is 1 lost and 8 gained, p = 0.04: more
 # than luck, barely, and far from finished. Which of the four parts are wrong: those that
-# can be copied from the message, or those that have to be understood? The answers below
-# show it.
+# can be copied from the message, product and order, or those that have to be understood,
+# issue and team?
+
+# %%
+from course_utils.stress.rates import met_by_part
+
+counted = {}
+for way in answers:
+    parts = met_by_part((t for t in trials if t.model == way), suite)
+    counted[way] = {k: f"{it.right} of {it.n}" for k, it in parts.items()}
+pd.DataFrame(counted)
+
+# %% [markdown]
+# TODO-LEAD: one sentence with the counts of this run, copied parts against understood
+# ones, after three examples and after training. (Where answers name no parts, as labels
+# and free texts do, the table is empty.)
 #
 # Now read. The prompts of your own first, with both answers: nobody wrote down what is
 # right, so you judge. Then every answer of the tuned model that failed a check, folded
@@ -476,8 +490,6 @@ for n, prompt in enumerate(suite.prompts):
         print(f"> {prompt.request}")
         print(f"  three examples: {texts['shown examples'][n][:160]}")
         print(f"  tuned:          {texts['tuned'][n][:160]}\n")
-
-# %%
 failures(trial for trial in trials if trial.model == "tuned")
 
 # %% [markdown]
