@@ -194,6 +194,19 @@ def test_every_p_value_of_the_published_table_follows_from_the_trials(recipe):
                 assert f"{way} {raised[way, check]:.2g}" in row["note"], row
 
 
+# Parts that say something else than the verdict which they are the parts of.
+@each_table
+def test_a_request_is_followed_where_every_part_of_it_is_met(recipe):
+    suite = PROJECTS[recipe].suite()
+    check = suite.check(suite.roles.follows_request)
+    for row in published_rows(recipe):
+        if row["group"] in check.groups:
+            prompt = suite.prompt(row["prompt"])
+            answer = suite.in_context(prompt, row["answer"], row["stopped"])
+            parts = suite.request_parts(answer).values()
+            assert row["verdicts"][check.name] == (False not in parts), row
+
+
 def printed() -> str:
     """All that the published lesson prints, one cell after the other."""
     texts = []

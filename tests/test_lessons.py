@@ -57,9 +57,11 @@ CALLS = {
     ],
     "14": [
         "load_dataset(",
+        "DataCollatorForSeq2Seq(",
         "SFTConfig(",
         "SFTTrainer(",
         ".train(",
+        ".save_pretrained(",
         "chat.completions.create(",
     ],
 }

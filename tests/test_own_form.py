@@ -3,7 +3,7 @@
 import pytest
 
 from course_utils.data.datasets import load_movies
-from course_utils.projects.own.form import form_of, overlap, plain
+from course_utils.projects.own.form import form_of, named_parts, overlap, plain
 
 
 def test_lines_with_the_same_pieces_have_that_form():
@@ -63,6 +63,15 @@ def test_no_answers_have_no_form():
 def test_case_spaces_and_the_last_mark_do_not_count():
     assert plain("  Team:  A. ") == plain("team: a")
     assert plain("team: a") != plain("team: b")
+
+
+def test_an_answer_is_taken_apart_by_its_names():
+    ticket = {"team": "spare parts", "order": "none"}
+    assert named_parts("Team: Spare parts | Order: none.") == ticket
+    assert named_parts("Team: spare parts\n- Order:  none") == ticket
+    assert named_parts('{"team": "spare parts", "order": "none"}') == ticket
+    assert named_parts("billing") == named_parts("[1]") == named_parts("") == {}
+    assert named_parts("At 10:30 it rained.") == {}  # a time is no name
 
 
 def test_overlap_is_the_f1_of_the_words():

@@ -13,6 +13,7 @@ from course_utils.data.files import FaultyData
 from course_utils.machine.profile import Gpu, Profile
 from course_utils.memory.planner import MemoryPlan
 from course_utils.model.architectures import load_architectures
+from course_utils.model.generation import Generated
 from course_utils.places import PROJECT_ROOT
 from course_utils.projects.own import planning
 from course_utils.projects.own.command import asked
@@ -28,6 +29,8 @@ from course_utils.projects.own.report import report_on
 from course_utils.projects.project import chosen_project, project_of
 from course_utils.recipes.book import RECIPES
 from course_utils.recipes.plan import Plan
+from course_utils.stress.rates import met_by_part
+from course_utils.stress.trials import judge_all
 
 CPU, NANO = Profile("cpu", "cpu"), Profile("nano", "cpu")
 FIELDS = set(Plan.__dataclass_fields__)
@@ -273,6 +276,22 @@ def test_the_base_is_asked_bare_told_and_after_three_rows(write):
     shown = ways["shown examples"][0]
     assert [turn["role"] for turn in shown] == ["user", "assistant"] * 3 + ["user"]
     assert shown[-1]["content"] == first.request
+
+
+def test_the_parts_of_an_own_answer_are_counted_one_by_one():
+    suite = project_of(OwnProject(read_source(SAMPLE), CPU)).suite()
+    kept = tuple(p for p in suite.prompts if p.notes["group"] == "held_out")
+    suite = replace(suite, prompts=kept)
+    answers = [Generated(f"{p.notes['note']} | Issue: flood", True) for p in kept]
+    answers[0] = Generated("Team: delivery", True)  # names one part of four
+    by_part = met_by_part(judge_all(suite, answers, model="tuned"), suite)
+    n, first = len(kept), "team: delivery" in kept[0].notes["note"].casefold()
+    assert {name: (part.right, part.n) for name, part in by_part.items()} == {
+        "team": (n - 1 + first, n),
+        "product": (n - 1, n),
+        "order": (n - 1, n),
+        "issue": (0, n),
+    }
 
 
 def test_a_command_says_the_same_as_a_file(write, monkeypatch):

@@ -12,10 +12,9 @@ from course_utils.projects.movies.stress import (
     CONSTRAINTS,
     FILM_WISHES,
     NO_WISH,
-    met_by_constraint,
     movie_suite,
-    stated_runtimes,
 )
+from course_utils.stress.rates import met_by_part
 from course_utils.stress.trials import judge_all, load_trials, save_trials
 
 FILMS = load_films()
@@ -138,8 +137,8 @@ def test_constraints_are_counted_by_their_kind():
     ]
     answers = [Generated(text, True) for text in texts]
     trials = judge_all(suite, answers, model="tuned")
-    met = {name: (it.right, it.n) for name, it in met_by_constraint(trials).items()}
-    assert met == {
+    parts = met_by_part(trials, suite)
+    assert {name: (it.right, it.n) for name, it in parts.items()} == {
         "genres named": (2, 3),
         "genres ruled out": (0, 1),
         "longest runtime": (1, 2),
@@ -147,7 +146,15 @@ def test_constraints_are_counted_by_their_kind():
         "latest year": (0, 1),
         "earliest year": (0, 0),
     }
-    assert stated_runtimes(trials) == {110: 3}
+    minutes = [suite.stated["minutes"](text) for text in texts]
+    assert minutes == [110, 110, None, 110]
+
+
+def test_hand_labels_are_of_the_film_that_an_answer_names_in_the_form():
+    labels, said = SUITE.labels, "**{}**\n- Genre: war\n- Runtime: 90 minutes\n- Why: x"
+    assert labels.of(said.format("The Nightingale (1999)")) == "title alone"
+    assert labels.of(said.format("No Such Film (1999)")) == labels.absent
+    assert labels.of("The Nightingale (1999)") is None  # not in the form
 
 
 def test_each_constraint_of_the_prompts_has_its_words():

@@ -39,6 +39,17 @@ def test_each_fault_turns_its_own_checks_red():
     } == (expected)
 
 
+def test_a_request_for_code_has_parts_that_are_met_one_by_one():
+    def met(text):
+        return SUITE.request_parts(SUITE.in_context(BUCKET, text, True))
+
+    assert met(GOOD) == {"resource": True, "required": True, "values": True}
+    bucket = 'resource "aws_s3_bucket" "scans" {\n  bucket = "orchid-scans"\n}'
+    # a bucket requires nothing, so no one can miss it
+    assert met(bucket) == {"resource": False, "required": None, "values": False}
+    assert not any(met(GOOD[:-1]).values())  # it does not parse
+
+
 def test_names_are_not_judged_where_nothing_parses_and_none_is_seen():
     for text, verdict in (
         ("I would use the console.", None),

@@ -172,3 +172,14 @@ def test_one_answer_is_short_ended_and_no_new_prompt():
     verdicts = SUITE.judge(prompt, going_on)
     assert not verdicts["one answer"] and not verdicts["no heading"]
     assert verdicts["request met"]  # content and form are judged apart
+
+
+def test_a_request_has_the_rules_that_it_names_and_is_met_where_all_of_them_are():
+    prompt = SUITE.prompt("stress-06")  # four vegetables from under the ground
+    good, lettuce = SUITE.demonstration.good, "- Lettuce\n- Peas\n- Corn\n- Kale"
+    for text, met in ((good, {"items": True}), (lettuce, {"items": True})):
+        parts = SUITE.request_parts(SUITE.in_context(prompt, text, True))
+        asked = {name: it for name, it in parts.items() if it is not None}
+        assert {name.replace(" ", "_") for name in asked} == {*prompt.notes["expect"]}
+        assert met.items() <= asked.items()
+        assert all(asked.values()) == (text == good)

@@ -241,7 +241,7 @@ PROJECTS = {
 }
 
 
-_ROOM = 1.5  # times the longest written answer may be written before it is cut
+_ROOM = 1.25  # times the longest written answer may be written before it is cut
 
 
 def project_of(own: OwnProject) -> Project:

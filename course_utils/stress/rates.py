@@ -129,6 +129,27 @@ def compare_models(
     return PairedComparison.of(models, check, judged)
 
 
+def met_by_part(trials: Iterable[Trial], suite: StressSuite) -> dict[str, Share]:
+    """How many answers meet each part of their requests, by the suite's names.
+
+    One verdict on a whole request hides that a model copies a word and overlooks a
+    number. Only those prompts count to which the check in the role `follows_request`
+    applies; a suite that tells no parts apart has none.
+
+    Args:
+        trials: One model's answers in one draw.
+    """
+    groups = suite.check(suite.roles.follows_request).groups
+    seen: dict[str, list[bool]] = {}
+    for trial in trials:
+        if trial.group in groups:
+            text, stopped = trial.answer.text, trial.answer.stopped
+            answer = suite.in_context(trial.prompt, text, stopped)
+            for name, met in suite.request_parts(answer).items():
+                seen.setdefault(name, []).extend([] if met is None else [met])
+    return {name: Share(sum(met), len(met)) for name, met in seen.items()}
+
+
 _DEALS = 9_999  # random ones; with the real one that makes 10,000
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from course_utils.data.conversation import Conversation
@@ -90,6 +90,15 @@ class Demonstration:
 
 
 @dataclass(frozen=True)
+class HandLabels:
+    """What people said of answers, where a program could not tell."""
+
+    of: Callable[[str], str | None]  # None: not of the taught kind, nothing to label
+    best: str  # the label of those that are right
+    absent: str  # said of what nobody labelled
+
+
+@dataclass(frozen=True)
 class StressSuite:
     """The stress test of one project."""
 
@@ -108,6 +117,12 @@ class StressSuite:
     # answer that is not of the taught kind.
     subject: Callable[[str], str | None]
     max_new_tokens: int
+    # `follows_request` taken apart: what an AnswerInContext meets, by the part's name.
+    # None: this prompt does not ask for it, or it cannot be judged.
+    request_parts: Callable[[Any], Mapping[str, bool | None]] = lambda _: {}
+    # Numbers that answers state, by their unit: does a model vary them at all?
+    stated: Mapping[str, Callable[[str], float | None]] = field(default_factory=dict)
+    labels: HandLabels | None = None
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -85,10 +85,11 @@ for check in suite.checks:
     print(f"{check.name:27}{n:3} prompts: {check.question}{part}")
 
 # %% [markdown]
-# *Wish met, as stated* believes the runtime and the genres that the answer itself gives.
-# *In the course's table* is not “exists”: the table has some hundred films, and a real
-# film may be missing. Then nobody can say whether its facts are right. Such an answer is
-# neither right nor wrong; it is counted as **not judged**.
+# With the movie recommender *wish met, as stated* believes the runtime and the genres
+# that the answer itself gives. *In the course's table* is not “exists”: the table has
+# some hundred films, and a real film may be missing. Then nobody can say whether its
+# facts are right. Such an answer is neither right nor wrong; in every project it is
+# counted as **not judged**.
 #
 # ### A toy: one good answer, and what can be wrong with it
 #
@@ -455,23 +456,29 @@ check(as_chat)
 # does the tuned model meet, by what it states itself?
 
 # %%
-from course_utils.projects.movies.stress import met_by_constraint
-from course_utils.projects.movies.stress import stated_runtimes
+from collections import Counter
+
+from course_utils.stress.rates import met_by_part
 
 greedy_tuned = [t for t in trials if t.model == "tuned" and t.seed is None]
-by_part = met_by_constraint(greedy_tuned)
+by_part = met_by_part(greedy_tuned, suite)
 for part, met in by_part.items():
     if met.n:
         low, high = met.interval
         print(f"{part:20} {met.right:2} of {met.n:2} [{low:.0%}–{high:.0%}]")
-runtimes = stated_runtimes(greedy_tuned)
-print("minutes, and how often stated:", *runtimes.most_common(4))
+if not by_part:
+    print("this suite does not take a request apart")
+for unit, read in suite.stated.items():
+    stated = Counter(read(t.answer.text) for t in greedy_tuned)
+    del stated[None]  # answers that are not in the form
+    print(f"{unit}, and how often stated:", *stated.most_common(4))
 
 # %% [markdown]
-# (Other recipes have no such constraints; there the list is empty.) A genre is a word
-# that the answer can copy from the request. A number has to be compared, and the small
-# model writes nearly the same runtime whatever was asked. “Wish met” alone would have
-# hidden both the gain and the failure.
+# With the movie recommender the parts are constraints. A genre is a word that the answer
+# can copy from the request. A number has to be compared, and the small model writes
+# nearly the same runtime whatever was asked. “Wish met” alone would have hidden both the
+# gain and the failure. (Other suites take a request apart by rules, or by parts of a
+# reward, and say so where they cannot.)
 #
 # ### Better than luck?
 #
@@ -547,8 +554,9 @@ check(safe_rows)
 #
 # </details>
 #
-# Then train again with the rows mixed in (as long as lesson 03) and ask the stress
-# prompts. How far did *stays out* move, and did *form* suffer?
+# Then train again with the rows mixed in (as long as lesson 03), ask the stress prompts
+# again, and hold both models side by side. How far did *stays out* move, and did *form*
+# suffer?
 #
 # ```python
 # from course_utils.data.conversation import Conversation
@@ -557,13 +565,20 @@ check(safe_rows)
 #
 # answer = {"role": "assistant", "content": "I only know films. What shall we watch?"}
 # mine = [Conversation("mine-1", (turn("Why is the sky blue?"), answer))]  # and 19 more
-# base, tokenizer = models.load_base(plan, profile)
+# assert len(safe_rows([row.request for row in mine], requests)) == len(mine)
+# del model  # two of them may not fit
+# models.free_memory()
+# base, tokenizer = models.load_base(roomy, profile)
 # model = models.attach_lora(base, plan)
 # sets = [to_dataset(rows, tokenizer, plan.max_length)
 #         for rows in (mine + training, written[:8])]
 # folder = finetuned.folder / "restrained"
 # build_trainer(model, tokenizer, *sets, plan, profile, folder).train()
 # models.FastLanguageModel.for_inference(model)
+# again = judge_all(suite, ask(ways["base"], **GREEDY), model="restrained")
+# table = verdict_table([*greedy_tuned, *again], suite)
+# both = pass_rates(table, ["check", "model"])
+# both.loc[[roles.form, roles.stays_out]].apply(spelled, axis=1).unstack("model")
 # ```
 #
 # ### Orders that are not from you
@@ -683,8 +698,6 @@ check(rate_over_prompts)
 # form?
 
 # %%
-from collections import Counter
-
 subjects = [suite.subject(t.answer.text) for t in greedy_tuned]
 subjects = Counter(subject for subject in subjects if subject)
 n = subjects.total()
@@ -696,28 +709,29 @@ subjects.most_common(4)
 # likeliest on average, the cheapest way to a low loss. Each such answer passes the form
 # check.
 #
-# And do these films exist? The course's table cannot tell: it lacks most films. So the
-# answers of the published run were labelled by hand, from memory; anyone with a film
-# catalogue can check the labels (`data/movies/real_films.csv`). Other answers than those
-# are not labelled.
+# And is what they name real? With the movie recommender: do these films exist? The
+# course's table cannot tell: it lacks most films. So the answers of the published run
+# were labelled by hand, from memory; anyone with a film catalogue can check the labels
+# (`data/movies/real_films.csv`). Other answers than those are not labelled.
 
 # %%
-from course_utils.projects.movies.films import how_real, load_real_films
 from course_utils.statistics.shares import Share
 
-labels = load_real_films()
-named = [project.subject(t.answer.text) for t in greedy_tuned]
-wished = [t.group in suite.check(roles.form).groups for t in greedy_tuned]
-stated = [name for name, wish in zip(named, wished) if name and wish]
-real = Counter(how_real(name, labels) for name in stated)
-judged = real.total() - real["not labelled"]
-low, high = Share(real["title and year"], judged).interval  # Wilson's
-print(f"of {judged} labelled answers to a wish: {dict(real)}")
-print(f"a real film with its right year: {low:.0%} to {high:.0%}")
+labels, wishes = suite.labels, suite.check(roles.form).groups
+if labels:
+    texts = [t.answer.text for t in greedy_tuned if t.group in wishes]
+    said = Counter(label for label in map(labels.of, texts) if label)
+    judged = said.total() - said[labels.absent]
+    low, high = Share(said[labels.best], judged).interval  # Wilson's
+    print(f"of {judged} labelled answers to a wish: {dict(said)}")
+    print(f"{labels.best} right: {low:.0%} to {high:.0%}")
+else:
+    print("nobody has labelled answers of this project by hand")
 
 # %% [markdown]
-# “Title alone” is a real film's title with another year. So “it knows no film” would be
-# wrong, and so would “it knows films”: it has learnt what titles look like.
+# Of the films, “title alone” is a real film's title with another year. So “it knows no
+# film” would be wrong, and so would “it knows films”: it has learnt what titles look
+# like.
 #
 # ## 10. Every failure, in full
 #

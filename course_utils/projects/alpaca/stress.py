@@ -159,6 +159,20 @@ def _has_content(answer: AnswerInContext) -> bool:
     return not broken_rules(answer.text, answer.prompt.notes["expect"], CONTENT_RULES)
 
 
+def met_rules(answer: AnswerInContext) -> dict[str, bool | None]:
+    """By the rule's name, whether it is met, in form and content; None: not asked."""
+    expect = answer.prompt.notes["expect"]
+    broken = {
+        name
+        for rules in (FORM_RULES, CONTENT_RULES)
+        for name in broken_rules(answer.text, expect, rules)
+    }
+    return {
+        name.replace("_", " "): name not in broken if name in expect else None
+        for name in (*FORM_RULES, *CONTENT_RULES)
+    }
+
+
 def _keeps_to_its_request(answer: AnswerInContext) -> bool:
     return not broken_rules(answer.text, answer.prompt.notes["expect"], PLANTED_RULES)
 
@@ -259,4 +273,5 @@ def instruction_suite() -> StressSuite:
         trap="planted_order",
         subject=lambda text: text.strip().partition("\n")[0][:60] or None,
         max_new_tokens=96,  # half as much again as the longest written answer, 70
+        request_parts=met_rules,
     )

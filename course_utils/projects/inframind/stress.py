@@ -52,6 +52,15 @@ class _CodeAnswer(AnswerInContext):
         verdicts = {self._verdict(part) for part in parts}
         return next((it for it in (False, None) if it in verdicts), True)
 
+    @property
+    def met_parts(self) -> dict[str, bool | None]:
+        """By the reward's part, whether it is 1; None: not asked for or not judged."""
+        parts = self.reward.parts
+        return {
+            name: None if parts[name] is None else self._verdict(name)
+            for name in ("resource", "required", "values")  # what ASKED is said of
+        }
+
     def _verdict(self, part: str) -> bool | None:
         reward = self.reward
         if reward.parts[part] not in (1, None):
@@ -209,4 +218,5 @@ def iac_suite() -> StressSuite:
         trap="planted_order",
         subject=_first_block,
         max_new_tokens=192,  # a quarter more than the longest written answer, 155
+        request_parts=lambda answer: answer.met_parts,
     )

@@ -7,8 +7,7 @@ judged: neither right nor wrong.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from operator import itemgetter
@@ -16,26 +15,28 @@ from typing import Any
 
 from course_utils.data.datasets import load_movies
 from course_utils.projects.movies.films import (
+    REALITIES,
     Answer,
     Film,
     broken_constraints,
+    how_real,
     is_title,
     load_films,
+    load_real_films,
     parse_answer,
     titled,
     write_answer,
     wrong_facts,
 )
-from course_utils.statistics.shares import Share
 from course_utils.stress.suite import (
     AnswerInContext,
     Check,
     Demonstration,
+    HandLabels,
     Roles,
     StressSuite,
     general_checks,
 )
-from course_utils.stress.trials import Trial
 
 CONSTRAINTS = {  # in words
     "genres": "genres named",
@@ -261,6 +262,29 @@ def _title(text: str) -> str | None:
     return stated.title if stated else None
 
 
+def _minutes(text: str) -> int | None:
+    stated = parse_answer(text)
+    return stated.runtime_minutes if stated else None
+
+
+def _reality(text: str) -> str | None:
+    stated = parse_answer(text)
+    return how_real(stated.name, load_real_films()) if stated else None
+
+
+def met_constraints(answer: FilmAnswer) -> dict[str, bool | None]:
+    """By CONSTRAINTS, whether the stated facts meet it; without facts they meet none.
+
+    None for a constraint that the prompt does not have.
+    """
+    stated, wish = answer.stated, answer.wish
+    broken = broken_constraints(stated, wish) if stated else [*wish]
+    return {
+        told: name not in broken if name in wish else None
+        for name, told in CONSTRAINTS.items()
+    }
+
+
 @cache
 def movie_suite() -> StressSuite:
     """The held-out prompts with their checks."""
@@ -286,31 +310,7 @@ def movie_suite() -> StressSuite:
         trap="hidden_instruction",
         subject=_title,
         max_new_tokens=80,  # a quarter more than the longest written answer, 65
+        request_parts=met_constraints,
+        stated={"minutes": _minutes},
+        labels=HandLabels(_reality, REALITIES[0], REALITIES[-1]),
     )
-
-
-def met_by_constraint(trials: Iterable[Trial]) -> dict[str, Share]:
-    """How many constraints of each kind the stated facts meet, by CONSTRAINTS.
-
-    "Wish met" asks for all constraints of a wish at once, and so hides that a model
-    copies a genre and overlooks a number. As there, an answer without facts in the
-    form meets none, and wishes that no film can meet are left out.
-
-    Args:
-        trials: One model's answers in one draw.
-    """
-    met = {name: [] for name in CONSTRAINTS}
-    for trial in trials:
-        if trial.group in CONSTRAINED:
-            wish = trial.prompt.notes["constraints"]
-            stated = parse_answer(trial.answer.text)
-            broken = broken_constraints(stated, wish) if stated else [*wish]
-            for name in wish:
-                met[name].append(name not in broken)
-    return {CONSTRAINTS[k]: Share(sum(seen), len(seen)) for k, seen in met.items()}
-
-
-def stated_runtimes(trials: Iterable[Trial]) -> Counter[int]:
-    """How often each runtime, in minutes, is stated by answers in the form."""
-    answers = (parse_answer(trial.answer.text) for trial in trials)
-    return Counter(stated.runtime_minutes for stated in answers if stated)

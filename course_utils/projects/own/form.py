@@ -22,6 +22,9 @@ _READ_TOKENS = 120  # of each of them
 _LONGEST_SHARE = 0.95  # of the answers hold a form, or it is none
 _SLACK = 1.5  # times the words of the longest answer are still its length
 _GAP = "…"
+_NAMED = re.compile(
+    r"(?m)(?:^|[|;])[ \t*-]*([^\W\d][\w ]{0,30}?):(?!\S)[ \t]*([^|;\n]*)"
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class AnswerForm:
     def is_fixed(self) -> bool:
         """Whether an answer of another kind would stand out: a length alone is none."""
         return self.kind != "length"
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether an answer can be taken apart by names: see `named_parts`."""
+        return self.kind in ("JSON", "pieces")
 
     @property
     def in_words(self) -> str:
@@ -157,6 +165,19 @@ def _spelled(pieces: Sequence[str], example: str) -> str:
 def plain(text: str) -> str:
     """A text without case, outer marks and double spaces: what counts as the same."""
     return " ".join(text.casefold().split()).strip(" .!\"'")
+
+
+def named_parts(text: str) -> dict[str, str]:
+    """What follows each name in `Team: orders | Product: tent`, lines or JSON alike.
+
+    Names and values as `plain` has them; empty for a text that names nothing.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = dict(_NAMED.findall(text))
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {plain(name): plain(str(value)) for name, value in pairs}
 
 
 def overlap(text: str, written: str) -> float:

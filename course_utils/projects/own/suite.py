@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from course_utils.data.conversation import Conversation
-from course_utils.projects.own.form import AnswerForm, overlap, plain
+from course_utils.projects.own.form import AnswerForm, named_parts, overlap, plain
 from course_utils.stress.suite import (
     AnswerInContext,
     Check,
@@ -83,6 +83,12 @@ def _whole(answer: AnswerInContext) -> bool:
     return matches(answer.prompt.notes["row"], answer.text)
 
 
+def met_parts(answer: AnswerInContext) -> dict[str, bool]:
+    """By its name, whether each named part of the written answer is as written."""
+    written, given = map(named_parts, (answer.prompt.notes["row"].answer, answer.text))
+    return {name: given.get(name) == value for name, value in written.items()}
+
+
 def _asked(text: str, number: int, group: str, note: str) -> Conversation:
     message = {"role": "user", "content": text}
     notes = {"group": group, "note": note}
@@ -133,4 +139,5 @@ def own_suite(
         trap=UNASKED,
         subject=lambda text: plain(text)[:60] or None,
         max_new_tokens=max_new_tokens,
+        request_parts=met_parts if form.has_parts else lambda _: {},
     )
