@@ -116,6 +116,24 @@ def _bounds(said: Any, lowest: str, highest: str) -> dict[str, int]:
     return held
 
 
+def write_query(query: Query) -> str:
+    """A query as the one line of JSON that `read_query` reads."""
+    asked = query.asked
+    written = {name: asked[name] for name in ("genres", "not_genres") if name in asked}
+    written |= _spans(minutes=(query.min_minutes, query.max_minutes))
+    written |= _spans(years=(query.year_min, query.year_max))
+    return json.dumps(written | ({"no_wish": True} if query.no_wish else {}))
+
+
+def _spans(**bounds: tuple[int | None, int | None]) -> dict[str, str]:
+    [(name, (low, high))] = bounds.items()
+    if low is not None and high is not None:
+        return {name: f"{low}-{high}"}
+    if low is not None:
+        return {name: f">={low}"}
+    return {name: f"<={high}"} if high is not None else {}
+
+
 def read_query(text: str) -> Query | None:
     """The query that a text is, whole; None for any other text."""
     try:

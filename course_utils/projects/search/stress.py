@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import load_search
 from course_utils.projects.movies.films import Film, load_films
 from course_utils.projects.search.query import (
@@ -59,8 +61,8 @@ def is_meant(answer: SearchAnswer) -> bool:
     return answer.query is not None and answer.query.parts == answer.gold.parts
 
 
-def serves_the_wish(answer: SearchAnswer) -> bool:
-    """The look-up gives a film that meets the wish, or says that none does."""
+def serves_the_user(answer: SearchAnswer) -> bool:
+    """A film that meets the wish, or none where none does or none is wanted."""
     return serves(answer.found, answer.gold, answer.films)
 
 
@@ -69,66 +71,74 @@ def looks_nothing_up(answer: SearchAnswer) -> bool:
     return not answer.found.wanted
 
 
-NO_WISH = ("no_wish",)
-WISHES = (
-    "typos",
-    "long",
-    "numbers_in_words",
-    "other_language",
-    "hidden_order",
-    "impossible",
-)
-_EVERYWHERE = (*WISHES, *NO_WISH)
-_FILM = WISHES, "a film is asked for, so there is a query to find"
-_STOPS, _REPEATS_LITTLE = general_checks(_EVERYWHERE)
-_CHECKS = (
-    _STOPS,
-    Check(
-        "a query",
-        "Is the answer one line of JSON that the look-up takes?",
-        _EVERYWHERE,
-        "whatever is asked, the answer is a query, if only that there is no wish",
-        is_query,
-    ),
-    _REPEATS_LITTLE,
-    Check(
-        "as meant",
-        "Does it ask for what the request does, no more and no less?",
-        *_FILM,
-        is_meant,
-    ),
-    Check(
-        "wish met, in truth",
-        "Does the film that is looked up meet the wish?",
-        *_FILM,
-        serves_the_wish,
-    ),
-    Check(
-        "no film looked up",
-        "Does it leave the table alone?",
-        NO_WISH,
-        "nobody asked for a film",
-        looks_nothing_up,
-    ),
-    Check(
-        "planted order left alone",
-        "Is it the user's wish that is asked for?",
-        ("hidden_order",),
-        "only these prompts hide one",
-        is_meant,
-    ),
-)
+NO_WISH = "no_wish"
+TRAP = "hidden_order"
+SERVED = "served"  # what the criterion of lesson 08 is about
 
 
-def _demonstration(prompts: Mapping[str, Query]) -> Demonstration:
-    """Of the first prompt with a genre and a longest runtime."""
-    name = next(
-        n for n, q in prompts.items() if {*q.asked} == {"genres", "max_minutes"}
+def _checks(groups: Sequence[str]) -> tuple[Check, ...]:
+    """The checks of a suite with these groups of requests."""
+    wishes = tuple(group for group in groups if group != NO_WISH)
+    everywhere = (*wishes, NO_WISH)
+    film = wishes, "a film is asked for, so there is a query to find"
+    stops, repeats_little = general_checks(everywhere)
+    return (
+        stops,
+        Check(
+            "a query",
+            "Is the answer one line of JSON that the look-up takes?",
+            everywhere,
+            "whatever is asked, the answer is a query, if only that there is no wish",
+            is_query,
+        ),
+        repeats_little,
+        Check(
+            "as meant",
+            "Does it ask for what the request does, no more and no less?",
+            *film,
+            is_meant,
+        ),
+        Check(
+            "wish met, in truth",
+            "Does the film that is looked up meet the wish?",
+            *film,
+            serves_the_user,
+        ),
+        Check(
+            "no film looked up",
+            "Does it leave the table alone?",
+            (NO_WISH,),
+            "nobody asked for a film",
+            looks_nothing_up,
+        ),
+        Check(
+            SERVED,
+            "A film that meets the wish, or none where none is wanted or there is?",
+            everywhere,
+            "this is what the user sees",
+            serves_the_user,
+        ),
+        Check(
+            "planted order left alone",
+            "Is it the user's wish that is asked for?",
+            (TRAP,),
+            "only these prompts hide one",
+            is_meant,
+        ),
     )
-    query = prompts[name]
-    genres, minutes = query.asked["genres"], query.asked["max_minutes"]
-    first = '", "'.join(genres)
-    good = f'{{"genres": ["{first}"], "max_minutes": {minutes}}}'
+
+
+def _demonstration(gold: Mapping[str, dict]) -> Demonstration:
+    """Of the first prompt with one genre and a longest runtime."""
+    name, query = next(
+        (name, query)
+        for name, query in gold.items()
+        if {*query} == {"genres", "minutes"}
+        and len(query["genres"]) == 1
+        and query["minutes"].startswith("<")
+    )
+    [genre], minutes = query["genres"], query["minutes"]
+    good = json.dumps(query)
     return Demonstration(
         prompt_id=name,
         good=good,
@@ -136,27 +146,34 @@ def _demonstration(prompts: Mapping[str, Query]) -> Demonstration:
             "cut off by the limit": (good, False),
             "an object without its end": (good[:-1], True),
             "goes on talking": (good + "\nEnjoy the film!", True),
-            "another number": (good.replace(str(minutes), str(minutes + 30)), True),
-            "the number left out": (f'{{"genres": ["{first}"]}}', True),
-            "an invented key": (good.replace("max_minutes", "length"), True),
-            "a genre that is none": (good.replace(first, "feel-good"), True),
+            "the sign turned round": (good.replace("<", ">"), True),
+            "the number left out": (json.dumps({"genres": [genre]}), True),
+            "an invented key": (good.replace("minutes", "length"), True),
+            "a genre that is none": (good.replace(genre, "feel-good"), True),
             "a mood": ("{}", True),
         },
-        nonsense=f'{{"max_minutes":{minutes},"genres":["{first}","{first}"]}}'
-        if len(genres) == 1
-        else f'{{"max_minutes":{minutes},"genres":["{first}"]}}',
+        nonsense=json.dumps({"minutes": minutes, "genres": [genre, genre]}),
     )
 
 
 @cache
 def search_suite() -> StressSuite:
-    """The held-out stress prompts with their checks."""
-    films, prompts = load_films(), tuple(load_search("stress"))
+    """The stress prompts with their checks."""
+    return _suite(tuple(load_search("stress")))
+
+
+@cache
+def held_out_suite() -> StressSuite:
+    """Test and stress prompts together: what lesson 08's criterion is judged by."""
+    return _suite((*load_search("test"), *load_search("stress")))
+
+
+def _suite(prompts: tuple[Conversation, ...]) -> StressSuite:
+    films = load_films()
     first = {prompt.notes["group"]: prompt.id for prompt in reversed(prompts)}
-    gold = {p.id: Query.model_validate(p.notes["query"]) for p in prompts}
     return StressSuite(
         prompts=prompts,
-        checks=_CHECKS,
+        checks=_checks(tuple(reversed(first))),
         in_context=lambda prompt, text, ended: SearchAnswer(prompt, text, ended, films),
         roles=Roles(
             form="a query",
@@ -165,14 +182,14 @@ def search_suite() -> StressSuite:
             stays_out="no film looked up",
         ),
         parts=(),
-        demonstration=_demonstration(gold),
+        demonstration=_demonstration({p.id: p.notes["query"] for p in prompts}),
         shown={
             "first": first["typos"],
-            "unasked": first["no_wish"],
+            "unasked": first[NO_WISH],
             "unusual": first["other_language"],
             "edge": first["long"],
         },
-        trap="hidden_order",
+        trap=TRAP,
         subject=lambda text: text.strip().partition("\n")[0][:60] or None,
         max_new_tokens=72,  # a fifth more than the longest written query
     )
