@@ -1,11 +1,13 @@
-"""Exercises of merging, GGUF types and chat templates (lesson 07)."""
+"""Exercises of merging, GGUF types, templates and grammars (lessons 07 and 08)."""
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
 from course_utils.exercises.checking import Case, Exercise
+from course_utils.projects.search.query import Query, read_query
 
 Numbers = list[float]
 
@@ -111,6 +113,81 @@ def _tokenizer() -> Any:
 _USER = "<|im_start|>userHello?<|im_end|><|im_start|>assistant"
 _SYSTEM = "<|im_start|>systemBebrief.<|im_end|>"
 
+Years = tuple[int | None, int | None]
+
+
+def years_of(text: str) -> Years:
+    """First and last year, inclusive; None where there is no bound."""
+    if text.endswith("s"):
+        return int(text[:-1]), int(text[:-1]) + 9
+    year = int(text.lstrip("<>="))
+    strict = not text.startswith(("<=", ">="))
+    if text.startswith("<"):
+        return None, year - strict
+    return (year + strict, None) if text.startswith(">") else (year, year)
+
+
+def _never_strict(text: str) -> Years:
+    return years_of(text.replace("<", "<=") if "=" not in text else text)
+
+
+def _strict_both_ways(text: str) -> Years:
+    first, last = years_of(text)
+    return (first + 1, None) if text.startswith(">=") and first else (first, last)
+
+
+def _sides_exchanged(text: str) -> Years:
+    first, last = years_of(text)
+    return last, first
+
+
+def _ten_years_later(text: str) -> Years:
+    first, last = years_of(text)
+    return (first, last + 1) if text.endswith("s") and last else (first, last)
+
+
+def break_it(field: str) -> str:
+    """A query that the grammar allows and no film can meet, because of one field."""
+    return json.dumps({field: {"minutes": "100-90", "years": "1990-1980"}[field]})
+
+
+def _in_words(field: str) -> str:
+    return json.dumps({field: "none at all"})
+
+
+def _rare(field: str) -> str:
+    return json.dumps({field: {"minutes": ">900", "years": ">2100"}[field]})
+
+
+def _another_spacing(field: str) -> str:
+    return break_it(field).replace(": ", ":")
+
+
+_KEYS = ("genres", "not_genres", "minutes", "years", "no_wish")
+
+
+def _fate(text: str) -> list[bool | list[str]]:
+    """Whether the grammar allows a text, and the fields that contradict themselves."""
+    query = read_query(text)
+    if query is None:
+        return [False, []]
+    held = json.loads(text)
+    in_order = [key for key in _KEYS if key in held] == [*held]
+    return [in_order and text == json.dumps(held), _contradictions(query)]
+
+
+def _contradictions(query: Query) -> list[str]:
+    spans = {
+        "minutes": (query.min_minutes, query.max_minutes),
+        "years": (query.year_min, query.year_max),
+    }
+    return [
+        name
+        for name, (low, high) in spans.items()
+        if low is not None and high is not None and low > high
+    ]
+
+
 EXERCISES: tuple[Exercise, ...] = (
     Exercise(
         solution=merge_on_grid,
@@ -159,5 +236,38 @@ EXERCISES: tuple[Exercise, ...] = (
             ),
         },
         seen_as=_as_the_model_sees_it,
+    ),
+    Exercise(
+        solution=years_of,
+        cases=(
+            Case(("<1985",), [None, 1984]),
+            Case((">=2010",), [2010, None]),
+            Case((">2010",), [2011, None]),
+            Case(("<=1985",), [None, 1985]),
+            Case(("1984",), [1984, 1984]),
+            Case(("1980s",), [1980, 1989]),
+        ),
+        mistakes={
+            "`<` leaves the year itself out, so the last one is a year earlier.": (
+                _never_strict
+            ),
+            "`>=` includes the year itself.": _strict_both_ways,
+            "first year, then last; the two are exchanged.": _sides_exchanged,
+            "a decade has ten years, and both ends belong to it.": _ten_years_later,
+        },
+    ),
+    Exercise(
+        solution=break_it,
+        cases=(
+            Case(("minutes",), [True, ["minutes"]]),
+            Case(("years",), [True, ["years"]]),
+        ),
+        mistakes={
+            "the grammar does not allow it: signs and numbers only.": _in_words,
+            "the grammar allows it, but a film of another table could meet it.": _rare,
+            "no film meets it, but the grammar has a blank after each comma and "
+            "colon.": _another_spacing,
+        },
+        seen_as=lambda text: _fate(text) if isinstance(text, str) else text,
     ),
 )
