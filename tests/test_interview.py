@@ -55,10 +55,11 @@ def test_an_answer_takes_half_a_minute_to_a_minute_to_say(entry):
 
 
 def test_each_notebook_settles_its_questions_in_order():
-    assert [q.id for q in QUESTIONS] == [f"Q{number:02d}" for number in range(1, 25)]
+    assert [q.id for q in QUESTIONS] == [f"Q{number:02d}" for number in range(1, 26)]
     notebooks = [q.notebook for q in QUESTIONS]
     assert notebooks == sorted(notebooks)
-    counted = {"01": 5, "02": 5, "03": 4, "04": 3, "05": 2, "06": 2, "07": 2, "14": 1}
+    counted = {"01": 5, "02": 5, "03": 4, "04": 3, "05": 2, "06": 2, "07": 2}
+    counted |= {"08": 1, "14": 1}
     assert Counter(notebooks) == counted
 
 

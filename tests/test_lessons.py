@@ -55,6 +55,7 @@ CALLS = {
         "OpenAI(",
         "modelfile(",
     ],
+    "08": ["chat.completions.create(", "extra_body=", "matching("],
     "14": [
         "load_dataset(",
         "DataCollatorForSeq2Seq(",

@@ -12,7 +12,15 @@ from typing import Any
 import nbformat
 from execution import convert, executed, settings, write_notebook
 from nbformat import NotebookNode
-from project import is_first_cell, key_of, name_of, notebook_of, settle_address, sources
+from project import (
+    is_first_cell,
+    key_of,
+    name_of,
+    notebook_of,
+    recipe_of,
+    settle_address,
+    sources,
+)
 from readme import RECIPES_SHOWN_BY, RESULTS, refresh_readme, results_of
 from readme_figure import draw_before_after
 from schedule import jobs, side_by_side
@@ -41,6 +49,7 @@ TRIALS = {
     "03": ("answers.jsonl",),
     "05": ("stress.jsonl",),
     "06": ("arc_base.jsonl", "arc_tuned.jsonl"),
+    "08": ("search.jsonl",),
 }
 
 
@@ -89,9 +98,10 @@ def keep_run(source: Path, notebook: NotebookNode, started: float) -> None:
     if any(claim.notebook == number for claim in load_claims().values()):
         evidence = read_json(made("evidence", f"{number}.json", started), AGAIN)
     record = read_json(made("records", f"{number}.json", started), AGAIN)
-    table = made(PUBLISHED_RECIPE, f"results_{number}.json", started)
-    tables = {PUBLISHED_RECIPE: read_json(table, AGAIN)} if table.exists() else {}
-    trials = trials_of(number, PUBLISHED_RECIPE, started)
+    recipe = recipe_of(number)
+    table = made(recipe, f"results_{number}.json", started)
+    tables = {recipe: read_json(table, AGAIN)} if table.exists() else {}
+    trials = trials_of(number, recipe, started)
     if number == "03":  # its answers are the README's figure
         draw_before_after(made(PUBLISHED_RECIPE, "answers.jsonl", started))
     write_notebook(notebook_of(source), notebook)
@@ -99,7 +109,7 @@ def keep_run(source: Path, notebook: NotebookNode, started: float) -> None:
     # The time of one core, which other work on the machine hardly changes.
     minutes = round(record["processor_minutes"], 1)
     keep_results(number, tables, processor_minutes=minutes, day=record["day"])
-    keep_trials(number, PUBLISHED_RECIPE, trials)
+    keep_trials(number, recipe, trials)
 
 
 def adopt(numbers: list[str]) -> int:

@@ -7,7 +7,15 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from project import badges, course_settings, is_proof, key_of, name_of, sources
+from project import (
+    badges,
+    course_settings,
+    is_proof,
+    key_of,
+    name_of,
+    recipe_of,
+    sources,
+)
 
 from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.places import PROJECT_ROOT, read_json, write_whole
@@ -96,7 +104,28 @@ def finding() -> str:
         f"{known['tuned']} and {known['shown examples']}. The course shows all of it, "
         "and how to tell. (In brackets: 95 % Wilson intervals.)"
     )
-    return textwrap.fill(text, 88)
+    return "\n\n".join([textwrap.fill(text, 88), *looked_up()])
+
+
+def looked_up() -> list[str]:
+    """What lesson 08 found against the criterion that was written before it."""
+    rows = results_of("08").get("tables", {}).get(recipe_of("08"), [])
+    found = {row["way"]: row for row in rows}
+    if not found:
+        return []
+    tuned = found["tuned"]["served"]
+    rivals = [
+        f"{found[way]['served']} ({found[way]['against tuned']})"
+        for way in ("shown examples", "patterns")
+    ]
+    text = (
+        "So ask it for something else: a *query*, which a program looks up in the table "
+        f"([lesson 08](notebooks/08_ask_the_table.ipynb)). Then {tuned} requests that "
+        f"nobody had opened before are served, after three examples {rivals[0]}, by "
+        f"regular expressions {rivals[1]}. Success had been defined beforehand as "
+        f"beating both; the outcome is {found['tuned']['against tuned']}."
+    )
+    return [textwrap.fill(text, 88)]
 
 
 def tables_of_results() -> str:
@@ -106,7 +135,9 @@ def tables_of_results() -> str:
     """
     parts = []
     for source in sources():
-        rows = results_of(key_of(source)).get("tables", {}).get(PUBLISHED_RECIPE)
+        rows = (
+            results_of(key_of(source)).get("tables", {}).get(recipe_of(key_of(source)))
+        )
         if rows and key_of(source) != RECIPES_SHOWN_BY:
             title = f"**{link(source)} · {question(source)}**"
             parts.append(f"{title}\n\n{markdown_table(rows)}")

@@ -634,7 +634,15 @@ print(f"… and name the best way of this run: {best}.")
 # %% tags=["hide-input"]
 from course_utils.machine.run_record import save_results, write_run_record
 
-kept = shown_rates.loc[[*answers], wanted].reset_index().astype(str)
-save_results(finetuned.folder, "08", kept.to_dict("records"))
+against = {
+    pair.names[0]: f"tuned gained {pair.gained}, lost {pair.lost}, p = {p:.2g}"
+    for pair, p in zip(pairs, raised)
+}
+against["tuned"] = "success" if all(beaten) else "failure"
+kept = [
+    {"way": way, **shown_rates.loc[way, wanted], "against tuned": against.get(way, "")}
+    for way in answers
+]
+save_results(finetuned.folder, "08", kept)
 headline = f"served, of {served['tuned'].n:.0f}: {told}"
 write_run_record("08", profile, headline=headline, seed=plan.seed)
