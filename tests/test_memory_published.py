@@ -1,6 +1,7 @@
 """The planner against runs that others published."""
 
-from statistics import median
+import json
+from statistics import mean
 
 import pytest
 
@@ -10,31 +11,28 @@ from course_utils.memory.published import load_peaks, predictions
 from course_utils.memory.unsloth import GIB, Loss, plan_run
 from course_utils.memory.widget import T4_USABLE_BYTES
 from course_utils.model.architectures import load_architectures
+from course_utils.places import DATA_FOLDER
 
 RUNS = load_peaks()
 TABLE = predictions()
-# Those that plans were wrongest about before; six more are from the same folder.
-KNOWN = list(RUNS)[:11]
 OF_THE_LESSON = list(RUNS)[:7]  # on a T4, with the settings below
 SETTINGS = {"rank": 16, "batch_size": 2, "sequence_length": 2048}
 
 
-def test_known_runs_are_planned_to_6_percent_on_average_and_11_at_worst():
-    errors = TABLE.loc[KNOWN, "error"].abs()
-    assert errors.mean() < 0.06 and errors.max() < 0.11
-
-
-def test_six_more_runs_are_off_by_a_tenth_and_one_of_them_by_more_than_a_fifth():
-    errors = TABLE.drop(KNOWN)["error"].abs().sort_values()
-    assert errors.mean() < 0.11 and errors.iloc[-2] < 0.18
-    assert errors.index[-1] == "phi-3.5-mini conversational" and errors.iloc[-1] < 0.23
-    assert TABLE["error"].abs().mean() < 0.07
+def test_runs_are_planned_to_5_percent_on_average_and_a_fifth_at_worst():
+    errors = TABLE["error"].abs().sort_values()
+    assert errors.mean() < 0.045 and errors.iloc[-2] < 0.115
+    assert (errors < 0.05).sum() == 13
+    # Phi-3.5: its start is planned to 0.02 GiB. It drew the rows of the Mistral run
+    # next to it, in as many tokens, and took less in training than its blocks and
+    # scores add up to.
+    assert errors.index[-1] == "phi-3.5-mini conversational" and errors.iloc[-1] < 0.19
 
 
 # The limit is all that is known before the rows are: it must not refuse what ran.
 def test_rows_at_the_limit_are_planned_higher_and_still_fit_where_they_did():
     assert (TABLE["planned at the limit"] >= TABLE["planned"]).all()
-    assert TABLE["error at the limit"].between(-0.09, 0.33).all()
+    assert TABLE["error at the limit"].between(-0.10, 0.36).all()
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -46,10 +44,36 @@ def test_a_run_fits_a_t4_by_the_plan_where_its_peak_does(name):
         assert run.plan(at_the_limit=at_the_limit).fits(T4_USABLE_BYTES) is did
 
 
-def test_what_the_allocator_keeps_is_the_median_of_what_runs_began_with():
-    plans = [(run.start_gib, run.plan()) for run in RUNS.values()]
-    more = [gib - (p.weight_bytes + p.adapter_bytes) / GIB for gib, p in plans]
-    assert median(more) == pytest.approx(unsloth.RESERVED_BYTES / GIB, abs=0.005)
+def more_at_the_start(run):
+    """GiB that a run had reserved before training, beyond what is planned for it."""
+    plan = run.plan()
+    planned = plan.weight_bytes + plan.adapter_bytes + run.rotary_bytes
+    return run.start_gib - planned / GIB
+
+
+# Runs of equal shapes began up to 1.6 GiB apart: Qwen2 and Qwen2.5, Llama 3 and 3.1.
+def test_weights_adapter_and_rotary_tables_are_what_old_runs_began_with():
+    old = [run for run in RUNS.values() if run.release < (2025,) and not run.tables]
+    more = [more_at_the_start(run) for run in old]
+    assert len(more) == 13 and min(more) > 0 and max(more) < 0.06
+
+
+def test_rotary_tables_by_hand():
+    # Cosines and sines in 16 bits: 4 bytes a number, 128 numbers a position.
+    whole, bounded = RUNS["qwen2-7b alpaca"], RUNS["qwen2.5-7b alpaca"]
+    assert whole.rotary_bytes == 4 * 131_072 * 128 * 28 == 1.75 * GIB
+    assert bounded.rotary_bytes == whole.rotary_bytes / 4
+    assert RUNS["qwen3-32b reasoning"].rotary_bytes == 0  # the layers share one
+    kept = bounded.plan().workspace_bytes - bounded.rotary_bytes
+    assert kept == 2 * 3584 * 18_944 + unsloth.RESERVED_BYTES
+
+
+def test_what_the_allocator_keeps_is_what_it_kept_in_the_courses_own_runs():
+    path = DATA_FOLDER / "reference" / "gpu_check.json"
+    runs = json.loads(path.read_text("utf-8"))["training"][0]["runs"]
+    kept = [run["peak_reserved_gib"] - run["peak_allocated_gib"] for run in runs]
+    assert [round(gib, 2) for gib in kept] == [0.03, 0.54]
+    assert mean(kept) == pytest.approx(unsloth.RESERVED_BYTES / GIB, abs=0.002)
 
 
 def test_the_loss_of_a_release_is_told_by_its_number():

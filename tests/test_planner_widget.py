@@ -1,3 +1,4 @@
+import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
@@ -57,9 +58,12 @@ def test_a_picture_without_plans_is_refused():
 
 
 def controls_of(planner):
-    """By their descriptions, and the picture."""
+    """By the names above or beside them, and the picture."""
     row, picture = planner.children
-    return {control.description: control for control in row.children}, picture
+    named = [box.children for box in row.children]
+    return {
+        (control.description or above[0].value): control for *above, control in named
+    }, picture
 
 
 def test_moving_a_control_redraws_the_picture_and_leaves_pyplot_alone():
@@ -109,9 +113,14 @@ def test_the_planner_shows_the_limit_and_the_longest_row(monkeypatch):
     assert shown[-1].keys() == {"2,048 tokens"}
 
 
-# A phone is 390 pixels wide: what does not wrap is cut off.
-def test_the_controls_wrap_on_a_narrow_page():
+# A phone is 390 pixels wide: what does not wrap is cut off. Beside its name a slider
+# kept a track of 2 pixels.
+def test_the_controls_wrap_on_a_narrow_page_each_below_its_name():
     row, picture = memory_planner(ARCHITECTURES).children
     assert row.layout.flex_flow == "row wrap"
     for part in (row, picture, *row.children):
         assert part.layout.max_width == "100%"
+    for name, control in controls_of(memory_planner(ARCHITECTURES))[0].items():
+        beside = isinstance(control, widgets.Checkbox)
+        assert control.description == (name if beside else "")
+        assert control.layout.width == "98%"

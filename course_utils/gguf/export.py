@@ -138,6 +138,7 @@ def export_gguf(
     """
     target = target.resolve()
     _refuse_wrong_call(levels, target, toolchain or install_folder(), replace=replace)
+    _refuse_tokenizer(model, tokenizer)
     with locked(target):
         _end_killed_export(target)
         with whole_folder(target) as folder:
@@ -180,6 +181,35 @@ def _refuse_wrong_call(
         raise ExportProblem(
             f"{' and '.join(missing)} not found in {toolchain.name}/, where llama.cpp "
             "should be. Run `python tools/build_llama_cpp.py`, or `make setup`."
+        )
+
+
+def _refuse_tokenizer(model: Any, tokenizer: Any) -> None:
+    """Raise where llama.cpp's converter will miss a file that Unsloth cannot bring.
+
+    For Phi-3 it reads SentencePiece's tokenizer.model unless the tokenizer's class is
+    GPT2Tokenizer (conversion/phi.py). Unsloth copies that file from the tokenizer's or
+    the base's folder, or from the hub, which is not asked here.
+    """
+    config = getattr(model, "config", None)
+    needs = "Phi3ForCausalLM" in (getattr(config, "architectures", None) or ())
+    if not needs or type(tokenizer).__name__ == "GPT2Tokenizer":
+        return
+    places = [tokenizer.name_or_path, getattr(config, "_name_or_path", "")]
+    folders = [Path(place) for place in places if place and Path(place).is_dir()]
+    named = str(getattr(tokenizer, "vocab_file", None) or "").endswith(".model")
+    if named or len(folders) < len(places):
+        return
+    if not any((folder / "tokenizer.model").exists() for folder in folders):
+        raise ExportProblem(
+            f"The model is a Phi3ForCausalLM and its tokenizer a "
+            f"{type(tokenizer).__name__} without tokenizer.model, in "
+            f"{' and '.join(str(folder) for folder in folders)}; llama.cpp's converter "
+            "expects that file of SentencePiece. Was the folder saved by a fast "
+            "tokenizer alone? Copy tokenizer.model of the original model there. If its "
+            "tokenizer is byte-level BPE (Phi-4), merge with save_pretrained_merged, "
+            "set tokenizer_class in that folder's tokenizer_config.json to "
+            "GPT2Tokenizer, and run llama.cpp's convert_hf_to_gguf.py on it."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ from course_utils.places import DATA_FOLDER
 
 PEAKS_PATH = DATA_FOLDER / "memory_peaks.yaml"
 _LOSS_IN_CHUNKS = (2024, 11, 8)  # the release from which on
+_ONE_ROTARY_TABLE = (2025,)  # likewise
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,33 @@ class PublishedPeak:
     optimizer: str = "adamw_8bit"
     gradient_checkpointing: bool = True
     packed: bool = False  # rows are joined up to the limit
+    rotary_tokens: int = 32768  # positions in each layer's table; see `rotary_bytes`
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """Of Unsloth, in numbers that compare."""
+        return tuple(int(part) for part in self.unsloth.split("."))
 
     @property
     def loss(self) -> Loss:
         """How its release computes the loss."""
-        release = tuple(int(part) for part in self.unsloth.split("."))
-        return Loss.CHUNKS if release >= _LOSS_IN_CHUNKS else Loss.WHOLE
+        return Loss.CHUNKS if self.release >= _LOSS_IN_CHUNKS else Loss.WHOLE
+
+    @property
+    def rotary_bytes(self) -> int:
+        """Bytes of the cosines and sines of positions, which every layer had.
+
+        Two tables of (positions, head_dim) in 16 bits a layer: 1.75 GiB for Qwen2-7B.
+        All positions of the config up to 2024.6, 32,768 at most from 2024.7 on, 4,096
+        under LongRoPE (Phi-3.5). With transformers 4.48 the layers share one, built as
+        far as it is needed. Source: unsloth, models/llama.py,
+        LlamaRotaryEmbedding._set_cos_sin_cache and LongRopeRotaryEmbedding, at dde6a0f,
+        32466f7 and 9f36b83, and of 2026.10.9.
+        """
+        if self.release >= _ONE_ROTARY_TABLE:
+            return 0
+        shape = _shape(self.architecture)
+        return 2 * 2 * self.rotary_tokens * shape.head_dim * shape.layers
 
     @property
     def row_tokens(self) -> int | None:
@@ -57,8 +79,11 @@ class PublishedPeak:
         return LONGEST_INSTRUCTION if short else None
 
     def plan(self, *, at_the_limit: bool = False) -> MemoryPlan:
-        """What the planner says, with rows as long as they are or as they may be."""
-        return plan_run(
+        """What the planner says, with rows as long as they are or as they may be.
+
+        As of its release: the rotary tables are part of the workspace.
+        """
+        plan = plan_run(
             _shape(self.architecture),
             rank=self.rank,
             modules=(*ALL_LINEAR, *TABLES) if self.tables else None,
@@ -69,6 +94,8 @@ class PublishedPeak:
             gradient_checkpointing=self.gradient_checkpointing,
             loss=self.loss,
         )
+        workspace = plan.workspace_bytes + self.rotary_bytes
+        return replace(plan, workspace_bytes=workspace)
 
 
 def _shape(name: str) -> Architecture:

@@ -4,7 +4,7 @@
 what Unsloth does: its kernels keep less, checkpoints lie in the computer's memory, and
 the loss never holds the scores of a whole batch. Two constants are measured: what the
 allocator keeps besides, and CUDA's context. `published.predictions` holds the result
-against peaks that others reported.
+against peaks that others reported, of releases that kept more.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from course_utils.memory.planner import MemoryPlan, plan_memory
 from course_utils.model.architectures import ALL_LINEAR, TABLES, Architecture
 
 GIB = 2**30
-# Of torch, when a run begins, beyond weights and adapter: the median of the published
-# runs (0.1 to 1.8 GiB). The allocator takes 20 MiB at once for tensors of 1 to 10 MiB,
-# and keeps what loading needed for a moment.
-RESERVED_BYTES = int(0.46 * GIB)
+# At the peak torch has reserved more than tensors take: 0.03 GiB with rows of 113
+# tokens and 0.54 with rows of 2,048 in the course's own runs, whose mean this is
+# (data/reference/gpu_check.json). Its allocator takes large tensors in pieces of their
+# own, and a batch that is wider than the last one leaves pieces that fit nothing.
+RESERVED_BYTES = int(0.285 * GIB)
 # A run on a T4 reserved 14.508 of 14.741 GiB (nb/Qwen3_(14B)-Reasoning-Conversational):
 # no more than this was left to CUDA itself.
 CONTEXT_BYTES = int(0.233 * GIB)
@@ -78,7 +79,7 @@ def plan_run(
 ) -> MemoryPlan:
     """Plan a run as Unsloth carries it out, CUDA's context included.
 
-    Held against 17 published runs it is 7 % off on average and at worst 22 %; see
+    Held against 17 published runs it is 4 % off on average and at worst 19 %; see
     `published`. What the checkpoint keeps in 16 bits on purpose
     (`…-unsloth-bnb-4bit`) comes on top: a config does not tell.
 

@@ -103,7 +103,8 @@ def memory_planner(architectures: Mapping[str, Architecture]) -> widgets.VBox:
         control.observe(redraw, names="value")
     redraw()
     wrapped = widgets.Layout(flex_flow="row wrap", max_width="100%")
-    return widgets.VBox([widgets.HBox([*controls.values()], layout=wrapped), picture])
+    named = [_under_its_name(control) for control in controls.values()]
+    return widgets.VBox([widgets.HBox(named, layout=wrapped), picture])
 
 
 def plan_picture(
@@ -153,6 +154,16 @@ def _controls(models: list[tuple[str, str]]) -> dict[str, Any]:
     for name, control in controls.items():
         named = name.replace("unsloths", "Unsloth's").replace("_", " ")
         control.description = named + units.get(name, "")
-        control.style.description_width = "auto"  # a phone has 390 pixels
-        control.layout = widgets.Layout(max_width="100%")
+        control.layout = widgets.Layout(width="98%")  # of its place in the row
     return controls
+
+
+def _under_its_name(control: Any) -> widgets.VBox:
+    """A control below its name: beside it a slider's track has no room."""
+    parts = [control]
+    if isinstance(control, widgets.Checkbox):
+        control.indent = False
+    else:
+        parts.insert(0, widgets.Label(control.description))
+        control.description = ""
+    return widgets.VBox(parts, layout=widgets.Layout(width="20em", max_width="100%"))

@@ -58,6 +58,8 @@ from course_utils.recipes.plan import BUNDLED_MODEL, NANO_MODEL, Plan
 
 _CAUSAL_MODELS = frozenset(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 _FOLDER = "COURSE_MODEL takes a hub id, or the folder of a model with its tokenizer."
+# Unsloth's banner, at each load: five lines on a GPU, the one of "chunked CE" on a CPU.
+_BANNER = ("==((====))==", "\\\\   /|", "O^O/ \\_/ \\", "\\        /", '"-____-"')
 WEIGHTS = "adapter_model.safetensors"
 _STOPPED = "Was a run stopped while it saved?"
 _RETRAIN = f"{_STOPPED} Move that folder away and run notebook 03 again."
@@ -136,9 +138,13 @@ def _load(
             )
     finally:  # a load that fails has said why
         for line in said.getvalue().splitlines():
-            if "chunked CE" not in line:  # the CPU backend's banner, at each load
+            if not line.lstrip().startswith(_BANNER) and "chunked CE" not in line:
                 print(line)
     model, tokenizer = cast(_Loaded, loaded)
+    # Unsloth writes the context's length there (unsloth_zoo, patch_tokenizer), and
+    # transformers warns of two limits at each `max_new_tokens`.
+    # pyrefly: ignore[missing-attribute]
+    model.generation_config.max_length = None
     use_template(tokenizer, plan.template)
     FastLanguageModel.for_inference(model)
     return model, tokenizer

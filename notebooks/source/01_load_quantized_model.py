@@ -635,7 +635,7 @@ model, tokenizer = FastLanguageModel.from_pretrained(
 FastLanguageModel.for_inference(model);
 
 # %%
-state = model.model.layers[0].mlp.up_proj.weight.quant_state
+state = model.model.layers[0].mlp.down_proj.weight.quant_state
 print(f"{state.quant_type}, blocks of {state.blocksize}, double {state.nested}")
 count = sum(type(m).__name__ == "Linear4bit" for m in model.modules())
 print(count, "of", 7 * model.config.num_hidden_layers, "matrices are packed")

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -100,15 +101,47 @@ def test_a_name_that_is_no_language_model_is_refused(
 # loading
 
 
+BANNER = r"""==((====))==  Unsloth 2026.10.9: Fast Llama patching.
+   \\   /|    NVIDIA H200. Num GPUs = 1. Max memory: 139.8 GB.
+O^O/ \_/ \    Torch: 2.11.0. CUDA: 9.0. Triton: 3.6.0
+\        /    Bfloat16 = TRUE. FA [Xformers = None. FA2 = False]
+ "-____-"     Free license: http://github.com/unslothai/unsloth"""
+
+
+# On a GPU each load printed five lines, and each answer began with a warning.
+def test_a_load_on_a_gpu_is_silent_but_for_what_matters(
+    plan, profile, monkeypatch, capsys, caplog
+):
+    load = models.FastLanguageModel.from_pretrained
+
+    def as_on_a_gpu(**arguments):
+        print(BANNER + "\nUnsloth: this model has no pad token.")
+        model, tokenizer = load(**arguments)
+        model.generation_config.update(max_length=8192)  # its patch_tokenizer does
+        return model, tokenizer
+
+    monkeypatch.setattr(models.FastLanguageModel, "from_pretrained", as_on_a_gpu)
+    model, tokenizer = models.load_base(plan, profile)
+    assert capsys.readouterr().out == "Unsloth: this model has no pad token.\n"
+    logger = logging.getLogger("transformers")
+    monkeypatch.setattr(logger, "propagate", True)
+    models.answer(model, tokenizer, [TEXT], max_new_tokens=3)
+    assert "max_length" not in caplog.text
+    model.generation_config.max_length = 8192  # what was warned of
+    models.answer(model, tokenizer, [TEXT], max_new_tokens=3)
+    assert "`max_length`(=8192)" in caplog.text
+
+
 def test_the_hub_gets_name_revision_dtype_and_bits_of_the_plan(monkeypatch):
     asked = {}
     with_template = types.SimpleNamespace(chat_template="{{ messages }}")
+    model = types.SimpleNamespace(generation_config=types.SimpleNamespace())
 
     class Fake:
         @staticmethod
         def from_pretrained(**options):
             asked.update(options)
-            return "model", with_template
+            return model, with_template
 
         @staticmethod
         def for_inference(model):
@@ -120,7 +153,7 @@ def test_the_hub_gets_name_revision_dtype_and_bits_of_the_plan(monkeypatch):
     plan = dataclasses.replace(
         MOVIE_RECOMMENDER.plan, model=Source("org/model", revision="abc123")
     )
-    assert models.load_base(plan, t4) == ("model", with_template)
+    assert models.load_base(plan, t4) == (model, with_template)
     assert asked == {
         "model_name": "org/model",
         "max_seq_length": 2048,

@@ -23,7 +23,7 @@ GIB = 2**30
 _CPU_SPEED, _GPU_SPEED = 1.8e10, 2.2e12
 _PASS_SHARE = 1 / 3  # of an update's time: validation has no backward pass
 _EVALUATIONS = 5  # passes over the held-out rows, the one at the start included
-RESERVE_BYTES = int(1.6 * GIB)  # on a card: by what the worst public plan was too low
+RESERVE_BYTES = int(1.75 * GIB)  # on a card: by what the worst public plan was too low
 _SHARE_OF_MEMORY = 0.8  # of a CPU's: other programs want some
 
 
