@@ -1,6 +1,7 @@
 """The trial in a copy of Colab's environment: what it reads, and how it judges."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,8 @@ def test_the_first_cell_gets_a_clone_of_what_is_committed(tmp_path):
     settings = project.course_settings()
     address = f"--branch {settings['revision']} {settings['repository']}"
     assert address in project.first_cell()
-    clone = try_on_colab.published_clone(tmp_path).split()
+    (tmp_path / "my trial").mkdir()
+    clone = shlex.split(try_on_colab.published_clone(tmp_path / "my trial"))
     git("clone", "-q", *clone, tmp_path / "course")
     assert (tmp_path / "course" / "tools" / "install.py").exists()
 

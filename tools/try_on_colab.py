@@ -4,9 +4,10 @@
     .venv/bin/python tools/try_on_colab.py run FOLDER [00 01 …]
 
 `make` installs what tools/colab/packages.txt lists, at Colab's versions, into a new
-folder. `run` opens each lesson as its badge does, on a machine without the course: the
-first cell is executed literally, its address replaced by a clone of what is committed,
-then all other cells on the nano profile, and `pip check` is held before against after.
+folder. `run` opens each lesson as its badge does, where no course lies: the first cell
+is executed literally, its address replaced by a clone of what is committed, then all
+other cells on the nano profile, and `pip check` is held before against after. What the
+first lesson installed stays, and llama.cpp, once a lesson has built it.
 Each lesson's end goes into tools/colab/trial.json at once, its notebook with outputs
 into FOLDER/executed.
 
@@ -22,6 +23,7 @@ import argparse
 import asyncio
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -94,9 +96,8 @@ def make(folder: Path, python: str) -> None:
             "name, or delete it first."
         )
     check_python(python)
-    check_disk(
-        folder.parent, needed_gib=NEEDED_GIB, purpose="for Colab's packages and runs"
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    check_disk(folder, needed_gib=NEEDED_GIB, purpose="for Colab's packages and runs")
     print("installing Colab's packages (minutes)", flush=True)
     run_in(Path(python), "-m", "venv", str(folder))
     own = folder / "bin" / "python"
@@ -157,7 +158,7 @@ def published_clone(folder: Path) -> str:
     # CI checks out one commit alone, and git refuses to push that without this.
     git("-C", str(bare), "config", "receive.shallowUpdate", "true")
     git("push", "-q", str(bare), "HEAD:main")
-    return f"--branch main {bare}"
+    return f"--branch main {shlex.quote(str(bare))}"
 
 
 def colab_variables(folder: Path) -> dict[str, str]:
