@@ -7,14 +7,15 @@
 folder. `run` opens each lesson as its badge does, where no course lies: the first cell
 is executed literally, its address replaced by a clone of what is committed, then all
 other cells on the nano profile, and `pip check` is held before against after. What the
-first lesson installed stays, and llama.cpp, once a lesson has built it.
-Each lesson's end goes into tools/colab/trial.json at once, its notebook with outputs
-into FOLDER/executed.
+first lesson installed stays, and llama.cpp, once a lesson has built it. Each lesson's
+end goes into tools/colab/trial.json at once, its notebook with outputs into
+FOLDER/executed.
 
 Needed: `make setup` (for .venv), Python 3.13 (`--python` says where; pyenv, uv and
 conda have it), git, a C++ compiler, an index of packages such as PyPI, and 12 GiB of
 disk. No GPU: torch is the build with CUDA, which finds no card. On two busy cores
-`make` took 8 minutes.
+`make` took 8 minutes, a lesson 3 to 13; the first that exports a model builds llama.cpp
+besides. Status 1 if a lesson failed or the set-up made a conflict.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ def colab_variables(folder: Path) -> dict[str, str]:
     return {
         **settings("nano", ""),
         "COLAB_RELEASE_TAG": "trial",
-        "COURSE_CACHE": "",  # below HOME, where llama.cpp is built once, by lesson 07
+        "COURSE_CACHE": "",  # below HOME, which is empty at first
         "COURSE_RUNS": "",  # beside the clone
         "HOME": str(home),
         "PATH": f"{own}:{tools}:{os.environ['PATH']}",
