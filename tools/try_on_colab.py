@@ -14,7 +14,7 @@ FOLDER/executed.
 Needed: `make setup` (for .venv), Python 3.13 (`--python` says where; pyenv, uv and
 conda have it), git, a C++ compiler, an index of packages such as PyPI, and 12 GiB of
 disk. No GPU: torch is the build with CUDA, which finds no card. On two busy cores
-`make` took 8 minutes, a lesson 3 to 13; the first that exports a model builds llama.cpp
+`make` took 8 minutes, a lesson 2 to 13; the first that exports a model builds llama.cpp
 besides. Status 1 if a lesson failed or the set-up made a conflict.
 """
 
