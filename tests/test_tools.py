@@ -213,14 +213,15 @@ def test_each_other_recipe_is_run_on_nano_where_nothing_leaks_in(
     assert course.main(["chains"]) == 0
     run = {(number, v["COURSE_RECIPE"]) for number, v in executions}
     numbers = ["03", "04", "05", "06", "07"]
+    others = ("alpaca_mistral", "inframind", "movie_search")
     files = [PROJECT_ROOT / "data" / "own_project" / name for name in course.OF_OWN]
     assert run == {
-        *((n, r) for n in numbers for r in ("alpaca_mistral", "inframind")),
+        *((n, r) for n in numbers for r in others),
         *(("14", str(file)) for file in files),
     }
     assert {file.suffix for file in files if file.exists()} == {".csv", ".json"}
     folders = {(v["COURSE_RECIPE"], v["COURSE_RUNS"]) for _, v in executions}
-    assert len(folders) == 4  # one for each recipe, shared by its notebooks
+    assert len(folders) == 5  # one for each recipe, shared by its notebooks
     for _, variables in executions:
         assert variables["COURSE_PROFILE"] == "nano"
         assert not variables["COURSE_MODEL"] + variables["ARC_EASY_JSONL"]

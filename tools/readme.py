@@ -119,7 +119,7 @@ def looked_up() -> list[str]:
         for way in ("shown examples", "patterns")
     ]
     text = (
-        "So ask it for something else: a *query*, which a program looks up in the table "
+        "So ask it for something else: a *query*, which a program looks up in a table "
         f"([lesson 08](notebooks/08_ask_the_table.ipynb)). Then {tuned} requests that "
         f"nobody had opened before are served, after three examples {rivals[0]}, by "
         f"regular expressions {rivals[1]}. Success had been defined beforehand as "

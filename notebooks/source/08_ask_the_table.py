@@ -47,7 +47,7 @@ plan = recipe.plan_for(profile.name, profile.model_override)
 # In lesson 05 the tuned recommender kept its form in 35 of 36 answers to a wish, and one
 # of them named a film of the course's table. No number of rows mends that: 320 answers
 # show a film once each, and the next user asks for one that was never shown. A fact that
-# has to be *recalled* must have been learnt; a fact that is *looked up* need not.
+# has to be *remembered* must have been learnt; a fact that is *looked up* need not.
 #
 # So the work is split. The model reads the request, which needs language; a table
 # answers it, which needs facts. A toy, with a query that a person wrote:
@@ -224,7 +224,8 @@ from course_utils.training.adapter import get_adapter
 finetuned = get_adapter(recipe, profile)
 run = finetuned.run
 print(f"{run.updates} updates on {run.rows} rows of the plan:")
-print({k: run.plan[k] for k in ("epochs", "batch_size", "rank", "learning_rate")})
+settings = ("epochs", "batch_size", "rank", "learning_rate")
+print({name: run.plan[name] for name in settings})
 
 # %%
 from course_utils.curves.losses import LossCurves
@@ -510,7 +511,7 @@ check(break_it)
 #
 # </details>
 #
-# ### ●●● Exercise 3 · A field of your own (40 minutes)
+# ### A project · A field of your own (40 minutes)
 #
 # *Why it matters: every real search has one more field than yours.*
 #
@@ -583,7 +584,6 @@ SCHEMA = {
         "genres": {"type": "array", "items": {"type": "string"}},
         "max_minutes": {"type": "integer"},
     },
-    "additionalProperties": False,
 }
 
 
