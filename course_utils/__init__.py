@@ -12,7 +12,7 @@
     statistics/ k of n, paired answers, what n could see        (05, 06)
     stress/     does it do what was asked?                      (05)
     arc/        science questions through lm-eval               (06)
-    projects/   the three projects, and one of your own         (03 to 07, 14)
+    projects/   the three projects, a search, and one of your own (03 to 08, 14)
     gguf/       merge, export, compare, serve                   (07)
     exercises/  what the lessons ask, and the mistakes that are likely
     evidence/   claims, computed values, interview cards

@@ -1,4 +1,4 @@
-"""The three projects of the course, as data/recipes.yaml states them.
+"""The projects of the course, as data/recipes.yaml states them.
 
 A recipe holds the hyperparameters that its author stated, each with a unit or a
 reason, and beside them what a smaller machine scales down and why. Which number

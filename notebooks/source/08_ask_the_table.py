@@ -343,7 +343,7 @@ trials = [t for w in answers for t in judge_all(suite, answers[w], model=w)]
 save_trials(trials, finetuned.folder / "search.jsonl")
 verdicts = verdict_table(trials, suite)
 rates = pass_rates(verdicts, ["model", "check"])
-wanted = ["a query", "as meant", "wish met, in truth", "no film looked up", "served"]
+wanted = ["a query", "as meant", "no film looked up", "served"]
 shown_rates = rates.apply(spelled, axis=1).unstack("check")
 shown_rates.loc[[*answers], wanted]
 
