@@ -390,6 +390,22 @@ print("success" if all(beaten) else "failure", dict(zip(rivals, beaten)))
 # %% [markdown]
 # VERDICT-TEXT
 #
+# Would another seed say the same? The criterion named two more. Their answers on the
+# small model are kept with the data (`tools/measure_search.py` trains and asks them):
+
+# %%
+import json
+
+lines = (folder / "seeds.jsonl").read_text().splitlines()
+for seed, group in pd.DataFrame(map(json.loads, lines)).groupby("seed"):
+    texts = group.set_index("id")["text"]
+    given = [Generated(texts[prompt.id], True) for prompt in suite.prompts]
+    again = [t.verdicts["served"] for t in judge_all(suite, given, model="x")]
+    print(f"seed {seed}: {sum(again)} of {len(again)} served")
+
+# %% [markdown]
+# SEEDS-TEXT
+#
 # ## 8. Where it is wrong
 #
 # One number hides which requests each of them fails. By group:
