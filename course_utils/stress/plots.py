@@ -65,7 +65,8 @@ def verdict_matrix(
         models: One panel each.
     """
     height = 0.34 * rates.index.get_level_values("check").nunique() + 1.7
-    figure, panels = plt.subplots(1, len(models), figsize=(10.5, height), sharey=True)
+    shape = {"figsize": (10.5, height), "sharey": True, "squeeze": False}
+    figure, [panels] = plt.subplots(1, len(models), **shape)
     for axes, model in zip(panels, models, strict=True):
         names = ("rate", "passed", "n")
         share, passed, n = (rates[it].xs(model).unstack("group") for it in names)

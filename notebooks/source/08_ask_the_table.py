@@ -353,7 +353,7 @@ shown_rates.loc[[*answers], wanted]
 # lies above *as meant*.
 
 # %%
-from course_utils.stress.plots import rates_plot
+from course_utils.statistics.plots import interval_plot
 
 served = {way: rates.loc[(way, "served")] for way in answers}
 best = max(served, key=lambda way: served[way].passed)
@@ -361,10 +361,12 @@ told = ", ".join(
     f"{way} {served[way].passed:.0f}"
     for way in ("shown examples", "tuned", "patterns")
 )
-both = rates[rates.index.isin(["as meant", "served"], level="check")]
-rates_plot(
-    both.loc[[*answers]], y_label="",
-    x_label="share that passed; at the right passed / judged",
+ends = [100 * row[["low", "rate", "high"]] for row in served.values()]
+interval_plot(
+    [*answers], ends,
+    reference=("patterns", 100 * served["patterns"].rate),
+    spelled="{1:.0f} %",
+    x_label="served, % of the requests (95 % interval)",
     title=f"Served, of {served['tuned'].n:.0f}: {told}",
 );
 
@@ -414,8 +416,13 @@ for seed, group in pd.DataFrame(map(json.loads, lines)).groupby("seed"):
 from course_utils.stress.plots import verdict_matrix
 
 by_group = pass_rates(verdicts, ["model", "check", "group"])
-kept = by_group[by_group.index.isin(["as meant", "served"], level="check")]
-verdict_matrix(kept, ("patterns", "tuned"), title="GROUP-TITLE");
+kept = pd.concat({"served": by_group.xs("served", level="check")})
+kept.index.names = ["model", "check", "group"]  # a row a way of answering
+by_way = kept["rate"].unstack("check").loc["served"]
+ahead = [*by_way.index[by_way["tuned"] > by_way["patterns"]]]
+title = f"Served: tuned ahead of the patterns in {len(ahead)} of {len(by_way)} groups"
+verdict_matrix(kept, ("served",), title=title)
+print("ahead in:", ", ".join(ahead) or "none")
 
 # %% [markdown]
 # And by field: of what it asks for, how much was meant (*precision*), and of what was
