@@ -472,9 +472,10 @@ pd.DataFrame(counted)
 # %% [markdown]
 # On the small model the gain over three examples is 1 lost and 8 gained, p = 0.04: more
 # than luck, barely, and far from finished. Product and order can be copied from the
-# message; team and issue have to be understood. TODO-LEAD: the counts of this run, copied
-# against understood, after three examples and after training. (Where answers name no
-# parts, as labels and free texts do, the table is empty.)
+# message: three examples get 18 and 17 of 24 right, training 22 and 24. Team and issue
+# have to be understood: 5 and 2 after three examples, 13 and 19 after training. There
+# the training pays. (Where answers name no parts, as labels and free texts do, the table
+# is empty.)
 #
 # Now read. The prompts of your own first, with both answers: nobody wrote down what is
 # right, so you judge. Then every answer of the tuned model that failed a check, folded
