@@ -29,7 +29,7 @@ from course_utils.training.trainer import CannotResume, TrainingRun, run_trainin
 _CONFIG = "adapter_config.json"
 _TRAINING_TAKES = {
     "nano": "seconds",
-    "cpu": "4 to 8 minutes on two cores",
+    "cpu": "4 to 8 minutes on two cores, with movie_search 15 to 30",
     "t4": "about 10 minutes on a T4, an estimate",
 }
 _AVOID = (

@@ -14,7 +14,7 @@
 # - design an answer that a model can copy instead of compute,
 # - write down what success would be before you look, and keep to it,
 # - hold a tuned model against a prompt *and* against a plain program,
-# - run a server that cannot write anything but a valid query.
+# - run a server that writes nothing but queries.
 #
 # **Time and memory.** About 35 minutes to read. It runs MINUTES minutes in 2.5 GiB on a
 # CPU with a saved adapter (processor time of one core); training that adapter takes 25 to
@@ -64,9 +64,9 @@ found = search.matching(search.read_query(written), films.values())
 [f"{film.name}, {film.runtime_minutes} min" for film in found]
 
 # %% [markdown]
-# Each of these is a real film, with its right runtime, and it is a western of those
-# years. Where none fits, “none” is an answer too: the table can be wrong, but it cannot
-# make a film up.
+# Each is a film of the table, with the table's runtime, genres and year. Where none fits,
+# “none” is an answer too. The table can be wrong; a model that only writes queries cannot
+# add a film to it.
 #
 # Models that were trained for tools do the same in other clothes. A template such as
 # Qwen's lists your functions in the system's turn, and the model answers with a call,
@@ -83,10 +83,10 @@ found = search.matching(search.read_query(written), films.values())
 # ## 2. An answer that can be copied
 #
 # What should the model write for *under two hours*? The table needs a number,
-# `max_minutes = 119`. A first try taught that, and the small model wrote 120 or 90, and
-# took longest for shortest. Then the answer was changed: the model copies sign and
-# number as they are said, `<120`, and the program subtracts. Let the program do whatever
-# a program can do.
+# `max_minutes = 119`. A first try taught that, and the small model wrote 90 for “under
+# 90” and a longest runtime where a shortest was meant. Then the answer was changed: the
+# model copies sign and number as they are said, `<120`, and the program subtracts. Let
+# the program do whatever a program can do.
 
 # %% tags=["nbval-check-output"]
 said = ["<120", "<=120", ">=90", "95-114", ">60 <90"]
@@ -99,7 +99,8 @@ dict(zip(said, bounds))
 # *Why it matters: off-by-one errors belong into code with a test, not into a model.*
 #
 # Write `years_of(text)`: the first and the last year, both inclusive, that a text such
-# as `<1985`, `>=2010`, `1984` or `1980s` means. Where a side is open, it is `None`.
+# as `<1985`, `<=1985`, `>=2010`, `1984` or `1980s` means. Where a side is open, it is
+# `None`. (Spans such as `1984-1990` are not asked for.)
 
 # %% tags=["exercise"]
 from course_utils.exercises import TODO, check
@@ -116,7 +117,8 @@ check(years_of)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `text.lstrip("<>=")` is the number. For `<` the last year is one less.
+# First the decade, which ends in s. Then `text.lstrip("<>=")` is the number; ask whether
+# there is an `=`, since `"<=1985".startswith("<")` is true as well.
 #
 # </details>
 # <details><summary>Solution</summary>
@@ -127,7 +129,7 @@ check(years_of)
 #         first = int(text[:-1])
 #         return first, first + 9
 #     year = int(text.lstrip("<>="))
-#     strict = not text.startswith(("<=", ">="))
+#     strict = "=" not in text  # True counts as 1 below
 #     if text.startswith("<"):
 #         return None, year - strict
 #     if text.startswith(">"):
@@ -139,7 +141,7 @@ check(years_of)
 #
 # ## 3. The rows
 #
-# Wishes with the query that each means; a third of the training rows are lesson 03's
+# Wishes with the query that each means; half of the training rows are lesson 03's
 # requests with new answers. What groups are there, and how does one of each look?
 
 # %%
@@ -167,9 +169,10 @@ pd.Series(asked).value_counts().to_dict()
 # true}`, since lesson 05's model imposed its form on everyone. The guide for such
 # decisions is in the data sheet (`data/movie_search/README.md`).
 #
-# Two more files stay closed: 160 test and 60 stress requests, written by another author,
-# with other numbers of minutes and years than any training row. A second labeller, who
-# saw the guide and the requests alone, gave the same query to all 220.
+# Two more files stay closed: 160 test and 60 stress requests. Another author wrote them,
+# who had not seen the training rows; runtimes in digits and single years are others than
+# there. A second labeller, who saw the guide and the requests alone, gave the same query
+# to all 220, three of them with a doubt. (Authors and labeller were language models.)
 #
 # ## 4. What would be success?
 #
@@ -182,15 +185,14 @@ import yaml
 from course_utils.places import DATA_FOLDER
 
 folder = DATA_FOLDER / "movie_search"
-criterion = yaml.safe_load((folder / "preregistered.yaml").read_text())
-for key in ("measure", "rivals", "smallest_gain", "success", "failure"):
-    print(f"{key}: {criterion[key]}")
+text = (folder / "preregistered.yaml").read_text()
+criterion = yaml.safe_load(text)
+print(text)
 
 # %% [markdown]
 # Two rivals, and the second one is easily forgotten. A programmer would not train
-# anything: they would write regular expressions. With the training rows at hand that
-# takes an afternoon. How far do they get on the validation rows, and how far does the
-# laziest answer, always `{}`?
+# anything: they would write regular expressions, with the training rows at hand. How far
+# do they get on the validation rows, and how far does the laziest answer, always `{}`?
 
 # %%
 from course_utils.projects.search.pattern import search_by_pattern
@@ -199,7 +201,7 @@ from course_utils.projects.search.pattern import search_by_pattern
 def exact(queries, rows):
     """How many queries ask for exactly what the written ones do."""
     meant = [search.read_query(row.answer).parts for row in rows]
-    return sum(q.parts == m for q, m in zip(queries, meant))
+    return sum(q.parts == m for q, m in zip(queries, meant, strict=True))
 
 
 validation = splits["validation"]
@@ -209,18 +211,19 @@ for name, queries in {"patterns": by_pattern, "always {}": lazy}.items():
     print(f"{name}: {exact(queries, validation)} of {len(validation)} exact")
 
 # %% [markdown]
-# On these rows the patterns are nearly perfect, and that is no surprise: half of them
-# came from the same author as the rows that the patterns were written with. Predict: how
-# will they do on requests of somebody else, with typing errors, in French, in a story of
-# a hundred words?
+# 147 of 160. Validation and training rows come from the same authors, though. Predict:
+# how will the patterns do on requests of somebody else, with typing errors, in French,
+# in a story of a hundred words?
 #
 # ## 5. Training
 #
 # The calls are those of lesson 03. `get_adapter` makes them, or takes the saved adapter
-# if it is this plan's. On the small model three trainings were tried, and judged on the
-# validation rows (`data/movie_search/attempts.yaml`): with bounds to compute, 54 of 160
-# queries were exact; with numbers as they are said, in smaller batches and one pass more,
-# 106; twice the learning rate was no better.
+# if it is this plan's. On the small model three trainings were tried on the validation
+# rows (`data/movie_search/attempts.yaml`). With bounds to compute, 54 of 160 queries were
+# exact. With numbers as they are said, in smaller batches and one pass more, 106; what
+# each of the three changes did was not tried apart. Twice the rate was stopped early,
+# behind at its first evaluation. So 106 stand against the patterns' 147 before anything
+# is opened. Predict the verdict.
 
 # %%
 from course_utils.training.adapter import get_adapter
@@ -241,7 +244,7 @@ title = f"Validation queries: {start:.2f} → {end:.2f} nats a token"
 loss_plot(curves, title=title);
 
 # %% [markdown]
-# ## 6. A server that can write nothing but a query
+# ## 6. A server that writes nothing but queries
 #
 # Base and tuned model each become a GGUF file (lesson 07), so that what is judged is
 # what would be shipped:
@@ -297,13 +300,15 @@ with serving.serve(files["base"]) as server, server.client() as client:
         print(repr(reply.choices[0].message.content[:150]))
 
 # %% [markdown]
-# The grammar makes every answer valid. It makes none right: it only forbids, and among
-# what is allowed the model still has to choose.
+# Under the grammar an answer is a query, unless the limit cuts it off. It need not be a
+# right one: a grammar only forbids, and among what is allowed the model has to choose.
 #
 # ## 7. The closed files are opened
 #
 # All ways, each asked all 220 requests. *Shown examples* are three training rows in the
-# prompt; the description is the schema in words.
+# prompt; the description is the schema in words. One way was not in the criterion, and
+# is here as the best prompt that we could think of: description, six rows of six groups,
+# and the grammar.
 
 # %%
 from course_utils.projects.search.stress import held_out_suite
@@ -314,6 +319,16 @@ requests = [prompt.request for prompt in suite.prompts]
 shown = [turn for row in splits["train"][:3] for turn in row.messages]
 examples = [[*shown, {"role": "user", "content": r}] for r in requests]
 described = [project.form_in_words + r for r in requests]
+
+# %%
+by_group = {row.notes["group"]: row for row in splits["train"]}
+six = [*by_group.values()][-6:]  # minutes, years, several, negation, vague, no_wish
+first, *later = [dict(turn) for row in six for turn in row.messages]
+first["content"] = project.form_in_words + first["content"]
+turns = [{"role": "user", "content": request} for request in requests]
+fullest = [[first, *later, turn] for turn in turns]
+
+# %%
 by_pattern = [search_by_pattern(r) for r in requests]
 answers = {
     "always {}": [Generated("{}", True)] * len(requests),
@@ -327,9 +342,12 @@ asking = {
     "told the form": ("base", described, None),
     "shown examples": ("base", examples, None),
     "examples, grammar": ("base", examples, grammar),
+    "fullest prompt": ("base", fullest, grammar),
     "tuned": ("tuned", requests, None),
     "tuned, grammar": ("tuned", requests, grammar),
 }
+
+# %%
 seconds = {}
 for way, (model, chats, rule) in asking.items():
     with serving.serve(files[model]) as server:
@@ -353,26 +371,34 @@ shown_rates.loc[[*answers], wanted]
 
 # %% [markdown]
 # *Served* is the criterion's measure: a film that meets the wish, or none where none
-# exists or none is wanted. A query with a wrong bound may still find a right film, so it
-# lies above *as meant*.
+# exists or none is wanted. The film is drawn by lot from those that the query finds, so a
+# wrong query can serve by luck, and `{}` does now and then. Where no film is wanted, an
+# answer that is no query at all counts as served too: nothing is looked up. That favours
+# the base.
 
 # %%
-from course_utils.statistics.plots import interval_plot
-
 served = {way: rates.loc[(way, "served")] for way in answers}
 best = max(served, key=lambda way: served[way].passed)
 told = ", ".join(
     f"{way} {served[way].passed:.0f}"
     for way in ("shown examples", "tuned", "patterns")
 )
+
+# %%
+from course_utils.plots import BASE, TUNED
+from course_utils.statistics.plots import interval_plot
+
 ends = [100 * row[["low", "rate", "high"]] for row in served.values()]
-interval_plot(
+axes = interval_plot(
     [*answers], ends,
     reference=("patterns", 100 * served["patterns"].rate),
     spelled="{1:.0f} %",
     x_label="served, % of the requests (95 % interval)",
     title=f"Served, of {served['tuned'].n:.0f}: {told}",
-);
+)
+for number, line in enumerate(axes.lines[: 2 * len(answers)]):
+    way = [*answers][number // 2]  # a line and a point each
+    line.set_color(TUNED if "tuned" in way else BASE)
 
 # %% [markdown]
 # ### The verdict
@@ -390,7 +416,8 @@ for pair, p in zip(pairs, raised):
     low, middle, high = pair.points
     print(f"{pair.names[0]:15} lost {pair.lost:3}, gained {pair.gained:3}:", end=" ")
     print(f"{middle:+.1f} points ({low:+.1f} to {high:+.1f}), p = {p:.2g}")
-beaten = [pair.gained > pair.lost and p < 0.05 for pair, p in zip(pairs, raised)]
+level = criterion["significance"]
+beaten = [pair.gained > pair.lost and p < level for pair, p in zip(pairs, raised)]
 print("success" if all(beaten) else "failure", dict(zip(rivals, beaten)))
 
 # %% [markdown]
@@ -408,6 +435,7 @@ for seed, group in pd.DataFrame(map(json.loads, lines)).groupby("seed"):
     given = [Generated(texts[prompt.id], True) for prompt in suite.prompts]
     again = [t.verdicts["served"] for t in judge_all(suite, given, model="x")]
     print(f"seed {seed}: {sum(again)} of {len(again)} served")
+print("rivals of this run:", {r: int(served[r].passed) for r in rivals})
 
 # %% [markdown]
 # SEEDS-TEXT
@@ -421,15 +449,19 @@ from course_utils.stress.plots import verdict_matrix
 
 by_group = pass_rates(verdicts, ["model", "check", "group"])
 kept = pd.concat({"served": by_group.xs("served", level="check")})
-kept.index.names = ["model", "check", "group"]  # a row a way of answering
+# The plot wants a check a row and a model a panel; here a row is a way of answering.
+kept.index.names = ["model", "check", "group"]
 by_way = kept["rate"].unstack("check").loc["served"]
 ahead = [*by_way.index[by_way["tuned"] > by_way["patterns"]]]
 title = f"Served: tuned ahead of the patterns in {len(ahead)} of {len(by_way)} groups"
 verdict_matrix(kept, ("served",), title=title)
 print("ahead in:", ", ".join(ahead) or "none")
+behind = by_way.index[by_way["tuned"] < by_way["patterns"]]
+print("behind in:", ", ".join(behind) or "none")
 
 # %% [markdown]
-# And by field: of what it asks for, how much was meant (*precision*), and of what was
+# (Groups of six or eight differ by one request easily.) And by field, in the bounds that
+# the program makes of `minutes` and `years`: of what it asks for, how much was meant (*precision*), and of what was
 # meant, how much does it ask for (*recall*)?
 
 # %%
@@ -469,47 +501,76 @@ with serving.serve(files["tuned"]) as server:
     queries = server.answers(said, grammar=grammar)
 for request, answer in zip(said, queries):
     query = search.read_query(answer.text)
-    film = search.look_up(query, films, request).film
-    none = "no film wanted" if query.no_wish else "none meets it"
+    film, wanted = search.look_up(query, films, request)
+    none = "none meets it" if wanted else "no film wanted"
     print(f"> {request}\n  {answer.text}\n  {film.name if film else none}\n")
 
 # %% [markdown]
 # ## 10. What it costs
 #
-# A prompt with a description or examples is read for every request; training is paid
-# once. After how many requests does it pay?
+# A prompt with a description or examples is read for every request, and whoever was not
+# taught where to stop writes more; training is paid once. After how many requests does it
+# pay?
 
 # %%
-lengths = {}
-for way, (_, chats, _) in asking.items():
+def prompt_tokens(chats):
+    """Tokens of a chat as the server reads it, median."""
     turns = [
         [{"role": "user", "content": c}] if isinstance(c, str) else c
         for c in chats
     ]
-    texts = tokenizer.apply_chat_template(turns, tokenize=False)
-    lengths[way] = pd.Series(map(len, tokenizer(texts)["input_ids"])).median()
-cost = pd.DataFrame({"prompt tokens": lengths, "seconds a request": seconds})
-cost.round(2)
+    texts = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True
+    )
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return pd.Series(map(len, ids)).median()
+
 
 # %%
-saved = seconds["told the form"] - seconds["tuned"]
+lengths = {way: prompt_tokens(chats) for way, (_, chats, _) in asking.items()}
+started = time.perf_counter()
+_ = [search_by_pattern(request) for request in requests]
+seconds["patterns"] = (time.perf_counter() - started) / len(requests)
+cost = pd.DataFrame({"prompt tokens": lengths, "seconds a request": seconds})
+cost.round(4)
+
+# %%
+saved = seconds["shown examples"] - seconds["tuned"]
 pays = run.seconds / saved if saved > 0 else float("inf")
-print(f"training {run.seconds:.0f} s, saved {saved:.2f} s a request against the")
-print(f"description: it pays after {pays:.0f} requests, if it is as good")
+print(f"training {run.seconds:.0f} s, saved {saved:.2f} s a request against three")
+print(f"examples: in time alone it pays after {pays:.0f} requests")
 
 # %% [markdown]
 # (Seconds of this machine, four requests at a time. A server keeps the part of a prompt
 # that all requests share, so a long description costs less than its tokens suggest.) The
-# patterns answer in microseconds and cost an afternoon of work.
+# patterns cost the time of whoever writes and tests them.
+#
+# ### Both
+#
+# Patterns fail where they find nothing. What if the model is asked only then? This was
+# thought of after the files were opened, so it is an idea for a next test, no result:
+
+# %%
+def first_patterns(pattern, text):
+    """The patterns' query, or the model's where the patterns found nothing."""
+    return search.write_query(pattern) if pattern.asked else text
+
+
+texts = [answer.text for answer in answers["tuned, grammar"]]
+both = [Generated(first_patterns(*p), True) for p in zip(by_pattern, texts)]
+again = [t.verdicts["served"] for t in judge_all(suite, both, model="both")]
+print(f"patterns first, then the model: {sum(again)} of {len(again)} served")
+
+# %% [markdown]
 #
 # ### ●●○ Exercise 2 · Break the grammar (8 minutes)
 #
 # *Why it matters: “it always returns valid JSON” is not “it always returns a sensible
 # query”.*
 #
-# Write `break_it(field)` for the fields `minutes` and `years`: a text with that field
-# which the grammar allows, the look-up reads, and no film can ever meet, in this table or
-# any other.
+# Write `break_it(field)` for the fields `minutes` and `years`: a text which the grammar
+# allows and the look-up reads, and whose two bounds in that field contradict each other,
+# so that no film of any table meets it.
 
 # %% tags=["exercise"]
 def break_it(field: str) -> str:
@@ -538,14 +599,15 @@ check(break_it)
 #
 # </details>
 #
-# ### A project · A field of your own (40 minutes)
+# ### A project · A field of your own (an hour, and the training)
 #
 # *Why it matters: every real search has one more field than yours.*
 #
 # Users say “the newest one”, “whichever is shortest”. Add `order`, one of `newest`,
-# `oldest`, `shortest`, `longest`: a rule in the grammar, a sort behind the look-up, and
-# twenty rows. Four of the twenty should say such a word without meaning it (“my oldest
-# friend”). Train again, and ask ten requests that you wrote before.
+# `oldest`, `shortest`, `longest`: a rule in the grammar, and twenty rows, of which four
+# say such a word without meaning it (“my oldest friend”). Behind the model, take `order`
+# out of the parsed object before `as_query` reads the rest, and sort what `matching`
+# finds. Write ten requests first; then train, export as in section 6, and ask them.
 #
 # ```python
 # from course_utils.data.conversation import Conversation
@@ -567,15 +629,14 @@ check(break_it)
 #
 # ## 11. Tune, prompt, program or retrieve?
 #
-# | You have | Take |
+# | You have | Try first |
 # |---|---|
-# | a closed list of wordings, and numbers | a program: exact, in microseconds, with tests |
-# | few requests a day, a large model behind an API | a prompt with the schema and examples, under a grammar |
-# | many requests, a small model of your own, free wordings | a tuned model under a grammar |
+# | wordings that you can list, and numbers | a program, with tests |
+# | few requests a day, and a large model behind an API | a prompt with schema and examples, under a grammar |
+# | many requests, a small model of your own, free wordings | a tuned model under a grammar, held against the program |
 # | facts that change, or that nobody can learn by heart | a look-up, whoever writes the query |
 #
-# They add up: the program first, and the model where it finds nothing, is what many
-# products do.
+# (Advice, of which this lesson measured the small model's part.)
 #
 # ## When it goes wrong
 #
@@ -599,23 +660,19 @@ show_cards("08")
 # %% [markdown]
 # ## The same on your project
 #
-# Without this course: any server that speaks OpenAI's protocol and takes a JSON schema
-# (llama.cpp, vLLM, Ollama and the large APIs do), and a table that answers.
+# Without this course: any server that speaks OpenAI's protocol and takes a JSON schema,
+# as llama.cpp's does, and a table that answers.
 
 # %%
 import json
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "genres": {"type": "array", "items": {"type": "string"}},
-        "max_minutes": {"type": "integer"},
-    },
-}
+SPAN = {"type": "string", "pattern": "^(<|<=|>|>=)[0-9]{1,3}$"}
+FIELDS = {"genre": {"enum": ["comedy", "war"]}, "minutes": SPAN}
+SCHEMA = {"type": "object", "properties": FIELDS, "additionalProperties": False}
 
 
 def find(client, model, request, table):
-    """Rows of a table of dictionaries that meet a request."""
+    """Rows of a table of dictionaries that meet a request; a fault is raised."""
     reply = client.chat.completions.create(
         model=model, temperature=0, max_tokens=72,
         messages=[{"role": "user", "content": request}],
@@ -625,11 +682,12 @@ def find(client, model, request, table):
         },
     )
     query = json.loads(reply.choices[0].message.content)
-    longest = query.get("max_minutes", 10_000)
-    genres = set(query.get("genres", ()))
+    span, kept = query.pop("minutes", ">0"), query.items()
+    number, strict = int(span.lstrip("<>=")), "=" not in span
+    side = 1 if span.startswith("<") else -1  # a longest runtime, or a shortest
     return [
         row for row in table
-        if genres <= set(row["genres"]) and row["minutes"] <= longest
+        if kept <= row.items() and side * (number - row["minutes"]) >= strict
     ]
 
 
@@ -640,15 +698,14 @@ def find(client, model, request, table):
 print(f"… say what would be success before you look: {criterion['measure']},")
 for way in ("always {}", "shown examples", "patterns", "tuned"):
     print(f"… report for “{way}” {spelled(served[way])} served,")
-print(f"… and name the best way of this run: {best}.")
+print(f"… and say which was highest, chosen after looking: {best}.")
 
 # %% [markdown]
 # ## What this run does not show
 #
-# - That no better patterns or prompts exist: one afternoon and three examples were
-#   spent.
-# - Requests of real users: the 220 were written by one author, with a guide.
-# - A larger model. It reads better, and it costs more.
+# - That no better patterns or prompts exist: one program and four prompts were tried.
+# - Requests of real users: a language model wrote the 220, with a guide.
+# - A larger model: none was asked.
 # - Another look-up: a table of 510 films forgives many a wrong bound.
 #
 # ## Sources
