@@ -322,7 +322,7 @@ described = [project.form_in_words + r for r in requests]
 
 # %%
 by_group = {row.notes["group"]: row for row in splits["train"]}
-six = [*by_group.values()][-6:]  # minutes, years, several, negation, vague, no_wish
+six = [*by_group.values()][-6:]  # minutes to no_wish, as in the table above
 first, *later = [dict(turn) for row in six for turn in row.messages]
 first["content"] = project.form_in_words + first["content"]
 turns = [{"role": "user", "content": request} for request in requests]
@@ -423,8 +423,9 @@ print("success" if all(beaten) else "failure", dict(zip(rivals, beaten)))
 # %% [markdown]
 # VERDICT-TEXT
 #
-# Would another seed say the same? The criterion named two more. Their answers on the
-# small model are kept with the data (`tools/measure_search.py` trains and asks them):
+# Would another seed say the same? The criterion named two more, of which one has been
+# measured so far. Its answers, on the small model, are kept with the data
+# (`tools/measure_search.py` trains and asks):
 
 # %%
 import json
