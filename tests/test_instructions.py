@@ -165,5 +165,5 @@ def test_a_tenth_of_a_small_file_is_for_validation(tmp_path):
 
 def test_an_unknown_data_set_names_the_known_ones():
     plan = dataclasses.replace(ALPACA_MISTRAL.plan_for("cpu"), dataset=Source("poems"))
-    with pytest.raises(NoSuchData, match="sets are movies, movie_search, instructions, iac"):
+    with pytest.raises(NoSuchData, match="movies, movie_search, instructions, iac"):
         load_rows(plan)
