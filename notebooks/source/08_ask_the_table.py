@@ -421,7 +421,11 @@ beaten = [pair.gained > pair.lost and p < level for pair, p in zip(pairs, raised
 print("success" if all(beaten) else "failure", dict(zip(rivals, beaten)))
 
 # %% [markdown]
-# VERDICT-TEXT
+# On the small model the outcome is *failure*, in the criterion's own words. The tuned
+# model serves 157 of 220. Three examples serve 57, and the fullest prompt 45: training did
+# what no prompt did. But the regular expressions serve 172. Tuned gains 32 requests over
+# them and loses 47, p = 0.12, so that neither is shown to be better. Under the grammar
+# it serves 165, since answers that were no query become one.
 #
 # Would another seed say the same? The criterion named two more, of which one has been
 # measured so far. Its answers, on the small model, are kept with the data
@@ -439,7 +443,9 @@ for seed, group in pd.DataFrame(map(json.loads, lines)).groupby("seed"):
 print("rivals of this run:", {r: int(served[r].passed) for r in rivals})
 
 # %% [markdown]
-# SEEDS-TEXT
+# On the small model the second seed serves 166: on the same side of both rivals. Nine
+# requests lie between two seeds of one recipe, a reason not to make much of the 15 between
+# model and patterns.
 #
 # ## 8. Where it is wrong
 #
@@ -475,7 +481,11 @@ fields = {
 pd.concat(fields, axis=1)
 
 # %% [markdown]
-# FIELD-TEXT
+# Where the patterns find a bound, it is nearly always the right one; the tuned model's is
+# in about two of three cases. It also takes moods for no wish: it serves 7 of 15. It leads
+# where nobody had a pattern: typing errors (5 of 8 against 1), orders in a quoted text (9
+# of 12 against 5), requests without a wish (21 of 27 against 11). Languages that no row
+# was written in stay closed to both.
 #
 # Five answers of the tuned model that are not what was meant:
 
@@ -502,8 +512,8 @@ with serving.serve(files["tuned"]) as server:
     queries = server.answers(said, grammar=grammar)
 for request, answer in zip(said, queries):
     query = search.read_query(answer.text)
-    film, wanted = search.look_up(query, films, request)
-    none = "none meets it" if wanted else "no film wanted"
+    film, searched = search.look_up(query, films, request)
+    none = "none meets it" if searched else "no film wanted"
     print(f"> {request}\n  {answer.text}\n  {film.name if film else none}\n")
 
 # %% [markdown]
@@ -563,6 +573,8 @@ again = [t.verdicts["served"] for t in judge_all(suite, both, model="both")]
 print(f"patterns first, then the model: {sum(again)} of {len(again)} served")
 
 # %% [markdown]
+# On the small model that is 183 of 220, more than each alone.
+#
 #
 # ### ●●○ Exercise 2 · Break the grammar (8 minutes)
 #
