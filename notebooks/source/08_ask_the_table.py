@@ -460,7 +460,10 @@ kept = pd.concat({"served": by_group.xs("served", level="check")})
 kept.index.names = ["model", "check", "group"]
 by_way = kept["rate"].unstack("check").loc["served"]
 ahead = [*by_way.index[by_way["tuned"] > by_way["patterns"]]]
-title = f"Served: tuned ahead of the patterns in {len(ahead)} of {len(by_way)} groups"
+title = (
+    f"Served: tuned ahead of the patterns in {len(ahead)} of "
+    f"{len(by_way)} groups"
+)
 verdict_matrix(kept, ("served",), title=title)
 print("ahead in:", ", ".join(ahead) or "none")
 behind = by_way.index[by_way["tuned"] < by_way["patterns"]]
