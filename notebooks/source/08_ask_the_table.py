@@ -414,10 +414,14 @@ pairs = [compare_models(verdicts, "served", (r, "tuned")) for r in rivals]
 raised = multipletests([pair.p for pair in pairs], method="holm")[1]
 for pair, p in zip(pairs, raised):
     low, middle, high = pair.points
-    print(f"{pair.names[0]:15} lost {pair.lost:3}, gained {pair.gained:3}:", end=" ")
+    print(
+        f"{pair.names[0]:15} lost {pair.lost:3}, gained {pair.gained:3}:", end=" "
+    )
     print(f"{middle:+.1f} points ({low:+.1f} to {high:+.1f}), p = {p:.2g}")
 level = criterion["significance"]
-beaten = [pair.gained > pair.lost and p < level for pair, p in zip(pairs, raised)]
+beaten = [
+    pair.gained > pair.lost and p < level for pair, p in zip(pairs, raised)
+]
 print("success" if all(beaten) else "failure", dict(zip(rivals, beaten)))
 
 # %% [markdown]
@@ -493,7 +497,10 @@ pd.concat(fields, axis=1)
 # Five answers of the tuned model that are not what was meant:
 
 # %%
-wrong = [t for t in trials if t.model == "tuned" and not t.verdicts.get("as meant", 1)]
+wrong = [
+    t for t in trials
+    if t.model == "tuned" and not t.verdicts.get("as meant", 1)
+]
 for trial in wrong[:: max(1, len(wrong) // 5)][:5]:
     print(f"> {trial.prompt.request[:150]}")
     print(f"  meant {trial.prompt.notes['query']}")
@@ -551,7 +558,9 @@ cost.round(4)
 # %%
 saved = seconds["shown examples"] - seconds["tuned"]
 pays = run.seconds / saved if saved > 0 else float("inf")
-print(f"training {run.seconds:.0f} s, saved {saved:.2f} s a request against three")
+print(
+    f"training {run.seconds:.0f} s, saved {saved:.2f} s a request against three"
+)
 print(f"examples: in time alone it pays after {pays:.0f} requests")
 
 # %% [markdown]
@@ -688,7 +697,7 @@ SCHEMA = {"type": "object", "properties": FIELDS, "additionalProperties": False}
 
 
 def find(client, model, request, table):
-    """Rows of a table of dictionaries that meet a request; a fault is raised."""
+    "Rows of a table of dictionaries that meet a request; a fault is raised."
     reply = client.chat.completions.create(
         model=model, temperature=0, max_tokens=72,
         messages=[{"role": "user", "content": request}],
@@ -740,7 +749,10 @@ against = {
 }
 against["tuned"] = "success" if all(beaten) else "failure"
 kept = [
-    {"way": way, **shown_rates.loc[way, wanted], "against tuned": against.get(way, "")}
+    {
+        "way": way, **shown_rates.loc[way, wanted],
+        "against tuned": against.get(way, ""),
+    }
     for way in answers
 ]
 save_results(finetuned.folder, "08", kept)
