@@ -415,7 +415,8 @@ raised = multipletests([pair.p for pair in pairs], method="holm")[1]
 for pair, p in zip(pairs, raised):
     low, middle, high = pair.points
     print(
-        f"{pair.names[0]:15} lost {pair.lost:3}, gained {pair.gained:3}:", end=" "
+        f"{pair.names[0]:15} lost {pair.lost:3}, gained {pair.gained:3}:",
+        end=" ",
     )
     print(f"{middle:+.1f} points ({low:+.1f} to {high:+.1f}), p = {p:.2g}")
 level = criterion["significance"]
