@@ -414,15 +414,12 @@ pairs = [compare_models(verdicts, "served", (r, "tuned")) for r in rivals]
 raised = multipletests([pair.p for pair in pairs], method="holm")[1]
 for pair, p in zip(pairs, raised):
     low, middle, high = pair.points
-    print(
-        f"{pair.names[0]:15} lost {pair.lost:3}, gained {pair.gained:3}:",
-        end=" ",
-    )
+    print(f"{pair.names[0]:15} lost {pair.lost:3}, "
+          f"gained {pair.gained:3}:", end=" ")
     print(f"{middle:+.1f} points ({low:+.1f} to {high:+.1f}), p = {p:.2g}")
 level = criterion["significance"]
-beaten = [
-    pair.gained > pair.lost and p < level for pair, p in zip(pairs, raised)
-]
+beaten = [pair.gained > pair.lost and p < level
+          for pair, p in zip(pairs, raised)]
 print("success" if all(beaten) else "failure", dict(zip(rivals, beaten)))
 
 # %% [markdown]
@@ -462,14 +459,12 @@ from course_utils.stress.plots import verdict_matrix
 
 by_group = pass_rates(verdicts, ["model", "check", "group"])
 kept = pd.concat({"served": by_group.xs("served", level="check")})
-# The plot wants a check a row and a model a panel; here a row is a way of answering.
+# The plot's names: here a row, its `check`, is a way of answering.
 kept.index.names = ["model", "check", "group"]
 by_way = kept["rate"].unstack("check").loc["served"]
 ahead = [*by_way.index[by_way["tuned"] > by_way["patterns"]]]
-title = (
-    f"Served: tuned ahead of the patterns in {len(ahead)} of "
-    f"{len(by_way)} groups"
-)
+title = (f"Served: tuned ahead of the patterns in {len(ahead)} "
+         f"of {len(by_way)} groups")
 verdict_matrix(kept, ("served",), title=title)
 print("ahead in:", ", ".join(ahead) or "none")
 behind = by_way.index[by_way["tuned"] < by_way["patterns"]]
