@@ -212,3 +212,40 @@ def test_lesson_05s_figures_are_quoted_right():
     rows = json.loads((RESULTS / "05.json").read_text())["tables"]["movie_recommender"]
     form = next(row for row in rows if row["measure"].startswith("form:"))
     assert form["tuned"].startswith(text + " ")
+
+
+# A sentence that was true of the run before.
+def test_the_text_tells_the_figures_of_the_published_run():
+    def served(way):
+        return TABLE[way]["served"].split()[0]
+
+    text = " ".join(cells.prose(SOURCE).split())
+    numbers = re.findall(
+        r"tuned gained (\d+), lost (\d+)", TABLE["patterns"]["against tuned"]
+    )
+    [(gained, lost)] = numbers
+    by_group = {}
+    for row, tuned, patterns in zip(
+        ASKED, SERVED["tuned"], SERVED["patterns"], strict=True
+    ):
+        both = by_group.setdefault(row.notes["group"], [0, 0, 0])
+        for place, counted in enumerate((tuned, patterns, True)):
+            both[place] += counted
+    typos, orders, none, mood = (
+        by_group[name] for name in ("typos", "hidden_order", "no_wish", "mood")
+    )
+    for told in (
+        f"model serves {served('tuned')} of 220",
+        f"Three examples serve {served('shown examples')}, "
+        f"and the fullest prompt {served('fullest prompt')}",
+        f"the regular expressions serve {served('patterns')}",
+        f"gains {gained} requests over them and loses {lost}, p = 0.14",
+        f"it serves {served('tuned, grammar')}",
+        f"the {int(served('patterns')) - int(served('tuned'))} between",
+        f"typing errors ({typos[0]} of {typos[2]} against {typos[1]})",
+        f"({orders[0]} of {orders[2]} against {orders[1]})",
+        f"({none[0]} of {none[2]} against {none[1]})",
+        f"it serves {mood[0]} of {mood[2]}",
+    ):
+        assert told in text, told
+    assert f"p = {exact_p(int(gained), int(lost)):.2g}" == "p = 0.14"

@@ -38,6 +38,7 @@ MOVIES_FOLDER = DATA_FOLDER / MOVIES
 INSTRUCTIONS = ("instructions", "iac")
 SEARCH = "movie_search"
 HELD_OUT = ("validation", "test", "stress")
+ANSWERED = ("train", "validation")  # a prompt of the others never holds its answer
 VALIDATION_ROWS = 40  # each evaluation on the way is a pass over them
 OWN_VALIDATION_ROWS = 80  # at most, of rows of one's own; a tenth of a small file
 
@@ -214,4 +215,4 @@ def load_split(
     others = others if split == "train" else []
     held_out = [row for other in others for row in load_split(folder, other, load)]
     path = folder / f"{split}.jsonl"
-    return load(path, answered=split != "stress", held_out=held_out)
+    return load(path, answered=split in ANSWERED, held_out=held_out)

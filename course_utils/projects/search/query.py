@@ -120,18 +120,21 @@ def write_query(query: Query) -> str:
     """A query as the one line of JSON that `read_query` reads."""
     asked = query.asked
     written = {name: asked[name] for name in ("genres", "not_genres") if name in asked}
-    written |= _spans(minutes=(query.min_minutes, query.max_minutes))
-    written |= _spans(years=(query.year_min, query.year_max))
+    spans = {
+        "minutes": _span(query.min_minutes, query.max_minutes),
+        "years": _span(query.year_min, query.year_max),
+    }
+    written |= {name: said for name, said in spans.items() if said}
     return json.dumps(written | ({"no_wish": True} if query.no_wish else {}))
 
 
-def _spans(**bounds: tuple[int | None, int | None]) -> dict[str, str]:
-    [(name, (low, high))] = bounds.items()
+def _span(low: int | None, high: int | None) -> str:
+    """Inclusive bounds as they are written; empty without any."""
     if low is not None and high is not None:
-        return {name: f"{low}-{high}"}
+        return f"{low}-{high}"
     if low is not None:
-        return {name: f">={low}"}
-    return {name: f"<={high}"} if high is not None else {}
+        return f">={low}"
+    return "" if high is None else f"<={high}"
 
 
 def read_query(text: str) -> Query | None:

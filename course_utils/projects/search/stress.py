@@ -191,5 +191,5 @@ def _suite(prompts: tuple[Conversation, ...]) -> StressSuite:
         },
         trap=TRAP,
         subject=lambda text: text.strip().partition("\n")[0][:60] or None,
-        max_new_tokens=72,  # a fifth more than the longest written query
+        max_new_tokens=72,  # half as much again as the longest written query, 48
     )
