@@ -122,8 +122,8 @@ def looked_up() -> list[str]:
         "So ask it for something else: a *query*, which a program looks up in a table "
         f"([lesson 08](notebooks/08_ask_the_table.ipynb)). Then {tuned} requests, on "
         "which nothing was trained or chosen, are served, after three examples "
-        f"{rivals[0]}, by regular expressions {rivals[1]}. Success had been defined beforehand as "
-        f"beating both; the outcome is {found['tuned']['against tuned']}."
+        f"{rivals[0]}, by regular expressions {rivals[1]}. Success had been defined "
+        f"beforehand as beating both; the outcome is {found['tuned']['against tuned']}."
     )
     return [textwrap.fill(text, 88)]
 
