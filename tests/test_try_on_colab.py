@@ -151,16 +151,12 @@ def test_a_lesson_that_ended_is_kept_whatever_becomes_of_the_next(tmp_path, tria
     assert list(read_json(tmp_path / "trial.json", "")["lessons"]) == ["00"]
 
 
-NOT_TRIED = ("08",)  # written after the last trial: `try_on_colab.py run FOLDER 08`
-
-
 def test_the_record_has_each_lesson_at_its_end_in_the_set_that_is_listed():
     kept = read_json(try_on_colab.TRIAL, "Restore it from git.")
     assert try_on_colab.LISTED.read_text("utf-8").startswith(f"# {kept['freeze']}\n")
     assert kept["python"].startswith(f"{try_on_colab.PYTHON}.")
     lessons = [s for s in project.sources() if not project.is_proof(s)]
-    tried = [key for key in map(project.key_of, lessons) if key not in NOT_TRIED]
-    assert list(kept["lessons"]) == tried
+    assert list(kept["lessons"]) == [project.key_of(source) for source in lessons]
     assert {told.partition(",")[0] for told in kept["lessons"].values()} == {"ok"}
     assert kept["conflicts"] == []
 
