@@ -18,7 +18,7 @@ from course_utils.evidence.ledger import (
     own_evidence,
 )
 from course_utils.evidence.questions import load_cards
-from course_utils.evidence.wording import render
+from course_utils.evidence.sentences import render
 from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER
 

@@ -9,7 +9,6 @@ from textwrap import fill
 
 from course_utils.evidence.claims import load_claims, written_form
 from course_utils.evidence.ledger import load_evidence, own_evidence
-from course_utils.evidence.predicates import values_of
 from course_utils.evidence.questions import (
     Card,
     SpokenCard,
@@ -17,7 +16,7 @@ from course_utils.evidence.questions import (
     cards_of,
     spoken_card,
 )
-from course_utils.evidence.wording import Evidence, shown
+from course_utils.evidence.sentences import Evidence, shown, values_of
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 import pytest
 
-from course_utils.evidence.predicates import holds, values_of
-from course_utils.evidence.wording import (
+from course_utils.evidence.sentences import (
+    holds,
     references_of,
     seconds_to_say,
     shown,
     spoken_words,
+    values_of,
 )
 
 
