@@ -21,7 +21,7 @@ THERE := import sys, importlib.util as i; sys.exit(not all(map(i.find_spec, sys.
 $(shell test ! -e $(READY) || $(RUN) -c "$(THERE)" $(NEEDED) || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course notebook publish adopt prose recipes gpu-check test unit nbval chains lint clean
+.PHONY: help setup course notebook publish adopt prose recipes gpu-check card test unit nbval chains lint clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ recipes: $(READY) ## measure the other recipes' stress tests for the README
 
 gpu-check: $(READY) ## on a CUDA card: lessons, memory and speed, held to a T4
 	@$(RUN) tools/gpu_check.py
+
+card: $(READY) ## one interview card with its seconds and faults: make card ID=nf4-or-int4
+	@$(COURSE) card $(ID)
 
 lint: $(READY) ## style, types, and which module may import which
 	@$(RUN) -m ruff check .

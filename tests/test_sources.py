@@ -27,7 +27,12 @@ def load(name: str) -> Any:
     return yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
-SEEDS, SOURCES, CLAIMS = load("seeds"), load("sources"), load("claims")
+SEEDS, SOURCES = load("seeds"), load("sources")
+CLAIMS = {
+    key: claim
+    for path in sorted((FOLDER / "claims").glob("*.yaml"))
+    for key, claim in yaml.safe_load(path.read_text(encoding="utf-8")).items()
+}
 PLACES, VALUES = load("claim_sources"), load("read_values")
 
 

@@ -10,6 +10,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import bank
 import publish
 from execution import convert, executed, inherited, settings, write_notebook
 from project import is_proof, key_of, name_of, notebook_of, sources
@@ -183,6 +184,7 @@ COMMANDS = {
     nbval: "N",
     chains: "recipe",
     reference: "seed",
+    bank.card: "slug",
 }
 
 

@@ -323,6 +323,32 @@ def read_table(path: Path, entry: Any, below: str = "") -> dict[str, Any]:
     return made
 
 
+def read_tables(folder: Path, entry: Any) -> dict[str, tuple[Any, str]]:
+    """The entries of all YAML files of a folder, each with the stem of its file.
+
+    Files in the order of their names. Raises as `read_table` does, with the faults of
+    all files at once; an entry that stands in two files is one.
+    """
+    made: dict[str, tuple[Any, str]] = {}
+    faults: list[Fault] = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            table = read_table(path, entry)
+        except FaultyData as error:
+            faults += error.faults
+            continue
+        for key, value in table.items():
+            if key in made:
+                found = f"{key!r} as in {made[key][1]}.yaml"
+                faults.append(Fault(path.name, 1, key, found, "a new key"))
+            made.setdefault(key, (value, path.stem))
+    if faults:
+        raise FaultyData(faults)
+    if not made:
+        refuse(folder, "no YAML file", "Restore it from git.", "tables")
+    return made
+
+
 def read_settings(path: Path, form: type[Row], way_out: str) -> Row:
     """A YAML file that is one object, such as a recipe of one's own; see `read_table`.
 

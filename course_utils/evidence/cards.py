@@ -1,115 +1,127 @@
-"""Interview cards: an answer to speak, the trap, and the numbers' provenance."""
+"""Cards as a notebook, GitHub and a terminal show them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from pathlib import Path
+from textwrap import fill
 
-from course_utils.data.files import read_table
-from course_utils.evidence.ledger import (
-    INTERVIEW_FOLDER,
-    Ledger,
-    current_evidence,
-    load_claims,
-    render,
+from course_utils.evidence.claims import load_claims, written_form
+from course_utils.evidence.ledger import load_evidence, own_evidence
+from course_utils.evidence.predicates import values_of
+from course_utils.evidence.questions import (
+    Card,
+    SpokenCard,
+    broken,
+    cards_of,
+    spoken_card,
 )
-
-_REFERENCE = re.compile(r"\{(C\d{3})\.(\w+)(?::[^}]*)?\}")
-# Digits that belong to a name. Every other digit in an answer must be a reference.
-_NAMES = re.compile(
-    r"Llama-\d(?:\.\d)?-\d+B|Llama-\d-\d+B|Llama-\d(?:\.\d)?|Mistral-7B|Qwen2\.5-[\d.]+B"
-    r"|Qwen2\.5|SmolLM2-135M|SmolLM2|GPT-\d|NF4|FP4|INT[48]|bf16|fp(?:16|32|8)|LLM\.int8"
-    r"|T4|P100|A100|H100|AdamW8bit|\b(?:4|8|16|32)-bit|ARC-Easy|1\.58-bit"
-    r"|Q\d_(?:[01]|K(?:_[SML])?)"  # types of GGUF
-)
-_NUMBER_WORDS = re.compile(
-    r"\b(?:eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
-    r"|hundred|thousand|million|billion|trillion)\b",
-    re.IGNORECASE,
-)
-_WORDS_PER_MINUTE = 150  # of unhurried speech
-
-
-@dataclass(frozen=True, kw_only=True)
-class InterviewQuestion:
-    """One interview question; its numbers are references `{C009.key}`."""
-
-    id: str = ""  # its key in the bank
-    notebook: str  # number of the one that settles it
-    question: str
-    answer: str  # 30 to 60 seconds of speech
-    trap: str  # what a weak answer says, and why it is wrong
-    seeds: tuple[str, ...]  # where the question comes from
-    claims: tuple[str, ...]  # ids of those that answer and trap rest on
-
-    def references(self) -> set[tuple[str, str]]:
-        """(claim id, key) of each number in answer and trap."""
-        return set(_REFERENCE.findall(self.answer + self.trap))
-
-    def typed_numbers(self) -> list[str]:
-        """Numbers that are typed instead of referred to; must be empty."""
-        text = _NAMES.sub("", _REFERENCE.sub("", f"{self.answer} {self.trap}"))
-        return re.findall(r"\S*\d\S*", text) + _NUMBER_WORDS.findall(text)
-
-
-def load_interview(
-    path: Path = INTERVIEW_FOLDER / "questions.yaml",
-) -> list[InterviewQuestion]:
-    """The question bank, in order; raises FaultyData, see `read_table`."""
-    bank = read_table(path, InterviewQuestion)
-    return [replace(question, id=key) for key, question in bank.items()]
+from course_utils.evidence.wording import Evidence, shown
 
 
 @dataclass(frozen=True)
 class Cards:
-    """Cards that fold out in a notebook, on GitHub and in plain text."""
+    """Cards that fold out. Their numbers are the published ones.
 
-    questions: tuple[InterviewQuestion, ...]
-    evidence: Mapping[str, Mapping[str, float]]
+    Where the reader's own runs recorded something that breaks a card's sentences,
+    that is said beneath it.
+    """
 
-    def _texts(self, question: InterviewQuestion) -> tuple[str, str, str]:
-        """Title, answer and trap; the reason instead where a number is not recorded.
-
-        A lesson shows its cards before it records what it measured.
-        """
-        title = f"{question.id}. {question.question}"
-        try:
-            answer = render(question.answer, self.evidence)
-            return title, answer, render(question.trap, self.evidence)
-        except KeyError as missing:
-            return title, missing.args[0], "not known yet"
+    cards: Sequence[Card]
+    published: Evidence
+    own: Evidence
 
     def _repr_html_(self) -> str:
-        return "\n".join(map(self._card, self.questions))
+        return "\n".join(map(self._folded, self.cards))
 
-    def _card(self, question: InterviewQuestion) -> str:
-        title, answer, trap = map(escape, self._texts(question))
-        seconds = round(60 * len(answer.split()) / _WORDS_PER_MINUTE / 5) * 5
-        claims = load_claims()
-        settled = (f"{key} ({claims[key].verdict})" for key in question.claims)
-        origin = f"Asked in {', '.join(question.seeds)}. Settles {', '.join(settled)}."
-        return (
-            f"<details><summary><b>{title}</b></summary>\n"
-            f"<p>{answer} <i>(about {seconds} s)</i></p>\n"
-            f"<p><b>The trap.</b> {trap}</p>\n"
-            f"<p><small>{escape(origin)}</small></p></details>"
-        )
+    def _folded(self, card: Card) -> str:
+        title = f"<details><summary><b>{escape(card.question)}</b></summary>\n"
+        try:
+            parts = [_html(spoken_card(card, self.published)), *self._notes(card)]
+        except KeyError as missing:
+            parts = [f"<p>{escape(missing.args[0])}</p>"]
+        return f"{title}{''.join(parts)}</details>"
+
+    def _notes(self, card: Card) -> list[str]:
+        return [f"<p>{escape(note)}</p>" for note in differences(card, self.own)]
 
     def __repr__(self) -> str:
-        cards = map(self._texts, self.questions)
-        return "\n\n".join(f"{q}\n{a}\nThe trap: {trap}" for q, a, trap in cards)
+        return "\n\n".join(map(self._plain, self.cards))
+
+    def _plain(self, card: Card) -> str:
+        try:
+            text = plain(spoken_card(card, self.published))
+        except KeyError as missing:
+            return f"{card.question}\n{missing.args[0]}"
+        return "\n".join([text, *differences(card, self.own)])
 
 
-def show_cards(notebook: str, ledger: Ledger | None = None) -> Cards:
-    """The cards of a notebook such as `01`, with numbers as in `current_evidence`.
+def show_cards(lesson: str, own: Evidence | None = None) -> Cards:
+    """The cards of a lesson such as `01`, with published numbers.
 
-    Raises:
-        ValueError: If the bank has no question of that notebook.
+    `own` is what the reader's runs recorded, by default what lies in `runs/`.
     """
-    questions = tuple(q for q in load_interview() if q.notebook == notebook)
-    if not questions:
-        raise ValueError(f"No question in questions.yaml is of notebook {notebook!r}.")
-    return Cards(questions, current_evidence(ledger))
+    recorded = own_evidence() if own is None else own
+    return Cards(cards_of(lesson), load_evidence(), recorded)
+
+
+def differences(card: Card, own: Evidence) -> list[str]:
+    """What of a card is not so in the reader's own run, a sentence each."""
+    return [
+        f"In your run it is otherwise: {_values(predicate, own)}, where this card "
+        f"asserts {predicate}. The published numbers stand."
+        for predicate in (broken(card, own) if own else ())
+    ]
+
+
+def _values(predicate: str, evidence: Evidence) -> str:
+    named = sorted(values_of(predicate))
+    numbers = (shown(evidence[c][k], written_form(c, k)) for c, k in named)
+    told = zip(named, numbers, strict=True)
+    return ", ".join(f"{claim}.{key} is {number}" for (claim, key), number in told)
+
+
+def settled(card: Card) -> list[str]:
+    """The claims behind a card, each in words with its verdict."""
+    claims = load_claims()
+    return [f"“{claims[c].claim}” ({claims[c].verdict})" for c in card.rests_on()]
+
+
+def plain(card: SpokenCard) -> str:
+    """A card as text, lines of 80 columns."""
+    asked = [f"They ask next: “{f.ask}” {f.point}" for f in card.followups]
+    parts = [
+        card.card.question,
+        card.hook,
+        f"{card.answer} (about {_rounded(card.seconds)} s)",
+        f"The trap: “{card.trap.says}” {card.trap.because}",
+        *asked,
+        "A good answer has: " + "; ".join(card.rubric) + ".",
+    ]
+    return "\n".join(fill(part, 80) for part in parts)
+
+
+def _rounded(seconds: float) -> int:
+    return 5 * round(seconds / 5)
+
+
+def _html(card: SpokenCard) -> str:
+    asked = "".join(
+        f"<li>{escape(f.ask)} <i>{escape(f.point)}</i></li>" for f in card.followups
+    )
+    ticks = "".join(f"<li>{escape(point)}</li>" for point in card.rubric)
+    numbers = "; ".join(
+        f"{n.what} {n.text} ({n.kind}, {n.place})" for n in card.numbers
+    )
+    claims = " ".join(settled(card.card))
+    return (
+        f"<p><b>{escape(card.hook)}</b> {escape(card.answer)} "
+        f"<i>(about {_rounded(card.seconds)} s)</i></p>\n"
+        f"<p><b>The trap.</b> “{escape(card.trap.says)}” "
+        f"{escape(card.trap.because)}</p>\n"
+        f"<p><b>They ask next.</b></p><ul>{asked}</ul>\n"
+        f"<p><b>A good answer has:</b></p><ul>{ticks}</ul>\n"
+        f"<p><small>Behind it: {escape(numbers)}. "
+        f"Claims: {escape(claims)}</small></p>"
+    )

@@ -1,96 +1,23 @@
-"""The claim bank: what the interview sources claim, and what is right instead."""
+"""What a run computed for the claims, held against the bank when it is recorded."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
-from math import inf, isfinite
+from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
-from pydantic.dataclasses import dataclass as checked_dataclass
+from typing import Any
 
 from course_utils import CourseError
-from course_utils.data.files import read_table, refusal
+from course_utils.evidence.claims import CLAIMS, INTERVIEW_FOLDER, Claim, load_claims
 from course_utils.machine.profile import Profile
-from course_utils.places import DATA_FOLDER, read_json, runs_folder, write_json
+from course_utils.places import read_json, runs_folder, write_json
 from course_utils.recipes.book import MOVIE_RECOMMENDER
 
-INTERVIEW_FOLDER = DATA_FOLDER / "interview"
 PUBLISHED_PROFILE = "cpu"
 PUBLISHED_RECIPE = MOVIE_RECOMMENDER.name
-_CLAIMS = "data/interview/claims.yaml"
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Row = dict[str, Any]  # claim, key, value (None: not measured), unit, notebook, …
-
-
-@checked_dataclass(frozen=True, kw_only=True, config={"extra": "forbid"})
-class Expectation:
-    """What a value must be: `expected` ± `tolerance`, or `min` to `max`, inclusive."""
-
-    unit: str
-    expected: _Number | None = None
-    tolerance: Annotated[_Number, Field(ge=0)] | None = None  # absolute, in the unit
-    min: _Number | None = None
-    max: _Number | None = None
-    # Where the bounds hold. Without it everywhere if the claim is of arithmetic, else
-    # on the profile that is published.
-    profile: Literal["nano", "cpu", "t4"] | None = None
-
-    def __post_init__(self) -> None:
-        bounded = self.min is not None or self.max is not None
-        if bounded == (self.expected is not None):
-            raise refusal("either `expected`, or `min` or `max` or both")
-        if bounded and self.tolerance is not None:
-            raise refusal("a tolerance beside `expected` only")
-        low, high = self._bounds()
-        if low > high:
-            raise refusal("`min` to be no more than `max`", f"{low:g} to {high:g}")
-
-    def allows(self, value: float) -> bool:
-        """Whether a value lies within the bounds. NaN never does."""
-        low, high = self._bounds()
-        slack = 1e-9 * max(1.0, abs(value))  # binary fractions of decimal bounds
-        return low - slack <= value <= high + slack
-
-    def _bounds(self) -> tuple[float, float]:
-        if self.expected is not None:
-            spread = self.tolerance or 0.0
-            return self.expected - spread, self.expected + spread
-        low = -inf if self.min is None else self.min
-        return low, inf if self.max is None else self.max
-
-    def __str__(self) -> str:
-        if self.expected is not None:
-            spread = f" ± {self.tolerance:,g}" if self.tolerance else " exactly"
-            return f"{self.expected:,.12g}{spread} {self.unit}"
-        low, high = self._bounds()
-        return f"{low:g} to {high:g} {self.unit}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A statement of the seeds, judged."""
-
-    id: str = ""  # its key in the bank
-    seed: str  # document and question that make it
-    claim: str
-    verdict: Literal["right", "imprecise", "depends", "not shown", "wrong"]
-    right: str  # the right statement; its numbers are references `{C009.key}`
-    kind: Literal["arithmetic", "measured", "read"]
-    notebook: str  # key of the one that settles it, `01` or `proofs/01`
-    source: str  # paper, documentation, or `arithmetic`
-    values: Mapping[str, Expectation] = field(default_factory=dict)
-
-
-@cache
-def load_claims(path: Path = INTERVIEW_FOLDER / "claims.yaml") -> dict[str, Claim]:
-    """The claim bank, by id; raises FaultyData, see `read_table`."""
-    return {key: replace(c, id=key) for key, c in read_table(path, Claim).items()}
 
 
 class Refuted(CourseError, AssertionError):
@@ -130,7 +57,7 @@ class Ledger:
             Refuted: If a value lies outside its bounds; then none is recorded.
         """
         if claim_id not in load_claims():
-            raise KeyError(f"{claim_id} is not in {_CLAIMS}")
+            raise KeyError(f"{claim_id} is not in {CLAIMS}")
         claim = load_claims()[claim_id]
         numbers = {key: float(value) for key, value in values.items()}
         rows = {(claim_id, k): self._row(claim, k, v) for k, v in numbers.items()}
@@ -142,17 +69,16 @@ class Ledger:
         if key not in claim.values:
             raise KeyError(
                 f"{claim.id} has no value {key!r}; it has "
-                f"{', '.join(claim.values) or 'none'} in {_CLAIMS}"
+                f"{', '.join(claim.values) or 'none'} in {CLAIMS}"
             )
         expectation = claim.values[key]
-        everywhere = claim.kind == "arithmetic" and expectation.profile is None
-        here = self.profile == (expectation.profile or PUBLISHED_PROFILE)
-        held = everywhere or (here and self._same_model)
+        here = self.profile == expectation.profile and self._same_model
+        held = here or expectation.kind != "measured"
         needed = held or self.is_published
         if (held and not expectation.allows(value)) or (needed and not isfinite(value)):
             raise Refuted(
                 f"{claim.id}.{key} is {value:,.12g}, the claim bank expects "
-                f"{expectation}. Either this cell or {_CLAIMS} is wrong: find out "
+                f"{expectation}. Either this cell or {CLAIMS} is wrong: find out "
                 "which, and mend that one."
             )
         return {
@@ -162,7 +88,7 @@ class Ledger:
             "unit": expectation.unit,
             "notebook": self.notebook,
             "profile": self.profile,
-            "kind": claim.kind,
+            "kind": expectation.kind,
         }
 
     def missing(self) -> list[str]:
@@ -171,8 +97,8 @@ class Ledger:
             f"{claim.id}.{key}"
             for claim in load_claims().values()
             if claim.notebook == self.notebook
-            for key in claim.values
-            if (claim.id, key) not in self.rows
+            for key, value in claim.values.items()
+            if value.kind != "read" and (claim.id, key) not in self.rows
         ]
 
 
@@ -196,36 +122,32 @@ class Settled:
 def load_evidence(
     path: Path = INTERVIEW_FOLDER / "evidence.json", overlay: Iterable[_Row] = ()
 ) -> dict[str, dict[str, float]]:
-    """Published values, claim id to key to value, and those of `overlay` over them."""
+    """Published values, claim id to key to value, and those of `overlay` over them.
+
+    What is only read in a source is taken from the bank.
+    """
     published = read_json(path, "Run `make publish`.") if path.exists() else []
     table: dict[str, dict[str, float]] = {}
+    for claim in load_claims().values():
+        for key, value in claim.values.items():
+            if value.kind == "read" and value.expected is not None:
+                table.setdefault(claim.id, {})[key] = value.expected
     for row in [*published, *overlay]:
         if row["value"] is not None:
             table.setdefault(row["claim"], {})[row["key"]] = row["value"]
     return table
 
 
-def current_evidence(ledger: Ledger | None = None) -> dict[str, dict[str, float]]:
-    """Published values, overlaid by this run's where it is of the same kind.
+def own_evidence() -> dict[str, dict[str, float]]:
+    """Published values, and over them what the reader's own runs recorded.
 
-    A run on another machine, of another model or recipe measures something else;
-    its numbers do not belong into an answer.
+    Of runs on the published profile, with its recipe and model, in `runs/`. Others
+    measure something else, and their numbers do not belong into an answer.
     """
-    overlay = ledger.rows.values() if ledger and ledger.is_published else ()
-    return load_evidence(overlay=overlay)
-
-
-def render(text: str, evidence: Mapping[str, Mapping[str, float]]) -> str:
-    """Fill references `{C009.nf4_gb:.2f}` with recorded values.
-
-    Raises:
-        KeyError: If a reference has no recorded value.
-    """
-    values = {claim: SimpleNamespace(**table) for claim, table in evidence.items()}
-    try:
-        return text.format_map(values)
-    except (KeyError, AttributeError) as error:
-        raise KeyError(
-            f"No evidence for a reference in {text[:60]!r}: {error}. Run the notebook "
-            "that records it, then `make publish`."
-        ) from None
+    folder = runs_folder() / f"evidence-{PUBLISHED_PROFILE}"
+    rows = [
+        row
+        for path in sorted(folder.rglob("*.json"))
+        for row in read_json(path, "Run the notebook again.")
+    ]
+    return load_evidence(overlay=rows)
