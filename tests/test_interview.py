@@ -107,7 +107,7 @@ def test_names_references_and_quoted_claims_are_not_numbers():
         ({"seeds": {"S9-Q9": "full"}}, "no such source question: S9-Q9"),
         ({"claims": ("C999",)}, "no such claim: C999"),
         ({"hook": "{C009.weight}"}, "no such value: C009.weight"),
-        ({"holds": ("C009.nf4_gb > 6000",)}, "false of the values: C009.nf4_gb > 6000"),
+        ({"holds": ("C009.nf4_gb > 6000",)}, "false of the values: C009.nf4_gb >"),
         (
             {"hook": "{C009.nf4_gb} {C009.rest_gb} {C087.single_bits} {C087.double_bits}"
              " {C084.code_bits}"},

@@ -76,7 +76,7 @@ def coverage() -> Coverage:
     def of(extent: str) -> tuple[str, ...]:
         return tuple(seed for seed, found in best.items() if found == extent)
 
-    kinds = Counter(claim.kind for claim in load_claims().values())
+    kinds = Counter[str](claim.kind for claim in load_claims().values())
     return Coverage(of("full"), of("part"), of("none"), kinds)
 
 
