@@ -1,10 +1,12 @@
-"""Values of claims that no notebook records: they follow from what is committed."""
+"""Arithmetic behind claims that no notebook computes, each a small function."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from course_utils.evidence.claims import load_claims
 from course_utils.places import PROJECT_ROOT, read_jsonl
 from course_utils.statistics.paired import PairedComparison
 
@@ -68,3 +70,21 @@ FORMULAS: dict[str, Callable[[], dict[str, float]]] = {
     "C077": terraform_of_base_and_tuned,
     "C200": search_served,
 }
+
+
+def evidence_rows() -> list[dict[str, Any]]:
+    """What the formulas give, as rows of the evidence."""
+    claims = load_claims()
+    return [
+        {
+            "claim": claim,
+            "key": key,
+            "value": float(value),
+            "unit": claims[claim].values[key].unit,
+            "notebook": "formulas",
+            "profile": "cpu",
+            "kind": claims[claim].values[key].kind,
+        }
+        for claim, formula in FORMULAS.items()
+        for key, value in formula().items()
+    ]
