@@ -27,6 +27,7 @@ from course_utils.evidence.sentences import (
 
 CLAIMS_IN_THE_SOURCES = 180
 SECONDS, HOOK_WORDS, NUMBERS = 60, 25, 4  # at most, of hook and answer together
+_BEST_FIRST = ("full", "part", "none")  # extents to which a question is answered
 LEAST_SECONDS = 25  # a shorter answer leaves out what the rubric asks
 
 
@@ -71,12 +72,13 @@ def coverage() -> Coverage:
     best: dict[str, str] = dict.fromkeys(load_seeds(), "none")
     for card in load_cards().values():
         for seed, extent in card.seeds.items():
-            best[seed] = min(best[seed], extent)  # full, none, part
+            best[seed] = min(best[seed], extent, key=_BEST_FIRST.index)
 
     def of(extent: str) -> tuple[str, ...]:
         return tuple(seed for seed, found in best.items() if found == extent)
 
-    kinds = Counter[str](claim.kind for claim in load_claims().values())
+    asked = [c for c in load_claims().values() if c.seed != "none"]
+    kinds = Counter[str](claim.kind for claim in asked)
     return Coverage(of("full"), of("part"), of("none"), kinds)
 
 
