@@ -10,7 +10,7 @@ from functools import cache
 from math import inf, isfinite
 from pathlib import Path
 from random import Random
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 from course_utils.data.files import Text, read_table
 from course_utils.drill.progress import Grade, Progress
@@ -34,13 +34,11 @@ from course_utils.evidence.questions import (
 from course_utils.evidence.wording import Evidence, references_of, render
 from course_utils.places import PROJECT_ROOT
 
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-MEANINGS: Mapping[Verdict, str] = {
+CHOICES: Mapping[Verdict, str] = {  # the same four each time, with what they mean
     "right": "it holds as it is said",
     "imprecise": "the direction holds; a number, a reason or a limit is off",
     "depends": "it holds under a condition that it does not name",
-    "not shown": "nobody has shown it, for or against",
-    "wrong": "it does not hold",
+    "wrong": "it does not hold, or nobody has shown it",
 }
 _LESSON_TOPICS = {  # of a claim that no card rests on
     "01": "quantization",
@@ -68,6 +66,11 @@ class Item:
     topics: frozenset[str]
     level: int  # 1 to 3, or ANY_LEVEL
 
+    @property
+    def family(self) -> str:
+        """Common to items of which one gives the answers of the others away."""
+        return self.id
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spot(Item):
@@ -75,15 +78,18 @@ class Spot(Item):
 
     claim: str
     verdict: Verdict
-    choices: tuple[Verdict, ...]  # four, in the order of VERDICTS
     right: str
-    numbers: tuple[NumberBehind, ...]  # of the claim; those in `right` first
+    numbers: tuple[NumberBehind, ...]  # those that `right` states
+    further: tuple[NumberBehind, ...]  # others of the claim
     place: str  # where it is settled
 
     def grade(self, said: Verdict) -> Grade:
-        """Knew for the verdict; missed if a claim that is not right fooled, or
-        a right one was doubted; partly for another doubt than the one it earned."""
-        if said == self.verdict:
+        """How well one of CHOICES meets the verdict.
+
+        Missed: one that is not right fooled the learner, or a right one was doubted.
+        Partly: it was doubted, for another reason.
+        """
+        if said == ("wrong" if self.verdict == "not shown" else self.verdict):
             return Grade.KNEW
         return Grade.MISSED if "right" in (said, self.verdict) else Grade.PARTLY
 
@@ -107,8 +113,13 @@ class Prediction(Item):
     expectation: Expectation
     value: float
     number: NumberBehind
+    claim: str  # that the value belongs to
     right: str
     place: str
+
+    @property
+    def family(self) -> str:
+        return self.number.claim
 
     def grade(self, said: float) -> Grade:
         """Knew within the bank's own tolerance, or as near as the head reckons.
@@ -133,6 +144,15 @@ class Spoken(Item):
 
     card: Card
     said: SpokenCard
+    places: tuple[str, ...]  # where its numbers are settled
+
+
+def grade_of(ticks: Sequence[bool]) -> Grade:
+    """Of points made: knew from four in five on, partly from two on."""
+    share = sum(ticks) / len(ticks)
+    if share >= 0.8:
+        return Grade.KNEW
+    return Grade.PARTLY if share >= 0.4 else Grade.MISSED
 
 
 Asks = TypeVar("Asks", bound=Item)
@@ -142,7 +162,6 @@ def spots(
     claims: Iterable[Claim],
     evidence: Evidence,
     topics: Mapping[str, frozenset[str]],
-    seed: int = 0,
 ) -> list[Spot]:
     """Claims to judge; those whose numbers are not recorded yet are left out."""
     return [
@@ -152,9 +171,9 @@ def spots(
             level=ANY_LEVEL,
             claim=claim.claim,
             verdict=claim.verdict,
-            choices=_choices(claim, seed),
             right=render(claim.right, evidence, written_form),
-            numbers=_numbers(claim, evidence),
+            numbers=_numbers(claim, evidence, stated=True),
+            further=_numbers(claim, evidence, stated=False),
             place=place_of(claim),
         )
         for claim in claims
@@ -167,19 +186,15 @@ def _recorded(claim: Claim, evidence: Evidence) -> bool:
     return all(key in evidence.get(name, {}) for name, key in named)
 
 
-def _numbers(claim: Claim, evidence: Evidence) -> tuple[NumberBehind, ...]:
-    there = evidence.get(claim.id, {})
-    spoken = [key for name, key in references_of(claim.right) if name == claim.id]
-    keys = sorted(claim.values, key=lambda key: key not in spoken)
-    return tuple(number_behind(claim.id, k, evidence) for k in keys if k in there)
-
-
-def _choices(claim: Claim, seed: int) -> tuple[Verdict, ...]:
-    """Four verdicts: `right`, the true one, and others by chance."""
-    needed = {"right", claim.verdict}
-    others = [verdict for verdict in VERDICTS if verdict not in needed]
-    dropped = Random(f"{seed} {claim.id}").sample(others, len(VERDICTS) - 4)
-    return tuple(verdict for verdict in VERDICTS if verdict not in dropped)
+def _numbers(
+    claim: Claim, evidence: Evidence, *, stated: bool
+) -> tuple[NumberBehind, ...]:
+    named = references_of(claim.right)
+    return tuple(
+        number_behind(claim.id, key, evidence)
+        for key in claim.values
+        if key in evidence.get(claim.id, {}) and ((claim.id, key) in named) == stated
+    )
 
 
 @cache
@@ -214,6 +229,7 @@ def predictions(
                 expectation=claim.values[key],
                 value=value,
                 number=number_behind(claim_id, key, evidence),
+                claim=claim.claim,
                 right=render(claim.right, evidence, written_form),
                 place=place_of(claim),
             )
@@ -227,17 +243,22 @@ def can_be_predicted(expectation: Expectation, value: float) -> bool:
     return isfinite(low) and isfinite(high) and high - low <= max(abs(value), 1e-5)
 
 
-def spoken_items(cards: Iterable[Card], evidence: Evidence) -> list[Spoken]:
+def spoken_items(
+    cards: Iterable[Card], claims: Mapping[str, Claim], evidence: Evidence
+) -> list[Spoken]:
     """Cards to answer; those whose numbers are not recorded yet are left out."""
-    items = []
-    for card in cards:
-        try:
-            said = spoken_card(card, evidence)
-        except KeyError:
-            continue
-        item = {"id": f"card:{card.id}", "topics": frozenset({card.topic})}
-        items.append(Spoken(**item, level=card.level, card=card, said=said))
-    return items
+    return [
+        Spoken(
+            id=f"card:{card.id}",
+            topics=frozenset({card.topic}),
+            level=card.level,
+            card=card,
+            said=spoken_card(card, evidence),
+            places=tuple(dict.fromkeys(place_of(claims[c]) for c in card.rests_on())),
+        )
+        for card in cards
+        if all(key in evidence.get(name, {}) for name, key in card.behind())
+    ]
 
 
 def topics_of_claims(
@@ -305,16 +326,19 @@ def chosen(items: Iterable[Asks], topic: str = "", level: int = 0) -> list[Asks]
     ]
 
 
-def next_up(items: Sequence[Asks], progress: Progress, seed: int = 0) -> list[Asks]:
+def next_up(items: Iterable[Asks], progress: Progress, seed: int = 0) -> list[Asks]:
     """What is to be asked now: what is due, the longest first, then what is new.
 
     The order of new ones is drawn by `seed` and stays while some of them are learnt.
+    Of a family only the first is asked, since it gives the others away.
     """
+    items = list(items)
     due = [item for item in items if progress.is_due(item.id)]
     new = [item for item in items if progress.is_new(item.id)]
     due.sort(key=lambda item: progress.items[item.id].due)
     new.sort(key=lambda item: Random(f"{seed} {item.id}").random())
-    return due + new
+    first = {item.family: item for item in reversed(due + new)}
+    return [item for item in due + new if first[item.family] is item]
 
 
 def fooled_by(items: Iterable[Spot], progress: Progress) -> list[tuple[Spot, int]]:
@@ -322,6 +346,14 @@ def fooled_by(items: Iterable[Spot], progress: Progress) -> list[tuple[Spot, int
     kept = [(item, progress.items.get(item.id)) for item in items]
     missed = [(item, memory.missed) for item, memory in kept if memory]
     return sorted((pair for pair in missed if pair[1]), key=lambda pair: -pair[1])
+
+
+_BARE = ("ratio", "probability", "share", "relative", "of the")
+
+
+def unit_shown(unit: str) -> str:
+    """A unit as it is asked for; empty where a number needs none beside it."""
+    return "" if unit.startswith(_BARE) else unit.partition(" (")[0]
 
 
 _NUMBER = re.compile(
