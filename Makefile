@@ -21,7 +21,7 @@ THERE := import sys, importlib.util as i; sys.exit(not all(map(i.find_spec, sys.
 $(shell test ! -e $(READY) || $(RUN) -c "$(THERE)" $(NEEDED) || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course notebook publish adopt prose recipes gpu-check card test unit nbval chains lint clean
+.PHONY: help setup course notebook publish adopt prose recipes gpu-check card anki test unit nbval chains lint clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,6 +72,9 @@ gpu-check: $(READY) ## on a CUDA card: lessons, memory and speed, held to a T4
 
 card: $(READY) ## one interview card with its seconds and faults: make card ID=nf4-or-int4
 	@$(COURSE) card $(ID)
+
+anki: $(READY) ## the interview cards as a deck for Anki and pages to print, in runs/
+	@$(COURSE) anki
 
 lint: $(READY) ## style, types, and which module may import which
 	@$(RUN) -m ruff check .

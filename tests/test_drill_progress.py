@@ -38,9 +38,7 @@ def path(tmp_path):
     return tmp_path / "drill.json"
 
 
-def test_what_is_missed_comes_back_in_minutes_and_what_is_known_in_days(
-    path, clock
-):
+def test_what_is_missed_comes_back_in_minutes_and_what_is_known_in_days(path, clock):
     progress = Progress(path, clock)
     waits = {g: progress.review(f"claim:{g}", g).due - START for g in Grade}
     assert waits[Grade.MISSED] == timedelta(minutes=10)

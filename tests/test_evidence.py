@@ -3,49 +3,55 @@ import json
 import pytest
 
 from course_utils.data.files import FaultyData
-from course_utils.evidence.cards import load_interview
-from course_utils.evidence.ledger import (
+from course_utils.evidence.claims import (
     Claim,
     Expectation,
+    load_claims,
+    load_sources,
+    written_form,
+)
+from course_utils.evidence.coverage import faults_of_claim, load_seeds
+from course_utils.evidence.ledger import (
     Ledger,
     Refuted,
-    current_evidence,
-    load_claims,
     load_evidence,
-    render,
+    own_evidence,
 )
+from course_utils.evidence.questions import load_cards
+from course_utils.evidence.sentences import render
 from course_utils.machine.profile import Profile
+from course_utils.places import DATA_FOLDER
+
+INTERVIEW = DATA_FOLDER / "interview"
 
 BANK = """
 C901:
   seed: S0 Q2
   claim: "half a byte a weight"
   verdict: wrong
-  right: "{C901.bits:.1f} bits"
-  kind: arithmetic
+  right: "{C901.bits} bits"
+  holds: ["C901.bits > 4"]
   notebook: "01"
   values:
-    bits: {expected: 4.5, unit: bits, tolerance: 0.01}
-  source: arithmetic
+    bits: {expected: 4.5, unit: bits, tolerance: 0.01, kind: arithmetic, show: .1f}
 C902:
   seed: S0 Q3
   claim: "slower"
   verdict: depends
-  right: "{C902.ratio:.1f} times"
-  kind: measured
+  right: "{C902.ratio} times"
   notebook: "01"
   values:
-    ratio: {min: 1.0, max: 3.0, unit: ratio, profile: cpu}
-    bound: {expected: 1.5, unit: ratio}
-  source: measured
+    ratio: {min: 1.0, max: 3.0, unit: ratio, kind: measured, profile: cpu, show: .1f}
+    bound: {expected: 1.5, unit: ratio, kind: measured, profile: cpu}
 """
 
 
 @pytest.fixture
 def bank(tmp_path, monkeypatch):
-    path = tmp_path / "claims.yaml"
-    path.write_text(BANK)
-    claims = load_claims(path)
+    folder = tmp_path / "claims"
+    folder.mkdir()
+    (folder / "01.yaml").write_text(BANK)
+    claims = load_claims(folder)
     monkeypatch.setattr(
         "course_utils.evidence.ledger.load_claims",
         lambda: claims,
@@ -79,7 +85,7 @@ OTHERS = {  # what is not published, by its folder
 }
 
 
-@pytest.mark.parametrize("key", ["ratio", "bound"])  # with a profile, and without
+@pytest.mark.parametrize("key", ["ratio", "bound"])
 def test_a_measured_value_is_held_where_it_is_published_only(bank, key):
     with pytest.raises(Refuted):
         ledger().record("C902", **{key: 0.5})
@@ -110,7 +116,7 @@ def test_what_is_published_or_arithmetic_must_be_a_number(bank):
 
 
 def bounds(**given):
-    return Expectation(unit="bits", **given)
+    return Expectation(**{"unit": "bits", "kind": "arithmetic", **given})
 
 
 def test_bounds_are_inclusive_one_sided_ones_stay_open_and_none_allows_nan():
@@ -131,6 +137,11 @@ def test_bounds_are_inclusive_one_sided_ones_stay_open_and_none_allows_nan():
         ({"expected": 1, "profile": "gpu"}, "'nano', 'cpu' or 't4'"),
         ({"expected": float("nan")}, "finite number"),
         ({"expected": True}, "valid number"),
+        ({"expected": 1, "kind": "guessed"}, "'arithmetic', 'measured' or 'read'"),
+        ({"expected": 1, "kind": "measured"}, "a profile if it is measured"),
+        ({"expected": 1, "profile": "cpu"}, "a profile if it is measured"),
+        ({"min": 1, "kind": "read"}, "the number that stands in the source"),
+        ({"expected": 1, "show": ".2z"}, "a form of numbers"),
     ],
 )
 def test_an_expectation_that_contradicts_itself_is_refused(given, message):
@@ -169,26 +180,32 @@ def test_a_refused_record_leaves_the_file_and_the_ledger_as_they_were(bank):
 
 def test_references_are_filled_with_recorded_values():
     table = {"C901": {"bits": 4.5}}
-    assert render("takes {C901.bits:.1f} bits", table) == "takes 4.5 bits"
+    assert render("takes {C901.bits} bits", table, lambda *_: ".1f") == "takes 4.5 bits"
     for text in ("{C901.bytes}", "{C999.bits}"):
         with pytest.raises(KeyError, match="make publish"):
-            render(text, table)
+            render(text, table, lambda *_: ".1f")
 
 
-def test_only_a_run_that_is_published_overlays_the_published_values(bank, monkeypatch):
-    published = [{"claim": "C901", "key": "bits", "value": 4.49}]
-    monkeypatch.setattr(
-        "course_utils.evidence.ledger.read_json",
-        lambda *_: published,
-    )
-    assert current_evidence() == {"C901": {"bits": 4.49}}
-    for kind in ({}, *OTHERS.values()):
-        book = ledger(**kind)
-        book.record("C901", bits=4.5)
-        assert current_evidence(book)["C901"]["bits"] == (4.49 if kind else 4.5)
+def test_what_is_only_read_is_taken_from_the_bank_and_asked_of_no_notebook(bank):
+    steps = Expectation(unit="steps", kind="read", expected=94)
+    bank["C902"].values["steps"] = steps
+    assert load_evidence(INTERVIEW / "none.json") == {"C902": {"steps": 94}}
+    assert "C902.steps" not in ledger().missing()
 
 
-@pytest.mark.parametrize("reader", [load_claims, load_interview])
+def test_only_the_runs_of_what_is_published_are_the_reader_s_own_evidence(bank):
+    for kind in OTHERS.values():
+        ledger(**kind).record("C902", ratio=2.0)
+    assert own_evidence().get("C902", {}).get("ratio") is None
+    ledger().record("C902", ratio=2.5)
+    assert own_evidence()["C902"]["ratio"] == 2.5
+
+
+READERS = [load_sources, load_seeds]
+FOLDERS = [load_claims, load_cards]
+
+
+@pytest.mark.parametrize("reader", [*READERS, *FOLDERS])
 @pytest.mark.parametrize(
     "text", ["", "- a", "C1: [", "[a]: 1", "C1: 5", "C1: {id: 5}", "a: \udcff"]
 )
@@ -196,18 +213,19 @@ def test_what_is_no_bank_is_refused_by_its_name(tmp_path, reader, text):
     path = tmp_path / "bank.yaml"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(FaultyData, match=r"faults? in bank\.yaml; nothing was loaded"):
-        reader(path)
+        reader(tmp_path if reader in FOLDERS else path)
 
 
 def test_every_fault_of_a_bank_is_named_at_once_with_its_claim_and_field(tmp_path):
     faulty = BANK.replace("tolerance", "tolerence").replace("measured", "measurd", 1)
     faulty = faulty.replace("max: 3.0", "max: 0.5").replace("wrong", "rong")
-    path = tmp_path / "claims.yaml"
-    path.write_text(faulty.replace('"01"', "1", 1))
-    with pytest.raises(FaultyData, match="5 faults") as caught:
-        load_claims(path)
+    faulty = faulty.replace("C901.bits > 4", "C901.bits")
+    (tmp_path / "01.yaml").write_text(faulty.replace('"01"', "1", 1))
+    (tmp_path / "02.yaml").write_text(BANK.replace("half", "1/2"))
+    with pytest.raises(FaultyData) as caught:
+        load_claims(tmp_path)
     of_first = "C901.verdict", "C901.notebook", "C901.values.bits.tolerence"
-    for fault in (*of_first, "C902.kind", "C902.values.ratio"):
+    for fault in (*of_first, "C902.values.ratio.kind"):
         assert f", {fault}: found" in str(caught.value)
 
 
@@ -219,7 +237,11 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     ):
         path.write_text(bank)
         with pytest.raises(FaultyData, match=f"line .* the key '{twice}' twice"):
-            load_claims(path)
+            load_claims(tmp_path)
+    path.write_text(BANK)
+    (tmp_path / "other.yaml").write_text(BANK)
+    with pytest.raises(FaultyData, match=r"'C901' as in claims\.yaml"):
+        load_claims(tmp_path)
 
 
 def published_rows():
@@ -244,8 +266,18 @@ def test_every_value_of_the_claim_bank_was_published():
     assert published == expected
 
 
-@pytest.mark.parametrize("claim", load_claims().values(), ids=lambda claim: claim.id)
-def test_a_claim_is_complete_and_its_right_statement_can_be_rendered(claim: Claim):
-    assert (claim.kind == "read") == (not claim.values)
-    assert claim.source.strip() and claim.seed.startswith("S")
-    assert "{" not in render(claim.right, load_evidence())
+EACH = pytest.mark.parametrize("claim", load_claims().values(), ids=lambda c: c.id)
+
+
+@EACH
+def test_a_claim_is_complete_and_its_sentences_are_true_of_the_values(claim: Claim):
+    assert claim.seed.startswith("S") or claim.seed == "none"
+    assert "{" not in render(claim.right, load_evidence(), written_form)
+    assert faults_of_claim(claim, load_evidence()) == []
+
+
+def test_a_predicate_that_turns_false_is_found(bank, monkeypatch):
+    monkeypatch.setattr("course_utils.evidence.coverage.load_claims", lambda: bank)
+    assert faults_of_claim(bank["C901"], {"C901": {"bits": 4.5}}) == []
+    found = faults_of_claim(bank["C901"], {"C901": {"bits": 3.9}})
+    assert found == ["false: C901.bits > 4"]

@@ -1,105 +1,189 @@
+"""The interview cards: what may be said, and that it is true of what was recorded."""
+
 import re
-from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from course_utils import CourseError
 from course_utils.data.files import FaultyData
-from course_utils.evidence.cards import (
-    Cards,
-    InterviewQuestion,
-    load_interview,
-    show_cards,
+from course_utils.evidence.cards import Cards, differences, plain, show_cards
+from course_utils.evidence.coverage import coverage, faults_of, load_seeds
+from course_utils.evidence.ledger import load_evidence
+from course_utils.evidence.questions import (
+    Card,
+    FollowUp,
+    Trap,
+    broken,
+    load_cards,
+    spoken_card,
 )
-from course_utils.evidence.ledger import load_claims, load_evidence, render
+from course_utils.evidence.sentences import spoken_words
 
-QUESTIONS = load_interview()
+EVIDENCE = load_evidence()
+PLAIN = "A plain sentence that says nothing in particular. " * 10
 
 
-def question(answer: str, trap: str = "none") -> InterviewQuestion:
-    sources = {"notebook": "01", "seeds": ["S0 <b>"], "claims": ["C009"]}
-    return InterviewQuestion(question="<b>?", answer=answer, trap=trap, **sources)
+def card(**given) -> Card:
+    texts = {
+        "id": "bytes",
+        "topic": "memory",
+        "level": 1,
+        "kind": "concept",
+        "question": "<b>?",
+        "hook": "It takes {C009.nf4_gb} GB.",
+        "answer": PLAIN,
+        "rubric": ("first", "second", "third"),
+        "trap": Trap(says="half a byte, 4 GB", because="it forgets the scales"),
+        "followups": (
+            FollowUp(ask="Why?", point="So."),
+            FollowUp(ask="And?", point="No."),
+        ),
+    }
+    return Card(**{**texts, **given})
+
+
+EACH = pytest.mark.parametrize("entry", load_cards().values(), ids=lambda c: c.id)
+
+
+@EACH
+def test_a_card_has_no_fault(entry):
+    assert faults_of(entry, EVIDENCE) == []
+
+
+@EACH
+def test_a_card_is_named_by_a_slug_and_says_what_it_asserts(entry):
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.id)
+    measured = [number for number in spoken_card(entry, EVIDENCE).numbers]
+    assert entry.holds or not measured, "numbers, and no predicate about them"
+
+
+def test_every_claim_about_values_is_broken_by_other_values():
+    """A predicate that no values could break would hold nothing."""
+    for entry in load_cards().values():
+        for predicate in entry.holds:
+            others = [_moved(factor) for factor in (0.0, -1.0, 1e9, -1e9)]
+            mixed = [_one_moved(predicate, factor) for factor in (0.0, -1e9, 1e9)]
+            alone = replace(entry, holds=(predicate,))
+            found = [broken(alone, evidence) for evidence in [*others, *mixed]]
+            assert any(found), f"{entry.id}: {predicate}"
+
+
+def _moved(factor):
+    return {c: {k: v * factor for k, v in t.items()} for c, t in EVIDENCE.items()}
+
+
+def _one_moved(predicate, factor):
+    """Evidence in which the first value of a predicate is another."""
+    claim, key = re.findall(r"(C\d{3})\.(\w+)", predicate)[0]
+    return {**EVIDENCE, claim: {**EVIDENCE[claim], key: factor}}
 
 
 def test_a_typed_number_is_found_wherever_it_hides():
-    typed = question("about 6 GB, or six thousand, or 5.5, or 60%").typed_numbers()
+    typed = card(answer="about 6 GB, or six thousand, or 5.5, or 60%").typed_numbers()
     assert typed == ["6", "5.5,", "60%", "thousand"]
+    for words in (
+        "four times",
+        "half a byte",
+        "three quarters",
+        "two bits",
+        "ten of ten",
+    ):
+        assert card(answer=f"it is {words} of it").typed_numbers() == [words]
 
 
-def test_names_and_references_are_not_numbers():
-    text = "Llama-3.1-8B in NF4 or INT8 on a T4 takes {C009.nf4_gb:.2f} GB, 4-bit"
-    assert question(text).typed_numbers() == []
+def test_names_references_and_quoted_claims_are_not_numbers():
+    text = "Llama-3.1-8B in NF4 or INT8 on a T4 takes {C009.nf4_gb} GB, 4-bit"
+    assert card(answer=text, hook="“four times smaller” is wrong").typed_numbers() == []
 
 
-EACH = pytest.mark.parametrize("entry", QUESTIONS, ids=lambda q: q.id)
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"hook": "word " * 26}, "the hook has 26 words"),
+        ({"answer": PLAIN * 3}, "hook and answer take"),
+        ({"answer": "Short."}, "hook and answer take"),
+        ({"answer": PLAIN + "about 7"}, "a typed number: 7"),
+        ({"seeds": {"S9-Q9": "full"}}, "no such source question: S9-Q9"),
+        ({"claims": ("C999",)}, "no such claim: C999"),
+        ({"hook": "{C009.weight}"}, "no such value: C009.weight"),
+        ({"holds": ("C009.nf4_gb > 6000",)}, "false of the values: C009.nf4_gb >"),
+        (
+            {"hook": "{C009.nf4_gb} {C009.rest_gb} {C087.single_bits} {C087.double_bits}"
+             " {C084.code_bits}"},
+            "5 numbers are said",
+        ),
+    ],
+)  # fmt: skip
+def test_every_rule_for_a_card_is_broken_on_purpose_and_found(change, fault):
+    assert faults_of(card(), EVIDENCE) == []
+    [found] = faults_of(card(**change), EVIDENCE)
+    assert found.startswith(fault)
 
 
-@EACH
-def test_no_number_of_an_answer_is_typed(entry):
-    assert entry.typed_numbers() == []
+def test_every_fault_of_a_file_is_named_with_its_id(tmp_path):
+    (tmp_path / "01.yaml").write_text(
+        "one: {topic: cooking, level: 4, rubric: [a], holds: [C001.a]}\n"
+        "two: {trick: none, followups: [{ask: why}]}\n"
+    )
+    with pytest.raises(FaultyData, match="nothing was loaded") as caught:
+        load_cards(tmp_path)
+    for fault in ("one.topic", "one.level", "one.rubric", "two.trick", "two.followups"):
+        assert f", {fault}" in str(caught.value)
 
 
-@EACH
-def test_every_reference_names_a_listed_claim_and_an_existing_value(entry):
-    claims = load_claims()
-    for claim, key in entry.references():
-        assert claim in entry.claims, f"{claim} is used but not listed"
-        assert key in claims[claim].values
-    assert set(entry.claims) <= set(claims)
+def test_a_card_as_it_is_said_counts_its_seconds_and_tells_its_numbers():
+    said = spoken_card(card(), EVIDENCE)
+    words = spoken_words(said.hook) + spoken_words(said.answer)
+    assert said.seconds == pytest.approx(60 * words / 140)
+    [number] = said.numbers
+    assert (number.claim, number.kind) == ("C009", "arithmetic")
+    assert number.text.endswith(" GB") and number.what == "nf4 gb"
 
 
-@EACH
-def test_an_answer_takes_half_a_minute_to_a_minute_to_say(entry):
-    words = len(render(entry.answer, load_evidence()).split())
-    assert 75 <= words <= 150, f"{words} words"
-    assert 20 <= len(entry.trap.split()) <= 75
-
-
-def test_each_notebook_settles_its_questions_in_order():
-    assert [q.id for q in QUESTIONS] == [f"Q{number:02d}" for number in range(1, 26)]
-    notebooks = [q.notebook for q in QUESTIONS]
-    assert notebooks == sorted(notebooks)
-    counted = {"01": 5, "02": 5, "03": 4, "04": 3, "05": 2, "06": 2, "07": 2}
-    counted |= {"08": 1, "14": 1}
-    assert Counter(notebooks) == counted
-
-
-def test_a_card_shows_question_answer_trap_and_verdicts():
-    html = show_cards("01")._repr_html_()
-    assert html.count("<details>") == 5 and html.count("The trap.") == 5
-    assert "C009 (wrong)" in html and "Asked in S0 Q2" in html
-    assert not re.search(r"\{C\d", html)
+def test_a_card_shows_all_its_parts_and_the_words_of_its_claims():
+    for shown in (
+        show_cards("01", own={})._repr_html_(),
+        repr(show_cards("01", own={})),
+    ):
+        assert "The trap" in shown and "They ask next" in shown
+        assert not re.search(r"\{C\d", shown)
+    html = Cards((card(),), EVIDENCE, {})._repr_html_()
+    assert "Claims: “" in html and "C009" not in html
 
 
 def test_markup_in_a_card_is_shown_and_not_obeyed():
-    html = Cards((question("<b>answer", "<b>trap"),), {})._repr_html_()
-    assert html.count("&lt;b&gt;") == 4  # question, answer, trap, seed
-    assert html.count("<b>") == 2  # the title, the words "The trap."
+    marked = card(hook="<b>", answer="<b>", rubric=("<b>", "<b>", "<b>"))
+    html = Cards((marked,), EVIDENCE, {})._repr_html_()
+    assert html.count("&lt;b&gt;") == 6  # with the question
 
 
-def test_every_fault_of_the_questions_is_named_with_its_id(tmp_path):
-    path = tmp_path / "questions.yaml"
-    path.write_text("Q01: {notebook: 1, seeds: S0}\nQ02: {trick: none, claims: [9]}")
-    with pytest.raises(FaultyData, match="nothing was loaded") as caught:
-        load_interview(path)
-    for fault in (
-        "Q01.notebook",
-        "Q01.seeds",
-        "Q02.trick",
-        "Q02.claims[0]",
-        "Q02.trap",
-    ):
-        assert f", {fault}: found" in str(caught.value)
-    path.write_text("Q01: {}\nQ01: {}")
-    with pytest.raises(FaultyData, match=r"line 2, .*the key 'Q01' twice"):
-        load_interview(path)
+def test_a_reader_s_own_run_that_breaks_a_sentence_is_told_and_changes_no_number():
+    entry = card(holds=("C009.nf4_gb < 6.5",))
+    own = {**EVIDENCE, "C009": {**EVIDENCE["C009"], "nf4_gb": 7.25}}
+    [told] = differences(entry, own)
+    assert "C009.nf4_gb is 7.2" in told and "published numbers stand" in told
+    shown = repr(Cards((entry,), EVIDENCE, own))
+    assert told in shown and shown.startswith(plain(spoken_card(entry, EVIDENCE)))
+    assert differences(entry, EVIDENCE) == []
 
 
-def test_a_notebook_without_questions_is_an_error():
-    with pytest.raises(ValueError, match="'99'"):
+def test_a_lesson_without_cards_is_an_error_that_names_those_that_have_some():
+    with pytest.raises(CourseError, match=r"'99'.*01"):
         show_cards("99")
 
 
 def test_a_card_whose_number_is_not_recorded_yet_says_so_and_stops_nothing():
-    cards = Cards((question("It takes {C009.nf4_gb:.2f} GB."),), {})
-    assert "No evidence for a reference" in repr(cards)
+    cards = Cards((card(),), {}, {})
+    assert "No evidence for C009.nf4_gb" in repr(cards)
     assert "make publish" in cards._repr_html_()
+
+
+def test_coverage_counts_each_source_question_once_and_full_before_part():
+    found = coverage()
+    named = {s for entry in load_cards().values() for s in entry.seeds}
+    assert {*found.full, *found.part} == named
+    assert sorted([*found.full, *found.part, *found.none]) == sorted(load_seeds())
+    full = {s for c in load_cards().values() for s, e in c.seeds.items() if e == "full"}
+    assert set(found.full) == full
+    assert f"{len(full)} of {len(load_seeds())} source questions" in str(found)

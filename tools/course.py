@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import bank
+import handouts
 import publish
 from execution import convert, executed, inherited, settings, write_notebook
 from project import is_proof, key_of, name_of, notebook_of, sources
@@ -185,6 +186,7 @@ COMMANDS = {
     chains: "recipe",
     reference: "seed",
     bank.card: "slug",
+    handouts.anki: "",
 }
 
 

@@ -27,11 +27,9 @@ from schedule import jobs, side_by_side
 
 from course_utils import CourseError
 from course_utils.evidence.cards import show_cards
-from course_utils.evidence.ledger import (
-    PUBLISHED_PROFILE,
-    PUBLISHED_RECIPE,
-    load_claims,
-)
+from course_utils.evidence.claims import load_claims
+from course_utils.evidence.formulas import evidence_rows
+from course_utils.evidence.ledger import PUBLISHED_PROFILE, PUBLISHED_RECIPE
 from course_utils.machine.profile import Profile
 from course_utils.places import (
     DATA_FOLDER,
@@ -169,6 +167,7 @@ def publish(numbers: list[str]) -> int:
 
 def renew_all() -> None:
     """Renew every page: an answer may rest on another notebook's number."""
+    replace_evidence("formulas", evidence_rows())
     for source in sources():
         # One that is not published yet is held by a gate.
         with suppress(NotPublished, FileNotFoundError, KeyError):
@@ -205,6 +204,7 @@ def recipes(names: list[str]) -> int:
 
 def prose(numbers: list[str]) -> int:
     """Renew text and interview cards after an edit; keep all other outputs."""
+    replace_evidence("formulas", evidence_rows())
     for source in sources(numbers):
         renew_text(source)
     refresh_readme()
@@ -232,7 +232,7 @@ def renew_text(source: Path) -> None:
     for cell, before in zip(code_cells(made), code_cells(committed), strict=True):
         cell.outputs, cell.execution_count = before.outputs, before.execution_count
         if "show_cards(" in cell.source:
-            cards = show_cards(key_of(source))
+            cards = show_cards(key_of(source), own={})
             data = {"text/html": cards._repr_html_(), "text/plain": repr(cards)}
             cell.outputs[-1]["data"] = data
     write_notebook(notebook_of(source), made)

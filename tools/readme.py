@@ -17,6 +17,7 @@ from project import (
     sources,
 )
 
+from course_utils.evidence.coverage import coverage
 from course_utils.evidence.ledger import PUBLISHED_RECIPE
 from course_utils.places import PROJECT_ROOT, read_json, write_whole
 from course_utils.projects.project import PROJECTS
@@ -171,6 +172,7 @@ def filled(text: str) -> str:
         "recipes": table_of_recipes(),
         "results": tables_of_results(),
         "finding": finding(),
+        "interview": textwrap.fill(f"Of the interview sources, {coverage()}.", 88),
     }
     for name, content in made.items():
         marks = rf"(<!-- {name}: .*?-->\n).*?(<!-- end of {name} -->)"

@@ -31,7 +31,7 @@ from course_utils.evidence.questions import (
     number_behind,
     spoken_card,
 )
-from course_utils.evidence.wording import Evidence, references_of, render
+from course_utils.evidence.sentences import Evidence, references_of, render
 from course_utils.places import PROJECT_ROOT
 
 CHOICES: Mapping[Verdict, str] = {  # the same four each time, with what they mean

@@ -9,7 +9,6 @@ from textwrap import fill
 
 from course_utils.evidence.claims import load_claims, written_form
 from course_utils.evidence.ledger import load_evidence, own_evidence
-from course_utils.evidence.predicates import values_of
 from course_utils.evidence.questions import (
     Card,
     SpokenCard,
@@ -17,7 +16,7 @@ from course_utils.evidence.questions import (
     cards_of,
     spoken_card,
 )
-from course_utils.evidence.wording import Evidence, shown
+from course_utils.evidence.sentences import Evidence, shown, values_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ class Cards:
     def _folded(self, card: Card) -> str:
         title = f"<details><summary><b>{escape(card.question)}</b></summary>\n"
         try:
-            parts = [_html(spoken_card(card, self.published)), *self._notes(card)]
+            said = spoken_card(card, self.published)
+            parts = [as_html(said), _behind(said), *self._notes(card)]
         except KeyError as missing:
             parts = [f"<p>{escape(missing.args[0])}</p>"]
         return f"{title}{''.join(parts)}</details>"
@@ -106,15 +106,12 @@ def _rounded(seconds: float) -> int:
     return 5 * round(seconds / 5)
 
 
-def _html(card: SpokenCard) -> str:
+def as_html(card: SpokenCard) -> str:
+    """What a card says, without its question and what stands behind it."""
     asked = "".join(
         f"<li>{escape(f.ask)} <i>{escape(f.point)}</i></li>" for f in card.followups
     )
     ticks = "".join(f"<li>{escape(point)}</li>" for point in card.rubric)
-    numbers = "; ".join(
-        f"{n.what} {n.text} ({n.kind}, {n.place})" for n in card.numbers
-    )
-    claims = " ".join(settled(card.card))
     return (
         f"<p><b>{escape(card.hook)}</b> {escape(card.answer)} "
         f"<i>(about {_rounded(card.seconds)} s)</i></p>\n"
@@ -122,6 +119,14 @@ def _html(card: SpokenCard) -> str:
         f"{escape(card.trap.because)}</p>\n"
         f"<p><b>They ask next.</b></p><ul>{asked}</ul>\n"
         f"<p><b>A good answer has:</b></p><ul>{ticks}</ul>\n"
-        f"<p><small>Behind it: {escape(numbers)}. "
-        f"Claims: {escape(claims)}</small></p>"
+    )
+
+
+def _behind(card: SpokenCard) -> str:
+    numbers = "; ".join(
+        f"{n.what} {n.text} ({n.kind}, {n.place})" for n in card.numbers
+    )
+    claims = " ".join(settled(card.card))
+    return (
+        f"<p><small>Behind it: {escape(numbers)}. Claims: {escape(claims)}</small></p>"
     )

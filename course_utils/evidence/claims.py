@@ -13,8 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from course_utils.data.files import Text, read_table, read_tables, refusal
-from course_utils.evidence.predicates import parsed
-from course_utils.evidence.wording import shown
+from course_utils.evidence.sentences import parsed, shown
 from course_utils.places import DATA_FOLDER, read_json
 
 INTERVIEW_FOLDER = DATA_FOLDER / "interview"

@@ -16,9 +16,14 @@ from course_utils.evidence.claims import (
     load_claims,
     load_sources,
 )
-from course_utils.evidence.predicates import holds, values_of
 from course_utils.evidence.questions import Card, Topic, broken, load_cards, spoken_card
-from course_utils.evidence.wording import Evidence, references_of, spoken_words
+from course_utils.evidence.sentences import (
+    Evidence,
+    holds,
+    references_of,
+    spoken_words,
+    values_of,
+)
 
 CLAIMS_IN_THE_SOURCES = 180
 SECONDS, HOOK_WORDS, NUMBERS = 60, 25, 4  # at most, of hook and answer together
@@ -71,7 +76,7 @@ def coverage() -> Coverage:
     def of(extent: str) -> tuple[str, ...]:
         return tuple(seed for seed, found in best.items() if found == extent)
 
-    kinds = Counter(claim.kind for claim in load_claims().values())
+    kinds = Counter[str](claim.kind for claim in load_claims().values())
     return Coverage(of("full"), of("part"), of("none"), kinds)
 
 

@@ -19,13 +19,15 @@ from course_utils.evidence.claims import (
     load_claims,
     spoken_form,
 )
-from course_utils.evidence.predicates import holds, parsed, values_of
-from course_utils.evidence.wording import (
+from course_utils.evidence.sentences import (
     Evidence,
     Reference,
+    holds,
+    parsed,
     references_of,
     render,
     seconds_to_say,
+    values_of,
     without_references,
 )
 
