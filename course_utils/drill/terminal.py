@@ -363,8 +363,11 @@ class Bank:
 
     def chosen(self, topic: str, level: int) -> Bank:
         """What is of a topic and a level, see `questions.chosen`."""
-        parts = (chosen(part, topic, level) for part in self.parts().values())
-        return Bank(*parts)
+        return Bank(
+            spot=chosen(self.spot, topic, level),
+            predict=chosen(self.predict, topic, level),
+            cards=chosen(self.cards, topic, level),
+        )
 
     def parts(self) -> dict[str, Sequence[Item]]:
         """Its items by the command that asks them."""
