@@ -216,6 +216,13 @@ def test_the_written_queries_pass_every_check_and_the_criterion_names_one():
     assert len(held_out_suite().prompts) == 220
 
 
+def test_on_nano_two_prompts_of_each_group_show_that_the_cells_run():
+    every, few = held_out_suite(), held_out_suite(Profile("nano", "cpu"))
+    assert held_out_suite(Profile("cpu", "cpu")).prompts == every.prompts
+    groups = Counter(prompt.notes["group"] for prompt in few.prompts)
+    assert groups == dict.fromkeys((p.notes["group"] for p in every.prompts), 2)
+
+
 def grammar_as_pattern():
     """The grammar as one regular expression: no rule of it refers to itself."""
     lines = (FOLDER / "query.gbnf").read_text().splitlines()
