@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import inf
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from course_utils.data.files import Text, read_table, read_tables, refusal
 from course_utils.evidence.sentences import parsed, shown
-from course_utils.places import DATA_FOLDER
+from course_utils.places import DATA_FOLDER, read_json
 
 INTERVIEW_FOLDER = DATA_FOLDER / "interview"
 CLAIMS = "data/interview/claims"
@@ -140,6 +140,26 @@ def load_claims(folder: Path = INTERVIEW_FOLDER / "claims") -> dict[str, Claim]:
 def load_sources(path: Path = INTERVIEW_FOLDER / "sources.yaml") -> dict[str, Source]:
     """What was opened, by key; raises FaultyData, see `read_table`."""
     return read_table(path, Source)
+
+
+def load_evidence(
+    path: Path = INTERVIEW_FOLDER / "evidence.json",
+    overlay: Iterable[Mapping[str, Any]] = (),
+) -> dict[str, dict[str, float]]:
+    """Published values, claim id to key to value, and those of `overlay` over them.
+
+    What is only read in a source is taken from the bank.
+    """
+    published = read_json(path, "Run `make publish`.") if path.exists() else []
+    table: dict[str, dict[str, float]] = {}
+    for claim in load_claims().values():
+        for key, value in claim.values.items():
+            if value.kind == "read" and value.expected is not None:
+                table.setdefault(claim.id, {})[key] = value.expected
+    for row in [*published, *overlay]:
+        if row["value"] is not None:
+            table.setdefault(row["claim"], {})[row["key"]] = row["value"]
+    return table
 
 
 def written_form(claim: str, key: str) -> str:

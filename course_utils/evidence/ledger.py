@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from course_utils import CourseError
-from course_utils.evidence.claims import CLAIMS, INTERVIEW_FOLDER, Claim, load_claims
+from course_utils.evidence.claims import CLAIMS, Claim, load_claims, load_evidence
 from course_utils.machine.profile import Profile
 from course_utils.places import read_json, runs_folder, write_json
 from course_utils.recipes.book import MOVIE_RECOMMENDER
@@ -117,25 +116,6 @@ class Settled:
             number += f" {claim.values[key].unit}"
             lines += [f"  {key} = {number if isfinite(value) else 'not measured here'}"]
         return "\n".join(lines)
-
-
-def load_evidence(
-    path: Path = INTERVIEW_FOLDER / "evidence.json", overlay: Iterable[_Row] = ()
-) -> dict[str, dict[str, float]]:
-    """Published values, claim id to key to value, and those of `overlay` over them.
-
-    What is only read in a source is taken from the bank.
-    """
-    published = read_json(path, "Run `make publish`.") if path.exists() else []
-    table: dict[str, dict[str, float]] = {}
-    for claim in load_claims().values():
-        for key, value in claim.values.items():
-            if value.kind == "read" and value.expected is not None:
-                table.setdefault(claim.id, {})[key] = value.expected
-    for row in [*published, *overlay]:
-        if row["value"] is not None:
-            table.setdefault(row["claim"], {})[row["key"]] = row["value"]
-    return table
 
 
 def own_evidence() -> dict[str, dict[str, float]]:

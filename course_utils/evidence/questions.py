@@ -191,11 +191,14 @@ def spoken_card(card: Card, evidence: Evidence) -> SpokenCard:
         followups=tuple(
             FollowUp(ask=said(f.ask), point=said(f.point)) for f in card.followups
         ),
-        numbers=tuple(_behind(*reference, evidence) for reference in card.behind()),
+        numbers=tuple(
+            number_behind(*reference, evidence) for reference in card.behind()
+        ),
     )
 
 
-def _behind(claim_id: str, key: str, evidence: Evidence) -> NumberBehind:
+def number_behind(claim_id: str, key: str, evidence: Evidence) -> NumberBehind:
+    """A value of the bank as it is written; KeyError if it is not recorded."""
     claim = load_claims()[claim_id]
     value = claim.values[key]
     text = f"{{{claim_id}.{key}}}"
