@@ -17,8 +17,9 @@ from course_utils.evidence.claims import (
     load_sources,
 )
 from course_utils.evidence.questions import Card, Topic, broken, load_cards, spoken_card
-from course_utils.evidence.sentences import Reference, (
+from course_utils.evidence.sentences import (
     Evidence,
+    Reference,
     holds,
     references_of,
     spoken_words,
