@@ -9,6 +9,7 @@ import yaml
 
 from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import load_search
+from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER
 from course_utils.projects.movies.films import Film
 from course_utils.projects.search.pattern import search_by_pattern
