@@ -7,7 +7,9 @@ from typing import get_args
 
 import pytest
 
+from course_utils import CourseError
 from course_utils.drill import terminal
+from course_utils.drill.console import Console, wrapped
 from course_utils.drill.mock import ROLES, Answered, Role, Sheet, draw, points_of
 from course_utils.drill.progress import Grade, Progress, read_progress
 from course_utils.drill.questions import (
@@ -26,7 +28,7 @@ from course_utils.drill.questions import (
     topics_of_claims,
     unit_shown,
 )
-from course_utils.drill.terminal import Console, load_bank, main, wrapped
+from course_utils.drill.terminal import load_bank, main
 from course_utils.evidence.claims import Expectation, load_claims, load_evidence
 from course_utils.evidence.questions import (
     Card,
@@ -567,6 +569,84 @@ def test_a_command_line_that_is_wrong_ends_with_two(wrong, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(wrong)
     assert "error:" in capsys.readouterr().err
+
+
+class Pair:
+    """Stands for a whiteboard task: `double` of a number."""
+
+    slug, title, topic, minutes = "double", "Double", "lora", 10
+    task, hint, solution = "Write double.", "Add it to itself.", "return 2 * n"
+    stub = "def double(n):\n    ...\n"
+
+    class exercise:
+        @staticmethod
+        def solution(n): ...
+
+    exercise.solution.__name__ = "double"
+
+    def check(self, attempt):
+        found = attempt(2)
+        if found is None:
+            return "double: not attempted yet."
+        if found != 4:
+            raise CourseError(f"double(2) gave {found}")
+        return "double: right"
+
+
+BOARD = terminal.Board(
+    id="whiteboard:double", topics=frozenset({"lora"}), level=0, task=Pair()
+)
+
+
+class Writer(Learner):
+    """Saves an attempt in the file before each Enter that has one."""
+
+    def __init__(self, file, *attempts: str):
+        super().__init__(*[""] * len(attempts))
+        self.file, self.attempts = file, list(attempts)
+
+    def ask(self, prompt: str) -> str:
+        if self.attempts and (attempt := self.attempts.pop(0)):
+            self.file.write_text(attempt)
+        return super().ask(prompt)
+
+
+RIGHT = "def double(n):\n    return 2 * n\n"
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RUNS", str(tmp_path))
+    return tmp_path / "whiteboard" / "double.py"
+
+
+def test_a_function_that_is_right_at_once_is_known(written):
+    learner = Writer(written, RIGHT)
+    assert terminal.ask_board(BOARD, learner.console()) == (Grade.KNEW, "check 1")
+    assert str(written) in learner.heard and "double: right" in learner.heard
+
+
+def test_each_mistake_is_told_and_a_later_success_is_partly_known(written):
+    attempts = ("", "def double(n) return", "n = 3", RIGHT.replace("2", "3"), RIGHT)
+    learner = Writer(written, *attempts)
+    assert terminal.ask_board(BOARD, learner.console()) == (Grade.PARTLY, "check 5")
+    for told in ("not attempted", "SyntaxError", "no function double", "gave 6"):
+        assert told in learner.heard
+
+
+def test_who_asks_for_the_solution_has_given_up_and_a_hint_is_free(written):
+    learner = Learner("h", "s")
+    assert terminal.ask_board(BOARD, learner.console()) == (Grade.MISSED, "given up")
+    assert "Add it to itself." in learner.heard and "return 2 * n" in learner.heard
+
+
+def test_an_earlier_attempt_is_kept_beside_the_fresh_stub(written):
+    for attempt in ("first", "second"):
+        terminal.stub_file(BOARD.task).write_text(attempt)
+    terminal.stub_file(BOARD.task)
+    assert written.read_text() == Pair.stub
+    kept = {p.name: p.read_text() for p in written.parent.glob("double-*.py")}
+    assert kept == {"double-1.py": "first", "double-2.py": "second"}
 
 
 def test_lines_are_at_most_eighty_columns_and_keep_their_indent():
