@@ -15,8 +15,6 @@ from course_utils.statistics.paired import PairedComparison
 
 _RESULTS = PROJECT_ROOT / "notebooks" / "results"
 _ALPACA_ROWS = 52_002  # tatsu-lab/alpaca, on the hub
-_LOGGED_SECONDS = 56 * 60 + 47  # of the updates below, in the log of mistral-7b.ipynb
-_LOGGED_UPDATES = 94
 _TURNS = 5  # exchanges of a conversation
 _TRIALS = _RESULTS / "trials"
 _Verdicts = Mapping[str, Mapping[str, bool]]  # way of answering, prompt, passed
@@ -37,9 +35,11 @@ def full_batch_on_mistral() -> dict[str, float]:
 
 def epoch_of_all_alpaca() -> dict[str, float]:
     """Updates of one pass over all rows in that batch, and hours at the logged pace."""
-    plan = ALPACA_MISTRAL.plan
+    plan, log = ALPACA_MISTRAL.plan, load_claims()["C035"].values
+    logged_updates, _ = log["read_updates"].bounds()
+    logged_minutes, _ = log["read_minutes"].bounds()
     updates = ceil(ceil(_ALPACA_ROWS / plan.batch_size) / plan.accumulation_steps)
-    hours = updates * _LOGGED_SECONDS / _LOGGED_UPDATES / 3600
+    hours = updates * round(60 * logged_minutes) / logged_updates / 3600
     return {"alpaca_updates": float(updates), "alpaca_hours": hours}
 
 
