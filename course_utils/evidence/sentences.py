@@ -138,7 +138,7 @@ def _words_below_1000(number: int) -> int:
 
 
 def holds(predicate: str, evidence: Evidence) -> bool:
-    """Whether `C147.ratio > 1.1` is true of recorded values; not where one divides by 0.
+    """Whether `C147.ratio > 1.1` is true of recorded values; one over 0 never is.
 
     Raises:
         ValueError: If it is no predicate; the message says what is expected.
