@@ -113,7 +113,9 @@ def page(topic: str, cards: list[Card]) -> str:
     """The cards of a topic as one page."""
     evidence = load_evidence()
     parts = [article(spoken_card(card, evidence)) for card in cards]
-    title = f"{topic.capitalize()}: {len(cards)} interview questions"
+    name = {"lora": "LoRA"}.get(topic, topic.capitalize())
+    number = "1 question" if len(cards) == 1 else f"{len(cards)} questions"
+    title = f"{name}: {number} of an interview"
     head = f"<meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
     return f"<!doctype html><html>{head}<h1>{title}</h1>\n{''.join(parts)}</html>\n"
 
