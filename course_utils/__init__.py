@@ -16,6 +16,7 @@
     gguf/       merge, export, compare, serve                   (07)
     exercises/  what the lessons ask, and the mistakes that are likely
     evidence/   claims, computed values, interview cards
+    drill/      practice for the interview
     pipeline    all of it on one page
 
 Imports point upwards in this list, never down (`make lint` holds that), and only

@@ -109,8 +109,8 @@ def test_names_references_and_quoted_claims_are_not_numbers():
         ({"hook": "{C009.weight}"}, "no such value: C009.weight"),
         ({"holds": ("C009.nf4_gb > 6000",)}, "false of the values: C009.nf4_gb >"),
         (
-            {"hook": "{C009.nf4_gb} {C009.rest_gb} {C087.single_bits} {C087.double_bits}"
-             " {C084.code_bits}"},
+            {"hook": "{C009.nf4_gb} {C009.rest_gb} {C087.single_bits} "
+             "{C087.double_bits} {C084.code_bits}"},
             "5 numbers are said",
         ),
     ],

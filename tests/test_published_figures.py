@@ -34,6 +34,11 @@ def wilson(k, n):
     return max(0.0, (middle - spread) / (n + z2)), (middle + spread) / (n + z2)
 
 
+def number(written):
+    """An integer as it is written with commas."""
+    return int(written.replace(",", ""))
+
+
 def exact_p(lost, gained):
     """Two-sided: so many coins, falling so unevenly or worse."""
     n, least = lost + gained, min(lost, gained)
@@ -47,8 +52,12 @@ def test_lesson_03_counted_its_answers_right():
     assert [row["request"] for row in rows] == [row.request for row in held_out]
     ways = {"base": "before", "told the form": "told", "shown examples": "shown"}
     ways["tuned"] = "after"
-    table = table_of("03")
-    assert len(table) == len(project.answer_checks)
+    *table, read, paid = table_of("03")
+    tokens = {way: int(re.match(r"(\d+) tokens$", read[way])[1]) for way in ways}
+    once, after = re.findall(r"[\d,]+(?= tokens|(?= requests))", paid["tuned"])
+    saved = tokens["shown examples"] - tokens["tuned"]
+    assert tokens["tuned"] == tokens["base"] < tokens["told the form"]
+    assert number(after) == round(number(once) / saved)
     pairs = zip(table, project.answer_checks.items(), strict=True)
     for row, (name, check) in pairs:
         assert row.pop("held-out answers") == name.replace("\n", " ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -27,6 +28,10 @@ TODO = _NotAttempted()
 
 class WrongAnswer(CourseError, AssertionError):
     """An attempt that is not right yet; the message says what to look at."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the message without the lines of the check."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ def verdict(attempt: Callable[..., Any], exercise: Exercise) -> str:
                 f"{told}: {known}"
                 if known
                 else f"{told}, expected {_short(case.expected)}."
+                f"{_shapes_told(seen, case.expected)}"
             )
     number = len(exercise.cases)
     return f"{attempt.__name__}: right, in {number} of {number} cases."
@@ -92,8 +98,28 @@ def _call(name: str, case: Case) -> str:
 
 
 def _short(value: object) -> str:
-    told = repr(value)
+    told = re.sub(r"\n\s*", " ", repr(value))  # arrays have lines
     return told if len(told) <= _SHOWN else f"{told[:_SHOWN]} …"
+
+
+def _shapes_told(found: Any, expected: Any) -> str:
+    """Of each array whose shape is another than expected, alone or in a tuple."""
+    both = isinstance(found, tuple) and isinstance(expected, tuple)
+    pairs = zip(found, expected, strict=False) if both else [(found, expected)]
+    shapes = [(tuple(a.shape), _shape(b)) for a, b in pairs if hasattr(a, "shape")]
+    return "".join(
+        f" A shape is {there}, expected {wanted}."
+        for there, wanted in shapes
+        if there != wanted
+    )
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Of lists in lists, as an array of them would have it."""
+    value = _as_plain(value)
+    if not isinstance(value, list | tuple):
+        return ()
+    return (len(value), *(_shape(value[0]) if value else ()))
 
 
 def _same(found: Any, expected: Any, tolerance: float) -> bool:

@@ -646,8 +646,6 @@ from course_utils.places import locked
 
 with locked(folder):  # another notebook of the course waits meanwhile
     trainer.train()
-
-# %%
 run = TrainingRun.of(trainer, recipe.name, profile, (training, held_out))
 print(f"{run.updates} updates, {run.seconds / 60:.1f} minutes with validation;")
 print(f"without it {run.tokens_per_second:.0f} tokens a second (no padding)")
@@ -725,6 +723,34 @@ grouped_bars(
 # A model that does not know a film fills the form all the same, which makes it look true.
 # (An 8B model knows more films: there, read the bars.) A program of ten lines that fills
 # the form from the table would be right in all four: where facts matter, look them up.
+#
+# And what does each way cost? Examples are read again for every request, training is
+# paid once. A token of training costs about as much as reading two (forward, and
+# backward through frozen weights; three with gradient checkpointing). Predict: after how
+# many requests has training paid for itself?
+
+# %%
+def prompt_tokens(chat):
+    "Tokens that are read for one request."
+    if isinstance(chat, str):
+        chat = [{"role": "user", "content": chat}]
+    text = tokenizer.apply_chat_template(
+        chat, tokenize=False, add_generation_prompt=True
+    )
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+read = {n: pd.Series(map(prompt_tokens, a)).median() for n, a in ways.items()}
+read["tuned"] = read["base"]
+paid = run.tokens * (3 if plan.gradient_checkpointing else 2)
+pays_after = paid / (read["shown examples"] - read["tuned"])
+print(f"tokens of a prompt (median): {read}")
+print(f"training = reading {paid:,} tokens: paid after {pays_after:.0f} requests")
+
+# %% [markdown]
+# After that many requests three examples have cost more than training did. A server that
+# keeps the common beginning of its prompts reads the examples once, and then training
+# saves next to no time. So say first what you want to save: time, or the last errors.
 #
 # ## 8. Save it, load it, prove it
 #
@@ -963,6 +989,11 @@ results = [
     }}
     for row, check in enumerate(checks)
 ]
+cost = {name: f"{tokens:.0f} tokens" for name, tokens in read.items()}
+results.append({"held-out answers": "cost: the prompt", **cost})
+once = f"once, {paid:,} tokens: pays after {pays_after:,.0f} requests"
+nothing = dict.fromkeys(ways, "–")
+results.append({"held-out answers": "cost: training", **nothing, "tuned": once})
 save_results(folder, "03", results)
 told = f"in the form, of {total}: {headline}"
 write_run_record("03", profile, headline=told, seed=plan.seed)

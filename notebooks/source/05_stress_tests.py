@@ -259,6 +259,19 @@ tokens["tuned"] = tokens["base"]  # it gets the bare request
 print("tokens of a prompt (median):", tokens)
 
 # %% [markdown]
+# Examples cost tokens with each request, training costs once: a token of training about
+# two of reading (three with gradient checkpointing). When does it pay?
+
+# %%
+tuning = finetuned.run.tokens * (3 if plan.gradient_checkpointing else 2)
+pays_after = tuning / (tokens["shown examples"] - tokens["tuned"])
+print(f"training = reading {tuning:,} tokens of prompts")
+print(f"against three examples it pays after {pays_after:,.0f} requests")
+
+# %% [markdown]
+# (If the server keeps the common beginning of its prompts, the examples are read once,
+# and training saves next to no time.)
+#
 # Predict before you run: in how many of the answers to a wish is the form right, for
 # each of the four? And who leaves the form out where nobody asked for a film?
 
@@ -827,6 +840,7 @@ print(f"… judge {len(trials)} answers by {n_checks} checks where they apply,")
 print(f"… report “{roles.form}”: tuned {spelled(form['tuned'])},")
 print(f"  three examples {spelled(form['shown examples'])},")
 print(f"  prompt tokens: {tokens['tuned']} and {tokens['shown examples']},")
+print(f"  so that training pays after {pays_after:,.0f} requests,")
 print(f"… show that it listens, or not: {shuffled},")
 of = stays["n"]["tuned"]
 print(f"… and that it imposed its form in {imposed['tuned']} of {of} cases,")

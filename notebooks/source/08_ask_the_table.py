@@ -418,7 +418,7 @@ for pair, p in zip(pairs, raised):
           f"gained {pair.gained:3}:", end=" ")
     print(f"{middle:+.1f} points ({low:+.1f} to {high:+.1f}), p = {p:.2g}")
 level = criterion["significance"]
-beaten = [pair.gained > pair.lost and p < level
+beaten = [bool(pair.gained > pair.lost and p < level)
           for pair, p in zip(pairs, raised)]
 print("success" if all(beaten) else "failure", dict(zip(rivals, beaten)))
 
