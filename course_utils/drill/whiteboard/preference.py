@@ -76,10 +76,10 @@ DPO = Task(
         "Write the loss of direct preference optimization. You get four arrays "
         "(batch,) of summed log-probabilities: of the chosen and the rejected answer "
         "under the model in training, and of the same two under the reference. An "
-        "answer's implicit reward is beta times its log-probability minus the "
-        "reference's. The loss of a pair is minus the log-sigmoid of the difference "
-        "of the two rewards. Return the mean over the pairs. A difference may be a "
-        "thousand either way."
+        "answer's implicit reward is beta times what its log-probability has over the "
+        "reference's. The loss of a pair is minus the log-sigmoid of the chosen "
+        "answer's reward minus the rejected one's. Return the mean over the pairs. "
+        "That difference may be a thousand either way."
     ),
     hint=(
         "Minus log-sigmoid(z) is log(1 + exp(-z)); a library has it in a form that "
@@ -101,8 +101,8 @@ DPO = Task(
             Case(([-1000.0], [-3000.0], [-1000.0], [-1000.0], 0.5), 0.0),
         ),
         mistakes={
-            "the reference is forgotten: a reward is a log-probability minus the "
-            "reference's.": _by_logit(lambda policy, reference, beta: beta * policy),
+            "the reference is forgotten: a reward is beta times what the model "
+            "has over it.": _by_logit(lambda policy, reference, beta: beta * policy),
             "the reference's difference is added: subtract it.": (
                 _by_logit(lambda policy, reference, beta: beta * (policy + reference))
             ),
