@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,14 +90,17 @@ class Answered:
 
     @property
     def missed(self) -> tuple[str, ...]:
-        """The points that were not made."""
-        points = zip(points_of(self.item), self.ticks, strict=True)
-        return tuple(point for point, ticked in points if not ticked)
+        """The points that were not made; of a follow-up the question."""
+        said = self.item.said
+        names = (*said.rubric, *(f"“{asked.ask}”" for asked in said.followups))
+        points = zip(names, self.ticks, strict=True)
+        return tuple(name for name, ticked in points if not ticked)
 
 
 def points_of(item: Spoken) -> tuple[str, ...]:
     """What an interviewer would tick: the rubric, then the point of each follow-up."""
-    return (*item.said.rubric, *(asked.point for asked in item.said.followups))
+    said = item.said
+    return (*said.rubric, *(f"“{f.ask}” {f.point}" for f in said.followups))
 
 
 @dataclass(frozen=True)
@@ -135,13 +139,12 @@ class Sheet:
 
     def to_run_again(self) -> list[dict[str, Any]]:
         """A row a notebook or source behind a question that lost points."""
-        cells: dict[str, list[str]] = {}
+        cells: dict[str, set[int]] = {}
         for each in self.answered:
             for place in each.item.places if each.missed else ():
                 name, _, cell = place.partition(", cell ")
-                found = cells.setdefault(name, [])
-                found += [cell] if cell and cell not in found else []
-        return [{"place": name, "cells": ", ".join(c)} for name, c in cells.items()]
+                cells.setdefault(name, set()).update(map(int, re.findall(r"\d+", cell)))
+        return [{"place": name, "cells": sorted(n)} for name, n in cells.items()]
 
     def __str__(self) -> str:
         if not self.answered:
@@ -158,12 +161,13 @@ class Sheet:
         again = self.to_run_again()
         lines += ["Run again, or read:"] if again else ["No point was missed."]
         for row in again:
-            lines.append(f"  {row['place']} {row['cells']}".rstrip())
+            cells = ", ".join(f"[{number}]" for number in row["cells"])
+            lines.append(f"  {row['place']} {cells}".rstrip())
         return "\n".join(lines)
 
     def _told(self, each: Answered) -> str:
         made = f"{sum(each.ticks)} of {len(each.ticks)} points"
-        lines = [f"- {each.item.card.question} {made}"]
+        lines = [f"- {made}: {each.item.card.question}"]
         return "\n".join(lines + [f"    missed: {point}" for point in each.missed])
 
 

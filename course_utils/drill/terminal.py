@@ -8,7 +8,7 @@ between two presses of Enter.
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +72,11 @@ Outcome = tuple[Grade, str]  # how an item went, and what was said
 
 
 class Stop(Exception):
-    """The learner wants to stop, or the input has ended."""
+    """The learner wants to stop, or the input has ended; `outcome` is what to keep."""
+
+    def __init__(self, outcome: Outcome | None = None):
+        super().__init__()
+        self.outcome = outcome
 
 
 @dataclass(frozen=True)
@@ -197,21 +201,31 @@ def ask_card(item: Spoken, console: Console) -> Outcome:
     card = item.said
     console.say(item.card.question)
     took = console.seconds_until("Answer aloud, then press Enter > ")
-    console.say(_timed(took, card.seconds))
-    console.say(f"{card.hook} {card.answer}")
-    console.say(f"The trap: “{card.trap.says}” {card.trap.because}")
-    for asked in card.followups:
-        console.answer(
-            f"{wrapped(f'They ask next: {asked.ask}')}\nAloud, then Enter > "
-        )
-        console.say(asked.point)
-    if card.numbers:
-        console.say("Behind it: " + _listed(card.numbers))
+    console.say(f"{_timed(took, card.seconds)}\n\n{card.hook}\n{card.answer}\n")
     ticks = ask_ticks(card.rubric, console)
-    proposed, made = grade_of(ticks), f"{sum(ticks)} of {len(ticks)} points"
+    try:
+        for asked in card.followups:
+            console.say(f"\nThey ask next: {asked.ask}")
+            console.answer("Aloud, then Enter > ")
+            console.say(asked.point)
+        console.say(f"\nThe trap: “{card.trap.says}” {card.trap.because}\n")
+        return _graded(item, ticks, console)
+    except Stop:
+        raise Stop((grade_of(ticks), _made(ticks))) from None
+
+
+def _made(ticks: Sequence[bool]) -> str:
+    return f"{sum(ticks)} of {len(ticks)} points"
+
+
+def _graded(item: Spoken, ticks: Sequence[bool], console: Console) -> Outcome:
+    """The grade that the ticks propose, or another one; the numbers if asked for."""
+    made, proposed = _made(ticks), grade_of(ticks)
+    told = "\n".join(f"  {n.what}: {n.text} ({n.place})" for n in item.said.numbers)
     keys = {"": proposed, **{grade[0]: grade for grade in Grade}}
-    prompt = f"{made}: {proposed} (Enter, or [m]issed [p]artly [k]new) > "
-    return console.one_of(prompt, keys, "Type m, p or k, or only Enter."), made
+    offered = "[m]issed [p]artly [k]new" + (", ?: numbers" if told else "")
+    prompt = f"{made}. Enter: {proposed}, or {offered} > "
+    return console.one_of(prompt, keys, told or "Type m, p or k, or only Enter."), made
 
 
 def _timed(took: float, model: float) -> str:
@@ -245,19 +259,37 @@ def drill(
     """Ask what is due, then what is new; save each; say at the end how it went."""
     grades: Counter[Grade] = Counter()
     asked = next_up(items, progress, seed)[:number]
-    try:
-        for place, item in enumerate(asked, 1):
-            again = "" if progress.is_new(item.id) else ", again"
-            console.say(f"\n── {place} of {len(asked)}{again}")
-            grade, said = one(item, console)
-            grades[grade] += 1
-            memory = progress.review(item.id, grade, said)
+    for place, item in enumerate(asked, 1):
+        again = "" if progress.is_new(item.id) else ", again"
+        console.say(f"\n── {place} of {len(asked)}{again}")
+        outcome, stops = _kept(one, item, console)
+        if outcome:
+            grades[outcome[0]] += 1
+            memory = progress.review(item.id, *outcome)
             console.say(_comes_back(memory, progress))
-            if place < len(asked):  # else the time to read would count as speech
-                console.answer("Enter: the next, q: the end > ")
-    except Stop:
-        console.say("")
+        if stops or (place < len(asked) and not _goes_on(console)):
+            console.say("")
+            break
     console.say(_summary(grades, items, progress))
+
+
+def _kept(
+    one: Callable[[Asks, Console], Outcome], item: Asks, console: Console
+) -> tuple[Outcome | None, bool]:
+    """How an item went, if it was answered, and whether the learner stops at it."""
+    try:
+        return one(item, console), False
+    except Stop as stop:
+        return stop.outcome, True
+
+
+def _goes_on(console: Console) -> bool:
+    """Asked between two items: else the time to read on would count as speech."""
+    try:
+        console.answer("Enter: the next, q: the end > ")
+    except Stop:
+        return False
+    return True
 
 
 def _comes_back(memory: Memory, progress: Progress) -> str:
@@ -300,12 +332,13 @@ def interview(
             done = _answered(item, console)
             answered.append(done)
             spent += sum(done.seconds)
-            made = f"{sum(done.ticks)} of {len(done.ticks)} points"
-            progress.review(item.id, done.grade, made)
+            progress.review(item.id, done.grade, _made(done.ticks))
     except Stop:
         console.say("")
     sheet = Sheet(role, answered)
-    console.say(f"\n{sheet}\nProgress is in {progress.path}.")
+    console.say(f"\n{sheet}")
+    if any(each.missed for each in answered):
+        console.say("What lost points is due soon: python -m course_utils.drill cards")
     return sheet
 
 
@@ -386,8 +419,8 @@ def parsed(arguments: Sequence[str] | None) -> Namespace:
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise ValueError(text)
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"{text!r}, expected a whole number from 1 on")
     return int(text)
 
 
