@@ -143,7 +143,7 @@ def test_at_the_end_of_a_round_stands_how_it_went_and_what_fooled(progress):
         click(view, "how it went" if last else "next")
     told = text_of(view)
     assert "2 asked: 1 knew, 0 partly, 1 missed." in told
-    assert "1 × “Claim 0" in told and "Claim 1" not in told
+    assert "1×: “Claim 0" in told and "Claim 1" not in told
     assert str(progress.path) in told
     click(view, "another round")
     assert "Nothing asked. Now 0 due, 0 new, 2 for later" in text_of(view)

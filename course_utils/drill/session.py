@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar, get_args
 
 from course_utils import CourseError
@@ -26,6 +27,7 @@ from course_utils.drill.questions import (
     Spoken,
     Spot,
     chosen,
+    fooled_by,
     load_predictions,
     next_up,
     predictions,
@@ -61,8 +63,11 @@ class Bank:
                 f"No question is of topic {topic!r}. Was it spelled otherwise? The "
                 f"topics are {', '.join(get_args(Topic))}."
             )
-        parts = (chosen(part, topic, level) for part in self.parts().values())
-        return Bank(*parts)
+        return Bank(
+            spot=chosen(self.spot, topic, level),
+            predict=chosen(self.predict, topic, level),
+            cards=chosen(self.cards, topic, level),
+        )
 
     def parts(self) -> dict[str, Sequence[Item]]:
         """Its items by the command that asks them."""
@@ -123,6 +128,24 @@ def timed(took: float, model: float) -> str:
     if took < SHORT * model:
         return f"{took:.0f} s? The model answer takes {model:.0f} s: say it aloud."
     return f"{took:.0f} s; the model answer takes {model:.0f} s."
+
+
+def points_made(ticks: Sequence[bool]) -> str:
+    """Such as `3 of 5 points`."""
+    return f"{sum(ticks)} of {len(ticks)} points"
+
+
+def seconds_since(began: datetime, clock: Clock) -> float:
+    """Seconds by a clock, none where it was set back."""
+    return max(0.0, (clock() - began).total_seconds())
+
+
+def fooled(items: Sequence[Spot], progress: Progress, most: int = 5) -> list[str]:
+    """The claims that fooled a learner most often, a line each."""
+    return [
+        f"{times}×: “{item.claim}” ({item.verdict})"
+        for item, times in fooled_by(items, progress)[:most]
+    ]
 
 
 class Round(Generic[Asks]):
@@ -204,8 +227,7 @@ class Interview:
         """Save the points that were made, and go on."""
         assert self.current is not None
         done = Answered(item=self.current, ticks=ticks, seconds=seconds)
-        made = f"{sum(ticks)} of {len(ticks)} points"
-        self.progress.review(done.item.id, done.grade, made)
+        self.progress.review(done.item.id, done.grade, points_made(ticks))
         self.answered.append(done)
 
     def sheet(self) -> Sheet:

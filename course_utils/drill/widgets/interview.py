@@ -10,7 +10,7 @@ import ipywidgets as widgets
 from course_utils.drill.mock import BUDGET_SECONDS, ROLES, Role, Sheet, points_of
 from course_utils.drill.progress import Progress
 from course_utils.drill.questions import Spoken
-from course_utils.drill.session import Interview, questions_of
+from course_utils.drill.session import Interview, questions_of, seconds_since
 from course_utils.drill.widgets.page import (
     View,
     checkboxes,
@@ -62,7 +62,7 @@ class MockView(View):
         self.show(page, {"said": answered, "end here": self.end}, proposed="said")
 
     def _answered(self, item: Spoken, before: tuple[float, ...]) -> None:
-        took = (self.progress.clock() - self._shown_at).total_seconds()
+        took = seconds_since(self._shown_at, self.progress.clock)
         seconds = (*before, took)
         if len(seconds) < len(questions_of(item)):
             return self._ask(item, seconds)
@@ -96,11 +96,10 @@ def sheet_page(sheet: Sheet) -> list[str]:
         for row in sheet.topics()
     ]
     missed = [point for each in sheet.answered for point in each.missed]
-    again = [" ".join(map(str, row.values())) for row in sheet.to_run_again()]
     return [
-        said(str(sheet).partition("\n")[0], "asked"),
+        said(sheet.headline, "asked"),
         table(asked),
         table(topics),
         folded("What you missed", missed or ["Nothing."]),
-        folded("Run again, or read", again or ["Nothing."]),
+        folded("Run again, or read", sheet.places() or ["Nothing."]),
     ]

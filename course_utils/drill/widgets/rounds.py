@@ -15,12 +15,20 @@ from course_utils.drill.questions import (
     Prediction,
     Spoken,
     Spot,
-    fooled_by,
     grade_of,
     number_said,
     unit_shown,
 )
-from course_utils.drill.session import Round, Told, computed, judged, timed
+from course_utils.drill.session import (
+    Round,
+    Told,
+    computed,
+    fooled,
+    judged,
+    points_made,
+    seconds_since,
+    timed,
+)
 from course_utils.drill.widgets.page import (
     Act,
     View,
@@ -82,7 +90,9 @@ class SpotView(DrillView):
         """A claim and four verdicts."""
         page = [said(self.round.heading, "small"), said(f"“{item.claim}”", "asked")]
         meanings = [f"{verdict}: {told}" for verdict, told in CHOICES.items()]
-        verdicts = {v: partial(self._answer, item, v, page) for v in CHOICES}
+        verdicts: dict[str, Act] = {
+            v: partial(self._answer, item, v, page) for v in CHOICES
+        }
         self.show([*page, folded("What do the four mean?", meanings)], verdicts)
 
     def _answer(self, item: Spot, verdict: Verdict, page: list[str]) -> None:
@@ -91,10 +101,9 @@ class SpotView(DrillView):
 
     def outcome(self) -> list[str]:
         """With the claims that fooled the learner most."""
-        worst = fooled_by(self.round.items, self.progress)[:5]
-        lines = [f"{times} × “{item.claim}” ({item.verdict})" for item, times in worst]
-        found = [said("What fooled you so far:")] if worst else []
-        return [*super().outcome(), *found, *(said(line, "small") for line in lines)]
+        worst = fooled(self.round.items, self.progress)
+        head = [said("What fooled you so far:")] if worst else []
+        return [*super().outcome(), *head, *(said(line, "small") for line in worst)]
 
 
 class PredictView(DrillView):
@@ -158,7 +167,7 @@ class CardsView(DrillView):
 
     def _turn(self, item: Spoken, page: list[str]) -> None:
         card = item.said
-        took = (self.progress.clock() - self._shown_at).total_seconds()
+        took = seconds_since(self._shown_at, self.progress.clock)
         answer = f"<p><b>{escape(card.hook)}</b> {escape(card.answer)}</p>"
         boxes = checkboxes(card.rubric)
         spoken = [said(timed(took, card.seconds), "small"), answer]
@@ -186,9 +195,9 @@ class CardsView(DrillView):
     def _offer_grades(
         self, item: Spoken, ticks: Sequence[bool], page: list[str]
     ) -> None:
-        made, proposed = f"{sum(ticks)} of {len(ticks)} points", grade_of(ticks)
+        made, proposed = points_made(ticks), grade_of(ticks)
         told = said(f"{made}: {proposed}, or do you see it otherwise?")
-        grades = {
+        grades: dict[str, Act] = {
             grade: partial(self.note, Told(grade, made, f"{made}: {grade}.", ()))
             for grade in Grade
         }
