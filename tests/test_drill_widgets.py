@@ -211,7 +211,7 @@ def test_a_card_waits_asks_to_speak_and_shows_its_seconds_when_it_turns(
     assert "Question 0?" in text_of(view) and "Speak now." in text_of(view)
     assert "animation-duration: 60s" in view.page.value  # 140 words
     clock.wait(48)
-    click(view, "turn")
+    click(view, "turn the card")
     assert "48 s; the model answer takes 60 s." in text_of(view)
     assert "The hook. one one" in text_of(view)
 
@@ -220,13 +220,13 @@ def test_an_answer_that_was_hardly_said_is_asked_to_be_said(progress, clock):
     view = CardsView([spoken(0)], progress, 10)
     click(view, "start")
     clock.wait(5)
-    click(view, "turn")
+    click(view, "turn the card")
     assert "5 s? The model answer takes 60 s: say it aloud." in text_of(view)
 
 
 def test_a_card_goes_by_ticks_follow_ups_and_a_grade_that_can_be_overruled(progress):
     view = CardsView([spoken(0)], progress, 10)
-    for text in ("start", "turn"):
+    for text in ("start", "turn the card"):
         click(view, text)
     *boxes, _ = view.controls.children
     assert [box.description for box in boxes][3] == "says < s>"  # no markup
@@ -236,7 +236,7 @@ def test_a_card_goes_by_ticks_follow_ups_and_a_grade_that_can_be_overruled(progr
         click(view, "they ask next")
         assert f"And {number}?" in text_of(view)
         assert f"Point {number}." not in text_of(view)
-        click(view, "turn")
+        click(view, "what to say")
         assert f"Point {number}." in text_of(view)
     assert "3 of 5 points: partly" in text_of(view)
     assert "It never does." in text_of(view) and "bytes: 2.0 GB" in text_of(view)
@@ -254,16 +254,16 @@ def test_an_interview_asks_counts_the_clock_and_ends_in_a_sheet(progress, clock)
         for _ in range(3):
             assert f"Question {number} of 5" in text_of(view)
             clock.wait(20)
-            click(view, "said")
+            click(view, "I have answered")
         assert f"{number}:00 of 15:00" in text_of(view)
         *boxes, _ = view.controls.children
         assert len(boxes) == 7  # the rubric and two follow-ups
         for box in boxes[: 7 if number == 1 else 2]:
             box.value = True
-        click(view, "note")
+        click(view, "note them")
     told = text_of(view)
     assert "inference engineer, 5 questions, 5:00 spoken of 15:00" in told
-    assert "memory 20 35" in told and "notebooks/01 [7]" in told
+    assert "memory 20 of 35" in told and "notebooks/01 [7]" in told
     grades = [memory.grade for memory in read_progress(progress.path).values()]
     assert sorted(grades) == [Grade.KNEW, *[Grade.MISSED] * 4]
     click(view, "another one")

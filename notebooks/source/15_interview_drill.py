@@ -59,8 +59,8 @@ axes.set_prop_cycle(color=[TUNED, ACCENT, PALE])
 stacked_bars(
     order, {how: [counts[how].count(t) for t in order] for how in counts},
     x_label="questions of the five documents", total_format="{:.0f}", axes=axes,
-    title=f"{len(covered.full)} of {len(topics)} questions have a full answer, "
-    f"{len(covered.part)} a part of one",
+    title=f"{len(covered.full)} of {len(topics)} questions are answered in full, "
+    f"{len(covered.part)} in part",
 );
 
 # %% [markdown]
@@ -275,17 +275,21 @@ series = {
 from course_utils.plots import line_plot
 
 known, missed = series["knew each time"], series["missed once, at the fourth"]
-line_plot(
+axes = line_plot(
     range(1, 7), series, log_y=True, marker="o",
-    x_label="review", y_label="days until it comes back (log)",
-    title=f"Four reviews give a pause of {known[3]:.0f} days; "
-    f"a miss starts again at {24 * 60 * missed[3]:.0f} minutes",
-);
+    x_label="review", y_label="until it comes back (log)",
+    title=f"Four reviews give a pause of {known[3]:.0f} days, "
+    f"a miss one of {24 * 60 * missed[3]:.0f} minutes",
+)
+days = {"10 minutes": 1 / 144, "1 day": 1, "1 week": 7, "1 month": 30}
+days["1 year"] = 365
+axes.set_yticks([*days.values()], [*days])
+axes.minorticks_off();
 
 # %% [markdown]
-# So a card that you know costs you six reviews in several years, and you have to be honest
-# with three buttons. After a miss the pauses start small but grow again: the library does
-# not forget that you knew it once.
+# What you know asks for six reviews in about two years, and the next pause is longer
+# still. After a miss the pauses start small and grow again. All of that rests on one
+# thing, that you are honest with three buttons.
 #
 # All of that is kept in one small file. Here is one, in a folder that is thrown away, after
 # two answers at a fixed time:

@@ -59,7 +59,8 @@ class MockView(View):
             said(questions_of(item)[len(seconds)], "asked"),
         ]
         answered = partial(self._answered, item, seconds)
-        self.show(page, {"said": answered, "end here": self.end}, proposed="said")
+        buttons = {"I have answered": answered, "end here": self.end}
+        self.show(page, buttons, proposed="I have answered")
 
     def _answered(self, item: Spoken, before: tuple[float, ...]) -> None:
         took = seconds_since(self._shown_at, self.progress.clock)
@@ -72,7 +73,7 @@ class MockView(View):
             said(item.card.question, "asked"),
             said("Which points did you make?"),
         ]
-        self.show(page, {"note": lambda: self._note(boxes, seconds)}, boxes)
+        self.show(page, {"note them": lambda: self._note(boxes, seconds)}, boxes)
 
     def _note(
         self, boxes: Iterable[widgets.Checkbox], seconds: tuple[float, ...]
@@ -89,17 +90,26 @@ def sheet_page(sheet: Sheet) -> list[str]:
     """A mock interview's sheet: questions, topics, what was missed, what to read."""
     if not sheet.answered:
         return [said(str(sheet))]
-    columns = ("question", "points", "of", "seconds")
-    asked = [{name: row[name] for name in columns} for row in sheet.questions()]
+    asked = [
+        {
+            "question": row["question"],
+            "points": f"{row['points']} of {row['of']}",
+            "seconds": row["seconds"],
+        }
+        for row in sheet.questions()
+    ]
     topics = [
-        {name: row[name] for name in ("topic", "missed", "of")}
+        {"topic": row["topic"], "missed": f"{row['missed']} of {row['of']}"}
         for row in sheet.topics()
     ]
-    missed = [point for each in sheet.answered for point in each.missed]
     return [
         said(sheet.headline, "asked"),
         table(asked),
         table(topics),
-        folded("What you missed", missed or ["Nothing."]),
+        *(
+            folded(f"Missed: {each.item.card.question}", each.missed)
+            for each in sheet.answered
+            if each.missed
+        ),
         folded("Run again, or read", sheet.places() or ["Nothing."]),
     ]

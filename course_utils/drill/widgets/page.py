@@ -65,12 +65,13 @@ class View(widgets.VBox):
         fields: Iterable[widgets.Widget] = (),
         proposed: str = "",
     ) -> None:
-        """Replace what is shown; the button that is `proposed` is marked."""
+        """Replace what is shown; the button that is `proposed`, or alone, is marked."""
         notice = self.progress.notice
         told = [said(notice, "missed")] if notice else []
         self.page.value = "".join([*told, *page])
         before = self.controls.children
-        row = [self._button(*pair, pair[0] == proposed) for pair in buttons.items()]
+        marked = proposed or (next(iter(buttons)) if len(buttons) == 1 else "")
+        row = [self._button(*pair, pair[0] == marked) for pair in buttons.items()]
         wrapped = widgets.Layout(flex_flow="row wrap", max_width="100%")
         self.controls.children = [*fields, widgets.HBox(row, layout=wrapped)]
         for control in before:

@@ -121,9 +121,9 @@ class PredictView(DrillView):
         field.on_msg(lambda *message: self._entered(message[1], checked))
         hint = {"hint": partial(self._add, item.hint)} if item.hint else {}
         given_up = partial(self.note, computed(item, None), self._asked)
-        named = [said(f"In {unit}:", "small")] if unit else []
+        self._named = said(f"In {unit}:" if unit else "As a number:", "small")
         self.show(
-            [*self._asked, *named],
+            [*self._asked, self._named],
             {"check": checked, **hint, "no idea": given_up},
             [field],
             proposed="check",
@@ -134,7 +134,7 @@ class PredictView(DrillView):
             self.tried(checked)
 
     def _add(self, text: str) -> None:
-        self.page.value = "".join([*self._asked, said(text)])
+        self.page.value = "".join([*self._asked, said(text), self._named])
 
     def _answer(self, item: Prediction, field: widgets.Text) -> None:
         try:
@@ -154,16 +154,17 @@ class CardsView(DrillView):
         """Before the first question wait, since its seconds are counted."""
         if self.round.grades or not self.round.asked:
             return super().go_on()
-        told = f"{len(self.round.asked)} questions. Answer aloud, then turn the card."
-        self.show([said(told)], {"start": super().go_on}, proposed="start")
+        told = (
+            f"Answer aloud, then turn the card: {len(self.round.asked)} in this round."
+        )
+        self.show([said(told)], {"start": super().go_on})
 
     def ask(self, item: Spoken) -> None:
         """The question, and a bar as long as the model answer."""
         self._shown_at = self.progress.clock()
         page = [said(self.round.heading, "small"), said(item.card.question, "asked")]
         bar = [said("Speak now.", "small"), filling(item.said.seconds)]
-        turn = {"turn": partial(self._turn, item, page)}
-        self.show([*page, *bar], turn, proposed="turn")
+        self.show([*page, *bar], {"turn the card": partial(self._turn, item, page)})
 
     def _turn(self, item: Spoken, page: list[str]) -> None:
         card = item.said
@@ -180,7 +181,7 @@ class CardsView(DrillView):
     def _follow_up(self, item: Spoken, ticks: Sequence[bool], number: int) -> None:
         asked = said(f"They ask next: {item.said.followups[number].ask}", "asked")
         turn = partial(self._turn_follow_up, item, ticks, number)
-        self.show([asked, said("Speak now.", "small")], {"turn": turn}, proposed="turn")
+        self.show([asked, said("Speak now.", "small")], {"what to say": turn})
 
     def _turn_follow_up(self, item: Spoken, ticks: Sequence[bool], number: int) -> None:
         card, asked = item.said, item.said.followups[number]
