@@ -52,10 +52,9 @@ def bank(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "01.yaml").write_text(BANK)
     claims = load_claims(folder)
-    monkeypatch.setattr(
-        "course_utils.evidence.ledger.load_claims",
-        lambda: claims,
-    )
+    for module in ("claims", "ledger"):
+        place = f"course_utils.evidence.{module}.load_claims"
+        monkeypatch.setattr(place, lambda: claims)
     return claims
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import load_search
+from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER
 from course_utils.projects.movies.films import Film
 from course_utils.projects.search.pattern import search_by_pattern
@@ -214,6 +215,13 @@ def test_the_written_queries_pass_every_check_and_the_criterion_names_one():
     criterion = yaml.safe_load((FOLDER / "preregistered.yaml").read_text())
     assert criterion["measure"] in {check.name for check in held_out_suite().checks}
     assert len(held_out_suite().prompts) == 220
+
+
+def test_on_nano_two_prompts_of_each_group_show_that_the_cells_run():
+    every, few = held_out_suite(), held_out_suite(Profile("nano", "cpu"))
+    assert held_out_suite(Profile("cpu", "cpu")).prompts == every.prompts
+    groups = Counter(prompt.notes["group"] for prompt in few.prompts)
+    assert groups == dict.fromkeys((p.notes["group"] for p in every.prompts), 2)
 
 
 def grammar_as_pattern():

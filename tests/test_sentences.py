@@ -77,6 +77,7 @@ EVIDENCE = {"C001": {"a": 2.0, "b": 3.0}, "C002": {"c": -1.0}}
         ("C001.a == 9 or C002.c == -1", True),
         ("abs(C002.c) < min(C001.a, C001.b)", True),
         ("max(C001.a, C001.b) - C002.c > 4", False),
+        ("C001.a / (C002.c + 1) > 0", False),  # divided by zero
     ],
 )
 def test_a_predicate_is_true_or_false_of_recorded_values(predicate, truth):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from publish import renew_formulas
+
 from course_utils import CourseError
 from course_utils.evidence.cards import plain
 from course_utils.evidence.claims import load_claims
@@ -12,6 +14,7 @@ from course_utils.evidence.questions import Card, load_cards, spoken_card
 
 def card(slugs: list[str]) -> int:
     """Show cards with seconds, numbers and faults; all faults without a name."""
+    renew_formulas()
     bank = load_cards()
     if unknown := [slug for slug in slugs if slug not in bank]:
         raise CourseError(f"No card {', '.join(unknown)}; there are {', '.join(bank)}.")

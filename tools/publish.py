@@ -148,6 +148,11 @@ def replace_evidence(number: str, rows: list[dict[str, Any]]) -> None:
     write_json(EVIDENCE, sorted(rows, key=lambda row: (row["claim"], row["key"])))
 
 
+def renew_formulas() -> None:
+    """Compute anew what follows from what is committed."""
+    replace_evidence("formulas", evidence_rows())
+
+
 def keep_results(number: str, tables: dict[str, list], **facts: Any) -> None:
     """Renew a notebook's results, from which the README is made, and keep the rest."""
     kept = results_of(number)
@@ -167,7 +172,7 @@ def publish(numbers: list[str]) -> int:
 
 def renew_all() -> None:
     """Renew every page: an answer may rest on another notebook's number."""
-    replace_evidence("formulas", evidence_rows())
+    renew_formulas()
     for source in sources():
         # One that is not published yet is held by a gate.
         with suppress(NotPublished, FileNotFoundError, KeyError):
@@ -204,7 +209,7 @@ def recipes(names: list[str]) -> int:
 
 def prose(numbers: list[str]) -> int:
     """Renew text and interview cards after an edit; keep all other outputs."""
-    replace_evidence("formulas", evidence_rows())
+    renew_formulas()
     for source in sources(numbers):
         renew_text(source)
     refresh_readme()

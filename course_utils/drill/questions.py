@@ -132,7 +132,7 @@ class Prediction(Item):
         low, high = min(low, self.value), max(high, self.value)
         nearest = min(max(said, low), high)
         error = abs(said - nearest) / max(abs(nearest), 1e-12)
-        counted = self.value.is_integer() and abs(self.value) < 1000
+        counted = float(self.value).is_integer() and abs(self.value) < 1000
         if error <= IN_THE_HEAD and not counted:
             return Grade.KNEW
         return Grade.PARTLY if error <= NEAR else Grade.MISSED

@@ -7,15 +7,20 @@ between two presses of Enter.
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from shutil import get_terminal_size
-from textwrap import fill
-from typing import TypeVar, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from course_utils import CourseError
+from course_utils.drill.console import (
+    Console,
+    Outcome,
+    Stop,
+    printed,
+    typed,
+)
 from course_utils.drill.mock import (
     BUDGET_SECONDS,
     ROLES,
@@ -32,11 +37,13 @@ from course_utils.drill.progress import (
     standing,
 )
 from course_utils.drill.questions import (
+    ANY_LEVEL,
     CHOICES,
     Item,
     Prediction,
     Spoken,
     Spot,
+    chosen,
     grade_of,
     number_said,
     unit_shown,
@@ -57,91 +64,19 @@ from course_utils.drill.session import (
 )
 from course_utils.evidence.claims import Verdict
 from course_utils.evidence.questions import Topic
+from course_utils.places import runs_folder, write_whole
 
-COLUMNS = 80
 HELP = {
     "spot": "claims to judge: spot the mistake",
     "cards": "questions to answer aloud",
     "predict": "numbers to say before they are shown",
     "mock": "an interview of five questions",
+    "whiteboard": "functions to write in ten minutes",
 }
+if TYPE_CHECKING:
+    from course_utils.drill.whiteboard.board import Task
+
 Asks = TypeVar("Asks", bound=Item)
-Word = TypeVar("Word", bound=str)
-Outcome = tuple[Grade, str]  # how an item went, and what was said
-
-
-class Stop(Exception):
-    """The learner wants to stop, or the input has ended; `outcome` is what to keep."""
-
-    def __init__(self, outcome: Outcome | None = None):
-        super().__init__()
-        self.outcome = outcome
-
-
-@dataclass(frozen=True)
-class Console:
-    """Where questions are shown and answers come from."""
-
-    ask: Callable[[str], str]
-    say: Callable[[str], None]
-    clock: Clock = now_utc
-
-    def answer(self, prompt: str) -> str:
-        """What is typed, without blanks around it; Stop for `q` and at the end."""
-        try:
-            typed = self.ask(prompt).strip()
-        except (EOFError, KeyboardInterrupt):
-            raise Stop from None
-        if typed.lower() in ("q", "quit", "exit"):
-            raise Stop
-        return typed
-
-    def seconds_until(self, prompt: str) -> float:
-        """Seconds until Enter is pressed."""
-        began = self.clock()
-        self.answer(prompt)
-        return seconds_since(began, self.clock)
-
-    def one_of(self, prompt: str, options: Mapping[str, Word], told: str) -> Word:
-        """The option whose key or beginning is typed; anything else is explained."""
-        while True:
-            typed = self.answer(prompt).lower()
-            if typed in options:
-                return options[typed]
-            if typed and (
-                found := [o for o in options.values() if o.startswith(typed)]
-            ):
-                return found[0]
-            self.say(told)
-
-
-def typed(prompt: str) -> str:
-    """A line of the input; where it is piped, its prompt ends the line itself."""
-    line = input(prompt)
-    if not sys.stdin.isatty():
-        print()
-    return line
-
-
-def wrapped(text: str, width: int = COLUMNS) -> str:
-    """A text in lines of at most `width`; what was indented stays so."""
-    lines = []
-    for line in text.split("\n"):
-        indent = " " * (len(line) - len(line.lstrip(" ")) + 2 * line.startswith("- "))
-        filled = fill(
-            line,
-            width,
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        lines.append(filled)
-    return "\n".join(lines)
-
-
-def printed(text: str) -> None:
-    """Print a text as wide as the window, at most 80 columns."""
-    print(wrapped(text, min(COLUMNS, get_terminal_size().columns)), flush=True)
 
 
 def ask_spot(item: Spot, console: Console) -> Outcome:
@@ -206,6 +141,81 @@ def _graded(item: Spoken, ticks: Sequence[bool], console: Console) -> Outcome:
     offered = "[m]issed [p]artly [k]new" + (", ?: numbers" if told else "")
     prompt = f"{made}. Enter: {proposed}, or {offered} > "
     return console.one_of(prompt, keys, told or "Type m, p or k, or only Enter."), made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board(Item):
+    """A function to write in a file, with a check that names the mistake."""
+
+    task: Task
+
+
+def boards() -> list[Board]:
+    """The whiteboard tasks. Only they need numpy, so they are loaded on demand."""
+    from course_utils.drill.whiteboard import TASKS
+
+    return [
+        Board(
+            id=f"whiteboard:{task.slug}",
+            topics=frozenset({task.topic}),
+            level=ANY_LEVEL,
+            task=task,
+        )
+        for task in TASKS
+    ]
+
+
+def ask_board(item: Board, console: Console) -> Outcome:
+    """A stub in a file, checked at each Enter until it passes or is given up.
+
+    Knew if the first check passed in time, partly if a later one did.
+    """
+    task, began, checks = item.task, console.clock(), 0
+    path = stub_file(task)
+    console.say(f"{task.title}, {task.minutes} minutes\n\n{task.task}\n\nWrite {path}")
+    while True:
+        said = console.answer("Saved? Enter: check, h: hint, s: solution, q: end > ")
+        if said == "s":
+            console.say(task.solution)
+            return Grade.MISSED, "given up"
+        if said:
+            console.say(task.hint)
+            continue
+        checks += 1
+        passed, told = checked(path, task)
+        minutes = seconds_since(began, console.clock) / 60
+        console.say(f"{told} ({minutes:.0f} of {task.minutes} minutes)")
+        if passed:
+            fluent = checks == 1 and minutes <= task.minutes
+            return (Grade.KNEW if fluent else Grade.PARTLY), f"check {checks}"
+
+
+def stub_file(task: Task) -> Path:
+    """A fresh stub among the runs; an earlier attempt is kept beside it."""
+    path = runs_folder() / "whiteboard" / f"{task.slug}.py"
+    if path.exists() and path.read_text(encoding="utf-8") != task.stub:
+        number = 1
+        while (kept := path.with_stem(f"{task.slug}-{number}")).exists():
+            number += 1
+        path.rename(kept)
+    return write_whole(path, task.stub)
+
+
+def checked(path: Path, task: Task) -> tuple[bool, str]:
+    """Whether the function of a file passes its task's check, and what that says."""
+    name, cell = task.exercise.solution.__name__, {}
+    try:
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), cell)
+        if name not in cell:
+            return False, f"{path.name} has no function {name}. Was it renamed?"
+        told = task.check(cell[name])
+        return "not attempted" not in told, told
+    except CourseError as wrong:
+        return False, str(wrong)
+    except KeyboardInterrupt:
+        return False, "Stopped: it ran until Ctrl-C. Does a loop never end?"
+    except Exception as error:  # of the learner's code, SyntaxError among them
+        return False, f"{path.name} cannot be run: {type(error).__name__}: {error}"
 
 
 def ask_ticks(points: Sequence[str], console: Console) -> tuple[bool, ...]:
@@ -307,7 +317,8 @@ def overview(bank: Bank, progress: Progress) -> str:
         now = standing([item.id for item in items], progress)
         counts = f"{now.due:3} due {now.new:3} new {now.later:3} later"
         lines.append(f"  {name:8}{counts}  {HELP[name]}")
-    lines.append(f"  {'mock':33}{HELP['mock']}")
+    for name in ("mock", "whiteboard"):
+        lines.append(f"  {name:33}{HELP[name]}")
     lines += [f"- fooled you {line}" for line in fooled(bank.spot, progress)]
     return "\n".join([*lines, "Start one: python -m course_utils.drill spot"])
 
@@ -374,7 +385,10 @@ def run(options: Namespace, console: Console) -> None:
         interview(bank.cards, role, progress, console, options.seed)
     else:
         shared = {"number": options.number, "seed": options.seed or 0}
-        if options.command == "spot":
+        if options.command == "whiteboard":
+            drawn = chosen(boards(), options.topic, options.level)
+            drill(drawn, ask_board, progress, console, **shared)
+        elif options.command == "spot":
             drill(bank.spot, ask_spot, progress, console, **shared)
         elif options.command == "predict":
             drill(bank.predict, ask_prediction, progress, console, **shared)

@@ -19,6 +19,7 @@ from course_utils.evidence.claims import (
 from course_utils.evidence.questions import Card, Topic, broken, load_cards, spoken_card
 from course_utils.evidence.sentences import (
     Evidence,
+    Reference,
     holds,
     references_of,
     spoken_words,
@@ -27,6 +28,7 @@ from course_utils.evidence.sentences import (
 
 CLAIMS_IN_THE_SOURCES = 180
 SECONDS, HOOK_WORDS, NUMBERS = 60, 25, 4  # at most, of hook and answer together
+_BEST_FIRST = ("full", "part", "none")  # extents to which a question is answered
 LEAST_SECONDS = 25  # a shorter answer leaves out what the rubric asks
 
 
@@ -71,12 +73,13 @@ def coverage() -> Coverage:
     best: dict[str, str] = dict.fromkeys(load_seeds(), "none")
     for card in load_cards().values():
         for seed, extent in card.seeds.items():
-            best[seed] = min(best[seed], extent)  # full, none, part
+            best[seed] = min(best[seed], extent, key=_BEST_FIRST.index)
 
     def of(extent: str) -> tuple[str, ...]:
         return tuple(seed for seed, found in best.items() if found == extent)
 
-    kinds = Counter[str](claim.kind for claim in load_claims().values())
+    asked = [c for c in load_claims().values() if c.seed != "none"]
+    kinds = Counter[str](claim.kind for claim in asked)
     return Coverage(of("full"), of("part"), of("none"), kinds)
 
 
@@ -86,8 +89,8 @@ def faults_of(card: Card, evidence: Evidence) -> list[str]:
     faults += [
         f"no such source question: {s}" for s in card.seeds.keys() - load_seeds()
     ]
-    unknown = _unknown(card.rests_on(), card.behind())
-    if unknown:
+    named = card.behind() + [v for p in card.holds for v in values_of(p)]
+    if unknown := _unknown(card.rests_on(), named, evidence):
         return [*faults, *unknown]
     faults += [
         f"false of the values: {predicate}" for predicate in broken(card, evidence)
@@ -95,14 +98,18 @@ def faults_of(card: Card, evidence: Evidence) -> list[str]:
     return faults + _too_much(card, evidence)
 
 
-def _unknown(claim_ids: Iterable[str], values: Iterable[tuple[str, str]]) -> list[str]:
+def _unknown(
+    claim_ids: Iterable[str], values: Iterable[Reference], evidence: Evidence
+) -> list[str]:
+    """Claims and values that the bank lacks, and values that are not recorded."""
     claims = load_claims()
     missing = [f"no such claim: {name}" for name in claim_ids if name not in claims]
-    return missing + [
-        f"no such value: {name}.{key}"
-        for name, key in values
-        if name in claims and key not in claims[name].values
-    ]
+    for name, key in dict.fromkeys(values):
+        if name in claims and key not in claims[name].values:
+            missing.append(f"no such value: {name}.{key}")
+        elif name in claims and key not in evidence.get(name, {}):
+            missing.append(f"not recorded: {name}.{key}")
+    return missing
 
 
 def _too_much(card: Card, evidence: Evidence) -> list[str]:
@@ -123,7 +130,7 @@ def _too_much(card: Card, evidence: Evidence) -> list[str]:
 def faults_of_claim(claim: Claim, evidence: Evidence) -> list[str]:
     """Everything that is wrong with a claim but its values' bounds."""
     named = references_of(claim.right).union(*map(values_of, claim.holds))
-    if faults := _unknown([], named):
+    if faults := _unknown([], named, evidence):
         return faults
     faults = [f"false: {p}" for p in claim.holds if not holds(p, evidence)]
     sources = load_sources()

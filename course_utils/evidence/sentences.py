@@ -138,13 +138,16 @@ def _words_below_1000(number: int) -> int:
 
 
 def holds(predicate: str, evidence: Evidence) -> bool:
-    """Whether `C147.ratio > 1.1` is true of recorded values.
+    """Whether `C147.ratio > 1.1` is true of recorded values; not where one divides by 0.
 
     Raises:
         ValueError: If it is no predicate; the message says what is expected.
         KeyError: If a value is not recorded.
     """
-    return bool(_value(parsed(predicate), evidence))
+    try:
+        return bool(_value(parsed(predicate), evidence))
+    except ZeroDivisionError:
+        return False
 
 
 def values_of(predicate: str) -> set[Reference]:

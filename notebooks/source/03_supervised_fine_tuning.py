@@ -163,10 +163,12 @@ def prompt_of(messages: list[dict[str, str]]) -> str:
         messages, tokenize=False, add_generation_prompt=True
     )
 
+
+prompt, ended = prompt_of(messages[:-1]), row.answer + tokenizer.eos_token
+
 # %%
 from course_utils.plots import label_strip
 
-prompt, ended = prompt_of(messages[:-1]), row.answer + tokenizer.eos_token
 example = masked(prompt, ended)
 spelled = [repr(tokenizer.decode([t]))[1:-1] for t in example["input_ids"]]
 blue = [label != -100 for label in example["labels"]]
@@ -646,6 +648,8 @@ from course_utils.places import locked
 
 with locked(folder):  # another notebook of the course waits meanwhile
     trainer.train()
+
+# %%
 run = TrainingRun.of(trainer, recipe.name, profile, (training, held_out))
 print(f"{run.updates} updates, {run.seconds / 60:.1f} minutes with validation;")
 print(f"without it {run.tokens_per_second:.0f} tokens a second (no padding)")
@@ -691,7 +695,7 @@ print(*(f"{k['request']}\n{k['after']}\n" for k in kept[:3]), sep="\n")
 # %%
 from statsmodels.stats.proportion import proportion_confint
 
-checks = project.answer_checks
+checks, total = project.answer_checks, len(held_out)
 passed = {}
 for name, texts in answers.items():
     passed[name] = [sum(map(c, held_out, texts)) for c in checks.values()]
@@ -701,7 +705,6 @@ import matplotlib.pyplot as plt
 
 from course_utils.plots import grouped_bars
 
-total = len(held_out)
 ends = {
     name: [proportion_confint(c, total, method="wilson") for c in counts]
     for name, counts in passed.items()
@@ -716,6 +719,22 @@ grouped_bars(
     title=f"Tuned. Form: {form} of {total}. {last}: {facts} of {total}",
 );
 
+# %%
+def prompt_tokens(chat):
+    "Tokens that are read for one request."
+    if isinstance(chat, str):
+        chat = [{"role": "user", "content": chat}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False)
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+read = {n: pd.Series(map(prompt_tokens, a)).median() for n, a in ways.items()}
+read["tuned"] = read["base"]
+paid = run.tokens * (3 if plan.gradient_checkpointing else 2)
+pays_after = paid / (read["shown examples"] - read["tuned"])
+print(f"tokens of a prompt (median): {read}")
+print(f"training = reading {paid:,} tokens of prompts,")
+print(f"as much as {pays_after:.0f} requests with three examples cost more")
+
 # %% [markdown]
 # Hold blue against all three greys, not against the first alone. (An answer that repeats
 # one of the three examples is in the table, with right facts.) Training showed the form
@@ -725,30 +744,9 @@ grouped_bars(
 # the form from the table would be right in all four: where facts matter, look them up.
 #
 # And what does each way cost? Examples are read again for every request, training is
-# paid once. A token of training costs about as much as reading two (forward, and
-# backward through frozen weights; three with gradient checkpointing). Predict: after how
-# many requests has training paid for itself?
-
-# %%
-def prompt_tokens(chat):
-    "Tokens that are read for one request."
-    if isinstance(chat, str):
-        chat = [{"role": "user", "content": chat}]
-    text = tokenizer.apply_chat_template(
-        chat, tokenize=False, add_generation_prompt=True
-    )
-    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-read = {n: pd.Series(map(prompt_tokens, a)).median() for n, a in ways.items()}
-read["tuned"] = read["base"]
-paid = run.tokens * (3 if plan.gradient_checkpointing else 2)
-pays_after = paid / (read["shown examples"] - read["tuned"])
-print(f"tokens of a prompt (median): {read}")
-print(f"training = reading {paid:,} tokens: paid after {pays_after:.0f} requests")
-
-# %% [markdown]
-# After that many requests three examples have cost more than training did. A server that
+# paid once: a token of training costs about as much as reading two (forward, and
+# backward through frozen weights; three with gradient checkpointing). After that many
+# requests three examples have cost more than training did. A server that
 # keeps the common beginning of its prompts reads the examples once, and then training
 # saves next to no time. So say first what you want to save: time, or the last errors.
 #
@@ -832,9 +830,7 @@ def fresh_trainer(stop: int) -> SFTTrainer:
 
 # %%
 stopped = fresh_trainer(3)
-stopped.train();
-
-# %%
+stopped.train()
 del stopped
 resumed = fresh_trainer(6)
 resumed.train(resume_from_checkpoint=True)  # the newest one in output_dir
@@ -989,11 +985,10 @@ results = [
     }}
     for row, check in enumerate(checks)
 ]
-cost = {name: f"{tokens:.0f} tokens" for name, tokens in read.items()}
-results.append({"held-out answers": "cost: the prompt", **cost})
 once = f"once, {paid:,} tokens: pays after {pays_after:,.0f} requests"
-nothing = dict.fromkeys(ways, "–")
-results.append({"held-out answers": "cost: training", **nothing, "tuned": once})
+cost = {"the prompt": {way: f"{n:.0f} tokens" for way, n in read.items()}}
+cost["training"] = dict.fromkeys(ways, "–") | {"tuned": once}
+results += [{"held-out answers": f"cost: {c}", **cost[c]} for c in cost]
 save_results(folder, "03", results)
 told = f"in the form, of {total}: {headline}"
 write_run_record("03", profile, headline=told, seed=plan.seed)

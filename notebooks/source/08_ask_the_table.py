@@ -314,7 +314,7 @@ with serving.serve(files["base"]) as server, server.client() as client:
 from course_utils.projects.search.stress import held_out_suite
 from course_utils.model.generation import Generated
 
-suite = held_out_suite()
+suite = held_out_suite(profile)
 requests = [prompt.request for prompt in suite.prompts]
 shown = [turn for row in splits["train"][:3] for turn in row.messages]
 examples = [[*shown, {"role": "user", "content": r}] for r in requests]
