@@ -93,15 +93,16 @@ class Told:
     said: str  # the answer, as progress keeps it
     head: str
     lines: tuple[str, ...]
+    further: str = ""  # other numbers
+    place: str = ""  # where it is settled
 
 
 def judged(item: Spot, said: Verdict) -> Told:
     """What a verdict on a claim is told."""
     grade = item.grade(said)
     words = {Grade.KNEW: "Yes", Grade.PARTLY: "Not quite", Grade.MISSED: "No"}
-    further = (f"Also: {listed(item.further)}",) if item.further else ()
-    lines = (item.right, *further, f"Settled in {item.place}.")
-    return Told(grade, said, f"{words[grade]}: {item.verdict}.", lines)
+    head, further = f"{words[grade]}: {item.verdict}.", listed(item.further)
+    return Told(grade, said, head, (item.right,), further, item.place)
 
 
 def computed(item: Prediction, said: float | None) -> Told:
@@ -113,14 +114,15 @@ def computed(item: Prediction, said: float | None) -> Told:
     yours = "" if said is None else f" You said {said:,.6g}."
     needs_hint = item.hint and grade is not Grade.KNEW
     reckon = (f"Reckon with: {item.hint}",) if needs_hint else ()
-    lines = (*reckon, f"“{item.claim}”: {item.right}", f"Settled in {item.place}.")
+    lines = (*reckon, f"“{item.claim}”: {item.right}")
     kept = "" if said is None else f"{said:.6g}"
-    return Told(grade, kept, f"{words[grade]}: {true}.{yours}", lines)
+    head = f"{words[grade]}: {true}.{yours}"
+    return Told(grade, kept, head, lines, place=item.place)
 
 
 def listed(numbers: Iterable[NumberBehind]) -> str:
-    """Numbers in a sentence."""
-    return "; ".join(f"{number.what} {number.text}" for number in numbers) + "."
+    """Numbers with what they are."""
+    return "; ".join(f"{number.what} {number.text}" for number in numbers)
 
 
 def timed(took: float, model: float) -> str:

@@ -90,7 +90,9 @@ def ask_spot(item: Spot, console: Console) -> Outcome:
 
 
 def _told(told: Told, console: Console) -> Outcome:
-    console.say("\n".join([told.head, *told.lines]))
+    also = [f"Also: {told.further}."] if told.further else []
+    where = f"Settled in {told.place}."
+    console.say("\n".join([told.head, *told.lines, *also, where]))
     return told.grade, told.said
 
 

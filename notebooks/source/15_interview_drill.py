@@ -504,8 +504,9 @@ task("dpo-loss").check(dpo_loss)
 # ## 7. Take it along
 #
 # - **In a terminal**: `python -m course_utils.drill` says what is due; with `spot`,
-#   `cards`, `predict` or `mock` it asks. `--topic lora`, `--level 3` and `--number 5`
-#   choose.
+#   `cards`, `predict` or `mock` it asks. With `whiteboard` it writes a stub for your own
+#   editor, and checks it while the clock runs. `--topic lora`, `--level 3` and
+#   `--number 5` choose.
 # - **On a phone**: `make anki` writes a deck for Anki into `runs/interview/`, and a page to
 #   print for each topic. A card keeps its identity when its text is mended, so your
 #   reviews in Anki stay.

@@ -73,10 +73,12 @@ class DrillView(View):
     def note(self, told: Told, page: Iterable[str] = ()) -> None:
         """Save how it went, then show what is right."""
         again = self.round.note(told.grade, told.said)
-        lines = [said(line) for line in told.lines]
+        lines = [said(told.head, told.grade), *map(said, told.lines)]
+        where = f"Settled in {told.place}. " if told.place else ""
+        more = [folded("Other numbers of it", [told.further])] if told.further else []
         last = self.round.current is None
         self.show(
-            [*page, said(told.head, told.grade), *lines, said(again, "small")],
+            [*page, *lines, said(where + again, "small"), *more],
             {"how it went" if last else "next": self.go_on},
         )
 
