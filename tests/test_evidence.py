@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -280,3 +281,20 @@ def test_a_predicate_that_turns_false_is_found(bank, monkeypatch):
     assert faults_of_claim(bank["C901"], {"C901": {"bits": 4.5}}) == []
     found = faults_of_claim(bank["C901"], {"C901": {"bits": 3.9}})
     assert found == ["false: C901.bits > 4"]
+
+
+def test_a_source_without_a_place_or_a_name_is_found(tmp_path, monkeypatch):
+    """CI is red for one that nobody could open again."""
+    (tmp_path / "01.yaml").write_text(BANK + "  sources: [{key: peft}]\n")
+    with pytest.raises(FaultyData, match=r"C902\.sources\[0\]\.where"):
+        load_claims(tmp_path)
+    cited = BANK + '  sources: [{key: hearsay, where: "§1"}]\n'
+    (tmp_path / "01.yaml").write_text(cited)
+    claims = load_claims.__wrapped__(tmp_path)
+    monkeypatch.setattr("course_utils.evidence.coverage.load_claims", lambda: claims)
+    recorded = {"C902": {"ratio": 1.5, "bound": 1.5}}
+    assert faults_of_claim(claims["C902"], recorded) == ["no such source: hearsay"]
+    bare = replace(claims["C902"], values={}, right="slower", sources=())
+    assert faults_of_claim(bare, {}) == [
+        "read nowhere: a claim without values needs a source"
+    ]

@@ -369,3 +369,13 @@ def test_a_recipe_may_train_every_answer_of_a_chat_and_the_report_counts_it(tmp_
         assert warned is (choice == "last_answer")
         shares.append(report.trained_share)
     assert shares[0] < shares[1] == 1
+
+
+# Lesson 05 looked for the prompts of a group that a file of rows alone does not have.
+@pytest.mark.parametrize("prompts", [[], ["stress: prompts.txt"]])
+def test_each_check_of_own_rows_is_of_groups_that_have_prompts(write, prompts):
+    path = write(*prompts)
+    (path.parent / "prompts.txt").write_text("My tent leaks.\n")
+    suite = project_of(OwnProject(read_source(path), NANO)).suite()
+    named = {group for check in suite.checks for group in check.groups}
+    assert named == set(suite.groups) and ("own_prompts" in named) == bool(prompts)

@@ -33,7 +33,7 @@ from course_utils.recipes.book import RECIPES, chosen_recipe
 
 LINE = "{:36}  {:>7}  {:11}  {}"
 FOLLOW_THE_RECIPE = ["03", "04", "05", "06", "07"]
-OWN_ROWS = ["14"]  # the notebook that runs with whatever file is named
+OWN_ROWS = ["05", "14"]  # of a file of rows: the stress test, and its own lesson
 OF_OWN = ["tickets.csv", "chats.json"]  # a table, and ShareGPT with several turns
 # A random model whose tokenizer adds a token of its own in front of each text, as
 # Llama's and Mistral's do: what training and export make of that, nothing else shows.

@@ -48,9 +48,11 @@ def half_matches(row: Conversation, text: str) -> bool:
     return overlap(text, row.answer) >= _HALF
 
 
-def checks_of(form: AnswerForm) -> tuple[Check, ...]:
-    """What can be asked of an answer: form, end, repeats, and the written answer."""
-    asked = (HELD_OUT, OWN_PROMPTS)
+def checks_of(form: AnswerForm, asked: tuple[str, ...]) -> tuple[Check, ...]:
+    """What can be asked of an answer: form, end, repeats, and the written answer.
+
+    `asked` are the groups whose prompts want the form.
+    """
     known = (HELD_OUT,), "only these have a written answer"
     stops, repeats_little = general_checks((*asked, UNASKED))
     return (
@@ -123,7 +125,7 @@ def own_suite(
     broken = {fault: (text, True) for fault, text in broken_variants(good).items()}
     return StressSuite(
         prompts=(*kept, *free, *other),
-        checks=checks_of(form),
+        checks=checks_of(form, (HELD_OUT, OWN_PROMPTS) if free else (HELD_OUT,)),
         in_context=AnswerInContext,
         roles=Roles("form", "half as written", "as written", "form not imposed"),
         parts=(),
