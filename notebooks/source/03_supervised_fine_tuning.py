@@ -727,7 +727,8 @@ def prompt_tokens(chat):
     text = tokenizer.apply_chat_template(chat, tokenize=False)
     return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
-read = {n: pd.Series(map(prompt_tokens, a)).median() for n, a in ways.items()}
+counted = {n: pd.Series(map(prompt_tokens, a)) for n, a in ways.items()}
+read = {name: int(tokens.median()) for name, tokens in counted.items()}
 read["tuned"] = read["base"]
 paid = run.tokens * (3 if plan.gradient_checkpointing else 2)
 pays_after = paid / (read["shown examples"] - read["tuned"])

@@ -429,9 +429,8 @@ print("success" if all(beaten) else "failure", dict(zip(rivals, beaten)))
 # them and loses 46, p = 0.14, so that neither is shown to be better. Under the grammar
 # it serves 166, since answers that were no query become one.
 #
-# Would another seed say the same? The criterion named two more, of which one has been
-# measured so far. Its answers, on the small model, are kept with the data
-# (`tools/measure_search.py` trains and asks):
+# Would another seed say the same? The criterion named two more. Their answers, on the
+# small model, are kept with the data (`tools/measure_search.py` trains and asks):
 
 # %%
 import json
@@ -445,10 +444,10 @@ for seed, group in pd.DataFrame(map(json.loads, lines)).groupby("seed"):
 print("rivals of this run:", {r: int(served[r].passed) for r in rivals})
 
 # %% [markdown]
-# On the small model the second seed serves 166: on the same side of both rivals. Eight
-# requests lie between two seeds of one recipe, and four chats at a time, which llama.cpp
-# batches as they come, moved a second run of the same model by one: so do not make much
-# of the 14 between model and patterns.
+# On the small model the other seeds serve 166 and 163: all three are on the same side of
+# both rivals. Eight requests lie between two seeds of one recipe, and four chats at a
+# time, which llama.cpp batches as they come, moved a second run of the same model by one:
+# so do not make much of the 14 between this model and the patterns.
 #
 # ## 8. Where it is wrong
 #
