@@ -59,9 +59,10 @@ axes.set_prop_cycle(color=[TUNED, ACCENT, PALE])
 stacked_bars(
     order, {how: [counts[how].count(t) for t in order] for how in counts},
     x_label="questions of the five documents", total_format="{:.0f}", axes=axes,
-    title=f"{len(covered.full)} of {len(topics)} questions are answered in full, "
-    f"{len(covered.part)} in part",
-);
+    title=f"{len(covered.full)} of {len(topics)} questions are answered in full"
+    f", {len(covered.part)} in part",
+)
+axes.legend(loc="lower right");
 
 # %% [markdown]
 # Where a bar is grey, the lesson that answers it is not written yet. The drill asks only
@@ -284,7 +285,8 @@ axes = line_plot(
 days = {"10 minutes": 1 / 144, "1 day": 1, "1 week": 7, "1 month": 30}
 days["1 year"] = 365
 axes.set_yticks([*days.values()], [*days])
-axes.minorticks_off();
+axes.minorticks_off()
+axes.legend(loc="upper left");
 
 # %% [markdown]
 # What you know asks for six reviews in about two years, and the next pause is longer
@@ -343,16 +345,17 @@ def by_heart(item):
 
 role = ROLES["applied"]
 sheet = Sheet(role, [by_heart(item) for item in draw(bank.cards, role, 15)])
-print(*(answered.grade for answered in sheet.answered), sep=", ")
+print(", ".join(answered.grade for answered in sheet.answered))
 pd.DataFrame(sheet.questions())
 
 # %% [markdown]
 # Not one of the five counts as known. The follow-ups are where an interviewer finds out
 # whether you have *done* it, so practise them as seriously as the answers. The sheet also
-# says what to run again:
+# says which cells to run again (numbered as they are when all are run):
 
 # %%
-print("\n".join(sheet.places()))
+to_run = [place for place in sheet.places() if place.endswith("]")]
+print("\n".join(to_run))
 
 # %%
 from course_utils.drill.widgets import mock_view
@@ -584,12 +587,12 @@ drill(ours, f"{scratch.name}/own.json", monday, ask=lambda _: next(answers))
 # ## You can now …
 
 # %%
-print(f"… judge {len(bank.spot)} claims, and say why a true number is not enough,")
+print(f"… judge {len(bank.spot)} claims, by their sentences and their numbers,")
 print(f"… predict {len(bank.predict)} numbers, {parameters:,} among them,")
 longest = max(item.said.seconds for item in bank.cards)
 print(f"… answer {len(bank.cards)} questions in {longest:.0f} s or less,")
-print(f"… repeat what you know after {known[0]:.0f}, {known[1]:.0f} and", end=" ")
-print(f"{known[2]:.0f} days, and what you missed today,")
+told = ", ".join(f"{days:.0f}" for days in known[:3])
+print(f"… repeat what you know after {told} … days, what you missed today,")
 print(f"… and write {len(TASKS)} things on a whiteboard.")
 
 # %% [markdown]
