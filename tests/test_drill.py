@@ -28,7 +28,8 @@ from course_utils.drill.questions import (
     topics_of_claims,
     unit_shown,
 )
-from course_utils.drill.terminal import load_bank, main
+from course_utils.drill.session import load_bank
+from course_utils.drill.terminal import main
 from course_utils.evidence.claims import Expectation, load_claims, load_evidence
 from course_utils.evidence.questions import (
     Card,

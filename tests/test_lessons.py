@@ -65,6 +65,14 @@ CALLS = {
         ".save_pretrained(",
         "chat.completions.create(",
     ],
+    "15": [
+        "fsrs.Scheduler(",
+        "fsrs.Card(",
+        "review_card(",
+        "proportions_ztest(",
+        "spoken_words(",
+        "cards_view(",
+    ],
 }
 each_lesson = pytest.mark.parametrize(
     "path", cells.NEW_LESSONS, ids=lambda path: path.stem

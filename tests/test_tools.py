@@ -254,17 +254,20 @@ def test_nbval_runs_all_and_also_trains_and_evaluates_with_a_bos(
 def test_progress_bars_and_widget_views_are_dropped_and_the_rest_is_kept(tmp_path):
     notebook = notebook_of("x")
     view = {execution.WIDGET_VIEW: {"model_id": "1"}, "text/plain": "VBox()"}
+    told = view | {"text/plain": "in a terminal: make help"}
     notebook.cells[0].outputs = [
         nbformat.v4.new_output("stream", name="stderr", text="50%|##| 1/2 [1it/s]\r"),
         nbformat.v4.new_output("stream", name="stderr", text="a warning\n"),
         nbformat.v4.new_output("display_data", data=view),
+        nbformat.v4.new_output("display_data", data=told),
         nbformat.v4.new_output("execute_result", data={"text/plain": "3"}),
     ]
     notebook.metadata["widgets"] = {}
     execution.write_notebook(tmp_path / "x.ipynb", notebook)
     written = nbformat.read(tmp_path / "x.ipynb", 4)
     kept = [o.get("text") or o["data"] for o in written.cells[0].outputs]
-    assert kept == ["a warning\n", {"text/plain": "3"}]
+    words = {"text/plain": told["text/plain"]}
+    assert kept == ["a warning\n", words, {"text/plain": "3"}]
     assert "widgets" not in written.metadata
 
 

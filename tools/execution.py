@@ -159,14 +159,24 @@ def write_notebook(path: Path, notebook: NotebookNode) -> None:
     """Write a notebook whole, without what a reader could not use.
 
     Widget views have no state outside of the run and make GitHub refuse the
-    file; progress bars on stderr are noise once they are full.
+    file; of one that says in words what to do instead, the words stay. Progress bars on
+    stderr are noise once they are full.
     """
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.metadata.pop("execution", None)
-            cell.outputs = [without_paths(o) for o in cell.outputs if not _is_noise(o)]
+            told = map(_without_view, cell.outputs)
+            cell.outputs = [without_paths(o) for o in told if not _is_noise(o)]
     write_whole(path, nbformat.writes(notebook) + "\n")
+
+
+def _without_view(output: NotebookNode) -> NotebookNode:
+    """An output that keeps only the words of a view; a bare repr says nothing."""
+    data = output.get("data", {})
+    if not re.match(r"\w+\(", data.get("text/plain", "")):
+        data.pop(WIDGET_VIEW, None)
+    return output
 
 
 def _is_noise(output: NotebookNode) -> bool:

@@ -146,24 +146,34 @@ class Sheet:
                 cells.setdefault(name, set()).update(map(int, re.findall(r"\d+", cell)))
         return [{"place": name, "cells": sorted(n)} for name, n in cells.items()]
 
+    def places(self) -> list[str]:
+        """The same as text: `notebooks/proofs/01_….ipynb [5], [9]`."""
+        cells = ", ".join
+        return [
+            f"{row['place']} {cells(f'[{n}]' for n in row['cells'])}".rstrip()
+            for row in self.to_run_again()
+        ]
+
+    @property
+    def headline(self) -> str:
+        """The role, how many questions, and how long was spoken."""
+        seconds = sum(sum(each.seconds) for each in self.answered)
+        spoken = f"{clock_time(seconds)} spoken of {clock_time(BUDGET_SECONDS)}"
+        return f"{self.role.title}, {len(self.answered)} questions, {spoken}"
+
     def __str__(self) -> str:
         if not self.answered:
             return "No question was answered."
-        seconds = sum(sum(each.seconds) for each in self.answered)
         lines = [
-            f"Sheet: {self.role.title}, {len(self.answered)} questions, "
-            f"{clock_time(seconds)} spoken of {clock_time(BUDGET_SECONDS)}",
+            f"Sheet: {self.headline}",
             *(self._told(each) for each in self.answered),
             "Points missed, by topic:",
         ]
         for row in self.topics():
             lines.append(f"  {row['topic']}: {row['missed']} of {row['of']}")
-        again = self.to_run_again()
+        again = self.places()
         lines += ["Run again, or read:"] if again else ["No point was missed."]
-        for row in again:
-            cells = ", ".join(f"[{number}]" for number in row["cells"])
-            lines.append(f"  {row['place']} {cells}".rstrip())
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {place}" for place in again)])
 
     def _told(self, each: Answered) -> str:
         made = f"{sum(each.ticks)} of {len(each.ticks)} points"

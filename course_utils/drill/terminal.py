@@ -8,8 +8,7 @@ between two presses of Enter.
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
@@ -25,19 +24,15 @@ from course_utils.drill.console import (
 from course_utils.drill.mock import (
     BUDGET_SECONDS,
     ROLES,
-    Answered,
     Role,
     Sheet,
     clock_time,
-    draw,
     points_of,
 )
 from course_utils.drill.progress import (
     Clock,
     Grade,
-    Memory,
     Progress,
-    in_words,
     now_utc,
     standing,
 )
@@ -49,23 +44,28 @@ from course_utils.drill.questions import (
     Spoken,
     Spot,
     chosen,
-    fooled_by,
     grade_of,
-    load_predictions,
-    next_up,
     number_said,
-    predictions,
-    spoken_items,
-    spots,
-    topics_of_claims,
     unit_shown,
 )
-from course_utils.evidence.claims import Verdict, load_claims, load_evidence
-from course_utils.evidence.coverage import load_seeds
-from course_utils.evidence.questions import NumberBehind, Topic, load_cards
+from course_utils.drill.session import (
+    Bank,
+    Interview,
+    Round,
+    Told,
+    computed,
+    fooled,
+    judged,
+    load_bank,
+    points_made,
+    questions_of,
+    seconds_since,
+    timed,
+)
+from course_utils.evidence.claims import Verdict
+from course_utils.evidence.questions import Topic
 from course_utils.places import runs_folder, write_whole
 
-SHORT = 0.4  # of the model answer's seconds: was it said at all?
 HELP = {
     "spot": "claims to judge: spot the mistake",
     "cards": "questions to answer aloud",
@@ -85,34 +85,21 @@ def ask_spot(item: Spot, console: Console) -> Outcome:
     keys: dict[str, Verdict] = {verdict[0]: verdict for verdict in CHOICES}
     offered = "   ".join(f"[{v[0]}]{v[1:]}" for v in CHOICES)
     meanings = "\n".join(f"  {verdict}: {told}" for verdict, told in CHOICES.items())
-    said = console.one_of(f"{offered} > ", keys, meanings)
-    grade = item.grade(said)
-    told = {Grade.KNEW: "Yes", Grade.PARTLY: "Not quite", Grade.MISSED: "No"}[grade]
-    console.say(f"{told}: {item.verdict}.\n{item.right}")
-    if item.further:
-        console.say("Also: " + _listed(item.further))
-    console.say(f"Settled in {item.place}.")
-    return grade, said
+    told = judged(item, console.one_of(f"{offered} > ", keys, meanings))
+    return _told(told, console)
 
 
-def _listed(numbers: Iterable[NumberBehind]) -> str:
-    return "; ".join(f"{number.what} {number.text}" for number in numbers) + "."
+def _told(told: Told, console: Console) -> Outcome:
+    also = [f"Also: {told.further}."] if told.further else []
+    where = f"Settled in {told.place}."
+    console.say("\n".join([told.head, *told.lines, *also, where]))
+    return told.grade, told.said
 
 
 def ask_prediction(item: Prediction, console: Console) -> Outcome:
     """A number, asked again until it is one; then the bank's, and what follows."""
     console.say(item.ask)
-    said = _number_from(item, console)
-    grade = Grade.MISSED if said is None else item.grade(said)
-    unit = unit_shown(item.unit)
-    true = f"{item.number.text.removesuffix(item.unit).strip()} {unit}".strip()
-    told = {Grade.KNEW: "Yes", Grade.PARTLY: "Near", Grade.MISSED: "No"}[grade]
-    yours = "" if said is None else f" You said {said:,.6g}."
-    console.say(f"{told}: {true}.{yours}")
-    if item.hint and grade is not Grade.KNEW:
-        console.say(f"Reckon with: {item.hint}")
-    console.say(f"“{item.claim}”: {item.right}\nSettled in {item.place}.")
-    return grade, "" if said is None else f"{said:.6g}"
+    return _told(computed(item, _number_from(item, console)), console)
 
 
 def _number_from(item: Prediction, console: Console) -> float | None:
@@ -135,7 +122,7 @@ def ask_card(item: Spoken, console: Console) -> Outcome:
     card = item.said
     console.say(item.card.question)
     took = console.seconds_until("Answer aloud, then press Enter > ")
-    console.say(f"{_timed(took, card.seconds)}\n\n{card.hook}\n{card.answer}\n")
+    console.say(f"{timed(took, card.seconds)}\n\n{card.hook}\n{card.answer}\n")
     ticks = ask_ticks(card.rubric, console)
     try:
         for asked in card.followups:
@@ -145,27 +132,17 @@ def ask_card(item: Spoken, console: Console) -> Outcome:
         console.say(f"\nThe trap: “{card.trap.says}” {card.trap.because}\n")
         return _graded(item, ticks, console)
     except Stop:
-        raise Stop((grade_of(ticks), _made(ticks))) from None
-
-
-def _made(ticks: Sequence[bool]) -> str:
-    return f"{sum(ticks)} of {len(ticks)} points"
+        raise Stop((grade_of(ticks), points_made(ticks))) from None
 
 
 def _graded(item: Spoken, ticks: Sequence[bool], console: Console) -> Outcome:
     """The grade that the ticks propose, or another one; the numbers if asked for."""
-    made, proposed = _made(ticks), grade_of(ticks)
+    made, proposed = points_made(ticks), grade_of(ticks)
     told = "\n".join(f"  {n.what}: {n.text} ({n.place})" for n in item.said.numbers)
     keys = {"": proposed, **{grade[0]: grade for grade in Grade}}
     offered = "[m]issed [p]artly [k]new" + (", ?: numbers" if told else "")
     prompt = f"{made}. Enter: {proposed}, or {offered} > "
     return console.one_of(prompt, keys, told or "Type m, p or k, or only Enter."), made
-
-
-def _timed(took: float, model: float) -> str:
-    if took < SHORT * model:
-        return f"{took:.0f} s? The model answer takes {model:.0f} s: say it aloud."
-    return f"{took:.0f} s; the model answer takes {model:.0f} s."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +185,7 @@ def ask_board(item: Board, console: Console) -> Outcome:
             continue
         checks += 1
         passed, told = checked(path, task)
-        minutes = (console.clock() - began).total_seconds() / 60
+        minutes = seconds_since(began, console.clock) / 60
         console.say(f"{told} ({minutes:.0f} of {task.minutes} minutes)")
         if passed:
             fluent = checks == 1 and minutes <= task.minutes
@@ -266,20 +243,16 @@ def drill(
     seed: int,
 ) -> None:
     """Ask what is due, then what is new; save each; say at the end how it went."""
-    grades: Counter[Grade] = Counter()
-    asked = next_up(items, progress, seed)[:number]
-    for place, item in enumerate(asked, 1):
-        again = "" if progress.is_new(item.id) else ", again"
-        console.say(f"\n── {place} of {len(asked)}{again}")
+    asked = Round(items, progress, number=number, seed=seed)
+    while item := asked.current:
+        console.say(f"\n── {asked.heading}")
         outcome, stops = _kept(one, item, console)
         if outcome:
-            grades[outcome[0]] += 1
-            memory = progress.review(item.id, *outcome)
-            console.say(_comes_back(memory, progress))
-        if stops or (place < len(asked) and not _goes_on(console)):
+            console.say(asked.note(*outcome))
+        if stops or (asked.current and not _goes_on(console)):
             console.say("")
             break
-    console.say(_summary(grades, items, progress))
+    console.say(asked.summary())
 
 
 def _kept(
@@ -301,97 +274,42 @@ def _goes_on(console: Console) -> bool:
     return True
 
 
-def _comes_back(memory: Memory, progress: Progress) -> str:
-    fooled = f" Missed {memory.missed} times so far." if memory.missed > 1 else ""
-    return f"It comes back {in_words(memory.due - progress.clock())}.{fooled}"
-
-
-def _summary(grades: Counter[Grade], items: Sequence[Item], progress: Progress) -> str:
-    told = ", ".join(f"{grades[grade]} {grade}" for grade in reversed(Grade))
-    now = standing([item.id for item in items], progress)
-    left = f"{now.due} due, {now.new} new, {now.later} for later"
-    if now.next_due and not now.due:
-        left += f", the next {in_words(now.next_due - progress.clock())}"
-    head = f"{grades.total()} asked: {told}. " if grades.total() else "Nothing asked. "
-    return f"{head}Now {left}. Progress is in {progress.path}."
-
-
 def interview(
     items: Sequence[Spoken],
     role: Role,
     progress: Progress,
     console: Console,
-    seed: int,
+    seed: int | None,
 ) -> Sheet:
     """Five questions with their follow-ups; each is saved; a sheet at the end."""
-    drawn = draw(items, role, seed)
+    held = Interview(items, role, progress, seed)
     console.say(
-        f"Mock interview, {role.title}: {len(drawn)} questions, each with two "
+        f"Mock interview, {role.title}: {len(held.drawn)} questions, each with two "
         f"follow-ups, {clock_time(BUDGET_SECONDS)} to speak. Answer aloud and press "
-        f"Enter; q ends it with a sheet. --seed {seed} asks the same again."
+        f"Enter; q ends it with a sheet. --seed {held.seed} asks the same again."
     )
-    answered: list[Answered] = []
-    spent = 0.0
     try:
-        for number, item in enumerate(drawn, 1):
-            console.say(
-                f"\n── Question {number} of {len(drawn)}, {clock_time(spent)} "
-                f"of {clock_time(BUDGET_SECONDS)}"
-            )
-            done = _answered(item, console)
-            answered.append(done)
-            spent += sum(done.seconds)
-            progress.review(item.id, done.grade, _made(done.ticks))
+        while item := held.current:
+            console.say(f"\n── {held.heading()}")
+            seconds = _spoken(item, console)
+            held.note(ask_ticks(points_of(item), console), seconds)
     except Stop:
         console.say("")
-    sheet = Sheet(role, answered)
+    sheet = held.sheet()
     console.say(f"\n{sheet}")
-    if any(each.missed for each in answered):
+    if any(each.missed for each in held.answered):
         console.say("What lost points is due soon: python -m course_utils.drill cards")
     return sheet
 
 
-def _answered(item: Spoken, console: Console) -> Answered:
-    said = item.said
+def _spoken(item: Spoken, console: Console) -> tuple[float, ...]:
+    """Seconds of the answer and of each follow-up."""
     seconds = []
-    for question in (item.card.question, *(asked.ask for asked in said.followups)):
+    for question in questions_of(item):
         console.say(question)
         seconds.append(console.seconds_until("Aloud, then Enter > "))
         console.say(f"{clock_time(seconds[-1])}")
-    ticks = ask_ticks(points_of(item), console)
-    return Answered(item=item, ticks=ticks, seconds=tuple(seconds))
-
-
-@dataclass(frozen=True)
-class Bank:
-    """Everything that can be asked."""
-
-    spot: Sequence[Spot]
-    predict: Sequence[Prediction]
-    cards: Sequence[Spoken]
-
-    def chosen(self, topic: str, level: int) -> Bank:
-        """What is of a topic and a level, see `questions.chosen`."""
-        return Bank(
-            spot=chosen(self.spot, topic, level),
-            predict=chosen(self.predict, topic, level),
-            cards=chosen(self.cards, topic, level),
-        )
-
-    def parts(self) -> dict[str, Sequence[Item]]:
-        """Its items by the command that asks them."""
-        return {"spot": self.spot, "predict": self.predict, "cards": self.cards}
-
-
-def load_bank() -> Bank:
-    """The bank with published numbers. It needs neither torch nor a notebook."""
-    claims, cards, evidence = load_claims(), load_cards().values(), load_evidence()
-    topics = topics_of_claims(claims, cards, load_seeds())
-    return Bank(
-        spot=spots(claims.values(), evidence, topics),
-        predict=predictions(load_predictions(), claims, evidence, topics),
-        cards=spoken_items(cards, claims, evidence),
-    )
+    return tuple(seconds)
 
 
 def overview(bank: Bank, progress: Progress) -> str:
@@ -403,8 +321,7 @@ def overview(bank: Bank, progress: Progress) -> str:
         lines.append(f"  {name:8}{counts}  {HELP[name]}")
     for name in ("mock", "whiteboard"):
         lines.append(f"  {name:33}{HELP[name]}")
-    for item, times in fooled_by(bank.spot, progress)[:5]:
-        lines.append(f"- fooled you {times}×: “{item.claim}” ({item.verdict})")
+    lines += [f"- fooled you {line}" for line in fooled(bank.spot, progress)]
     return "\n".join([*lines, "Start one: python -m course_utils.drill spot"])
 
 
@@ -462,16 +379,14 @@ def run(options: Namespace, console: Console) -> None:
         console.say(progress.notice)
     if options.join:
         console.say(f"{progress.join(options.join)} items taken over.")
-    seed = options.seed or 0
     bank = load_bank().chosen(options.topic, options.level)
     if not options.command:
         console.say(overview(bank, progress))
     elif options.command == "mock":
-        again = options.seed is None  # another interview each time
-        seed = int(console.clock().timestamp()) % 100_000 if again else seed
-        interview(bank.cards, ROLES[options.role], progress, console, seed)
+        role = ROLES[options.role]  # without a seed another interview each time
+        interview(bank.cards, role, progress, console, options.seed)
     else:
-        shared = {"number": options.number, "seed": seed}
+        shared = {"number": options.number, "seed": options.seed or 0}
         if options.command == "whiteboard":
             drawn = chosen(boards(), options.topic, options.level)
             drill(drawn, ask_board, progress, console, **shared)

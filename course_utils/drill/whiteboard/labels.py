@@ -18,7 +18,8 @@ Turns = list[tuple[int, int, str]]
 def masked_cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean loss in nats over the tokens that carry loss.
 
-    logits is (batch, seq, vocabulary); labels is (batch, seq), -100 without loss.
+    logits is (batch, seq, vocabulary); labels is (batch, seq), -100 where
+    there is no loss.
     """
     logits, labels = logits[:, :-1], labels[:, 1:]
     shifted = logits - logits.max(axis=-1, keepdims=True)

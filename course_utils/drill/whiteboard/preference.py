@@ -21,8 +21,8 @@ def dpo_loss(
 ) -> float:
     """Mean loss over the pairs, in nats.
 
-    Each array is (batch,): the summed log-probability of an answer's tokens, under
-    the model in training or under the reference.
+    Each array is (batch,): the summed log-probability of an answer's tokens,
+    under the model in training or under the reference.
     """
     margin = (chosen - reference_chosen) - (rejected - reference_rejected)
     return float(np.logaddexp(0, -beta * margin).mean())
