@@ -471,6 +471,8 @@ def dpo_loss(
 
 
 # %% tags=["check"]
+from course_utils.drill.whiteboard import task
+
 task("dpo-loss").check(dpo_loss)
 
 # %% [markdown]
