@@ -215,6 +215,7 @@ def test_progress_that_cannot_be_written_says_so(path, clock, monkeypatch):
     monkeypatch.setattr("course_utils.drill.progress.write_json", full)
     with pytest.raises(UnusableProgress, match="No space left on device"):
         progress.review("claim:C009", Grade.KNEW)
+    assert progress.is_new("claim:C009")  # the next try is not a second review
 
 
 def test_the_path_is_the_argument_then_the_variable_then_among_the_runs(

@@ -153,10 +153,14 @@ class Progress:
 
     def review(self, name: str, grade: Grade, answer: str = "") -> Memory:
         """Note how an item went, and save."""
-        memory = after(self.items.get(name), grade, self.clock(), answer)
-        self.items[name] = memory
-        self.save()
-        return memory
+        before = dict(self.items)
+        self.items[name] = after(before.get(name), grade, self.clock(), answer)
+        try:
+            self.save()
+        except UnusableProgress:  # the learner tries again: it is one review
+            self.items = before
+            raise
+        return self.items[name]
 
     def save(self) -> None:
         """Write the file, with what others wrote into it meanwhile."""
