@@ -14,6 +14,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from course_utils.model import loading  # isort: skip, unsloth patches what is imported next
 from course_utils import CourseError
 from course_utils.arc.evaluation import compare_evaluations, evaluate
@@ -29,14 +31,26 @@ from course_utils.model.generation import generate
 from course_utils.projects.own.command import asked
 from course_utils.projects.own.recipe import OwnProject
 from course_utils.projects.own.report import report_on
+from course_utils.projects.own.suite import OWN_PROMPTS
 from course_utils.projects.project import PROJECTS, Project, project_of
 from course_utils.recipes.book import chosen_recipe
 from course_utils.statistics.paired import PairedComparison
-from course_utils.stress.rates import compare_models, verdict_table
-from course_utils.stress.trials import judge_all, save_trials
+from course_utils.stress.rates import (
+    compare_models,
+    pass_rates,
+    spelled,
+    verdict_table,
+)
+from course_utils.stress.trials import Trial, judge_all, save_trials
 from course_utils.training.adapter import FineTuned, get_adapter
 
 _ROOMY = 2048  # tokens: a prompt with examples is longer than a row
+_SHOWN = 6  # answers
+_ASK = (
+    "curl -s http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: "
+    'application/json\' -d \'{"temperature": 0, "messages": [{"role": "user", '
+    '"content": "your question"}]}\''
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,8 @@ class Outcome:
 
     finetuned: FineTuned
     diagnosis: Diagnosis
+    trials: list[Trial]
+    passed: pd.DataFrame  # of each check, by way of asking, as text
     form: dict[str, PairedComparison]  # tuned against each way of asking the base
     arc: PairedComparison | None
     files: dict[str, Path]
@@ -63,6 +79,7 @@ def run(project: Project, profile: Profile, *, with_arc: bool = True) -> Outcome
     architecture = Architecture.from_config(model.config)
     trials, evaluations = [], {}
     for way, chats in {**ways, "tuned": ways["base"]}.items():
+        print(f"asking {len(chats)} prompts: {way} …", flush=True)  # minutes on a CPU
         plain = way != "tuned"
         with model.disable_adapter() if plain else nullcontext():  # pyrefly: ignore[not-callable]  # of PEFT, behind torch's __getattr__
             most = suite.max_new_tokens
@@ -74,6 +91,8 @@ def run(project: Project, profile: Profile, *, with_arc: bool = True) -> Outcome
     save_trials(trials, finetuned.folder / "stress.jsonl")
     verdicts = verdict_table(trials, suite)
     form = {w: compare_models(verdicts, suite.roles.form, (w, "tuned")) for w in ways}
+    rates = pass_rates(verdicts, ["check", "model"]).apply(spelled, axis=1)
+    passed = rates.unstack("model")[[*ways, "tuned"]]
     arc = None
     if evaluations:
         arc = compare_evaluations(evaluations["base"], evaluations["tuned"], "acc")
@@ -88,7 +107,7 @@ def run(project: Project, profile: Profile, *, with_arc: bool = True) -> Outcome
     files = export_gguf(
         model, tokenizer, target, levels, architecture=architecture, replace=True
     )
-    return Outcome(finetuned, diagnosis, form, arc, files)
+    return Outcome(finetuned, diagnosis, trials, passed, form, arc, files)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -110,16 +129,22 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def tell(outcome: Outcome) -> None:
-    """Print what a run found, where its files lie, and how to chat."""
+    """Print what a run found, where its files lie, and how to ask the model."""
     for part in (outcome.diagnosis, *outcome.form.values(), outcome.arc):
         print(f"\n{part}" if part else "")
-    print(f"answers  {outcome.finetuned.folder / 'stress.jsonl'}")
-    print(f"adapter  {outcome.finetuned.adapter_folder}")
+    print(f"answers that pass each check:\n{outcome.passed.to_string()}\n")
+    tuned = [trial for trial in outcome.trials if trial.model == "tuned"]
+    own = [trial for trial in tuned if trial.group == OWN_PROMPTS]
+    for trial in (own or tuned)[:_SHOWN]:
+        print(f"asked  {trial.prompt.request}\ntuned  {trial.answer.text}\n")
+    print(f"all answers  {outcome.finetuned.folder / 'stress.jsonl'}")
+    print(f"adapter      {outcome.finetuned.adapter_folder}")
     for path in outcome.files.values():
-        print(f"GGUF     {path}  {path.stat().st_size / 1e6:.1f} MB")
-    last = [*outcome.files.values()][-1]
+        print(f"GGUF         {path}  {path.stat().st_size / 1e6:.1f} MB")
+    file = outcome.files.get("q8_0") or [*outcome.files.values()][-1]  # the nearest
     server = llama_cpp.prepared("llama-server")
-    print(f"\nchat: {server} --model {last} --port 8080\nthen: http://127.0.0.1:8080")
+    print(f"\nto ask it, start a server:\n  {server} --model {file} --port 8080")
+    print(f"and ask from another terminal:\n  {_ASK}")
 
 
 if __name__ == "__main__":

@@ -143,8 +143,10 @@ def get_adapter(recipe: Recipe, profile: Profile) -> FineTuned:
         except BrokenFile as fault:
             there = (folder / "adapter").exists()
             told = str(fault) if there else f"no adapter in runs/{folder.name} yet"
-            took = _TRAINING_TAKES[profile.name]
-            print(f"{told}: training it now, as notebook 03 does ({took}). {_AVOID}")
+            how = f"as notebook 03 does ({_TRAINING_TAKES[profile.name]}). {_AVOID}"
+            if plan.dataset.name.startswith(OWN):
+                how = "from your rows. Stopped, it goes on from its last checkpoint."
+            print(f"{told}: training it now, {how}", flush=True)
             return fine_tune(recipe.name, plan, profile, folder, rows=rows)
     origin = {"recipe": recipe.name, "profile": profile.name}
     refuse_other_adapter(folder / "adapter", plan, **origin, **training.digests(*rows))

@@ -2,7 +2,7 @@
 
 from course_utils import places
 from course_utils.gguf.file import read_gguf
-from course_utils.pipeline import run
+from course_utils.pipeline import run, tell
 from course_utils.projects.project import PROJECTS
 
 
@@ -22,7 +22,14 @@ def test_a_recipe_runs_from_its_rows_to_a_gguf_and_not_twice(profile, capsys):
         "q8_0": "MOSTLY_Q8_0",
         "q4_k_m": "MOSTLY_Q4_K_M",
     }
-    assert "training it now" in capsys.readouterr().out
+    assert list(made.passed) == ["base", "told the form", "shown examples", "tuned"]
+    assert made.passed.loc["form", "tuned"].startswith("0 of 36")
+    told = capsys.readouterr().out
+    assert "training it now" in told and "asking 90 prompts: tuned" in told
+    tell(made)
+    told = capsys.readouterr().out
+    assert "0 of 36" in told and "/v1/chat/completions" in told
+    assert told.count("\ntuned  ") == 6 and str(made.files["q8_0"]) in told
 
     again = run(project, profile)  # the adapter is there; the export takes its place
     assert again.finetuned.run == made.finetuned.run
