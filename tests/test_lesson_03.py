@@ -62,7 +62,8 @@ def test_the_trainer_in_the_lesson_is_that_of_the_package():
 @pytest.mark.parametrize("bos", [False, True])
 def test_the_mask_in_the_lesson_is_that_of_the_package(bos):
     tokenizer = nano_tokenizer(bos)
-    names = {"tokenizer": tokenizer}
+    row = training_row(PROJECTS["movie_recommender"])
+    names = {"tokenizer": tokenizer, "row": row, "messages": list(row.messages)}
     exec(cell("def masked("), names)
     for project in PROJECTS.values():
         row = training_row(project)

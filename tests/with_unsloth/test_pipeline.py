@@ -1,5 +1,7 @@
 """The whole course, end to end, on the nano model."""
 
+import re
+
 from course_utils import places
 from course_utils.gguf.file import read_gguf
 from course_utils.pipeline import run, tell
@@ -25,7 +27,8 @@ def test_a_recipe_runs_from_its_rows_to_a_gguf_and_not_twice(profile, capsys):
     assert list(made.passed) == ["base", "told the form", "shown examples", "tuned"]
     assert made.passed.loc["form", "tuned"].startswith("0 of 36")
     told = capsys.readouterr().out
-    assert "training it now" in told and "asking 90 prompts: tuned" in told
+    assert "training it now" in told
+    assert re.search(r"asking \d+ prompts: tuned", told)
     tell(made)
     told = capsys.readouterr().out
     assert "0 of 36" in told and "/v1/chat/completions" in told

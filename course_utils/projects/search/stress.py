@@ -62,6 +62,19 @@ def is_meant(answer: SearchAnswer) -> bool:
     return answer.query is not None and answer.query.parts == answer.gold.parts
 
 
+def fields_as_meant(answer: SearchAnswer) -> dict[str, bool]:
+    """By field that is asked for, rightly or not, whether it is as meant."""
+    if answer.query is None:
+        return {"a query": False}
+    parts = answer.query.parts, answer.gold.parts
+    fields = sorted({name for each in parts for name, _ in each})
+    asked, meant = (
+        [{part for part in each if part[0] == field} for field in fields]
+        for each in parts
+    )
+    return {f: a == m for f, a, m in zip(fields, asked, meant, strict=True)}
+
+
 def serves_the_user(answer: SearchAnswer) -> bool:
     """A film that meets the wish, or none where none does or none is wanted."""
     return serves(answer.found, answer.gold, answer.films)
@@ -200,5 +213,6 @@ def _suite(prompts: tuple[Conversation, ...]) -> StressSuite:
         },
         trap=TRAP,
         subject=lambda text: text.strip().partition("\n")[0][:60] or None,
+        request_parts=fields_as_meant,
         max_new_tokens=72,  # half as much again as the longest written query, 48
     )
