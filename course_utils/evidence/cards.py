@@ -47,14 +47,11 @@ class Cards:
         return [f"<p>{escape(note)}</p>" for note in differences(card, self.own)]
 
     def __repr__(self) -> str:
-        return "\n\n".join(map(self._plain, self.cards))
+        return "\n".join(map(self._plain, self.cards))
 
     def _plain(self, card: Card) -> str:
-        try:
-            text = plain(spoken_card(card, self.published))
-        except KeyError as missing:
-            return f"{card.question}\n{missing.args[0]}"
-        return "\n".join([text, *differences(card, self.own)])
+        """The question; all of a card unfolds as HTML, and in the drill."""
+        return "\n".join([card.question, *differences(card, self.own)])
 
 
 def show_cards(lesson: str, own: Evidence | None = None) -> Cards:
@@ -123,10 +120,11 @@ def as_html(card: SpokenCard) -> str:
 
 
 def _behind(card: SpokenCard) -> str:
-    numbers = "; ".join(
-        f"{n.what} {n.text} ({n.kind}, {n.place})" for n in card.numbers
+    told = (
+        f"{n.what} {n.text}{' (measured)' * n.kind.startswith('measured')}"
+        for n in card.numbers
     )
+    places = ", ".join(dict.fromkeys(n.place for n in card.numbers))
     claims = " ".join(settled(card.card))
-    return (
-        f"<p><small>Behind it: {escape(numbers)}. Claims: {escape(claims)}</small></p>"
-    )
+    text = f"Behind it: {'; '.join(told)}. From {places or 'sources'}. Claims: {claims}"
+    return f"<p><small>{escape(text)}</small></p>"
