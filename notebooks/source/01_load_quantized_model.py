@@ -876,7 +876,7 @@ print(
 #
 # ## Sources
 #
-# - QLoRA, arXiv:2305.14314 (not opened here; derived and compared with the library).
+# - QLoRA, arXiv:2305.14314 (§3; derived and compared with the library).
 # - Installed source: bitsandbytes 0.50 (`functional.create_normal_map`,
 #   `quantize_4bit`, `autograd/_functions.py`), Unsloth 2026.10.9 (`models/llama.py` for
 #   the fused loss, `unsloth_zoo/cpu/loader.py`).

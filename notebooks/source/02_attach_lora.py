@@ -915,14 +915,14 @@ print(f"""… predict a count: {plan.rank} × {sides:,} = {trained:,} numbers
 #
 # - TRL's guide to LoRA Without Regret (Schulman et al. 2025): huggingface/trl,
 #   docs/source/lora_without_regret.md (67 % of the compute; all matrices; with 1/r the
-#   best rate hardly depends on the rank). The article itself was not opened.
+#   best rate hardly depends on the rank), and the article itself.
 # - The Hidden Power of Scaling Factor in LoRA Optimization: arXiv:2606.12883, abstract.
 # - PEFT documentation, LoRA developer guide. Installed source: peft 0.21.2
 #   (`tuners/lora/layer.py`, `prepare_model_for_kbit_training`,
 #   `autocast_adapter_dtype`), unsloth 2026.10.9 (`FastLanguageModel.get_peft_model`).
 #
-# - Not opened here: LoRA, arXiv:2106.09685; QLoRA, arXiv:2305.14314 (its claim about
-#   large models is that of its abstract); checkpointing, arXiv:1604.06174.
+# - LoRA, arXiv:2106.09685 (§4); QLoRA, arXiv:2305.14314 (§3, table 4). Not opened here:
+#   checkpointing, arXiv:1604.06174.
 #
 # ## Run record
 

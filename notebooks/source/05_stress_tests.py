@@ -795,7 +795,8 @@ PairView(rating.current)
 #
 # ## In the interview
 #
-# Say the answer aloud before you unfold it. Cells of this course made its numbers.
+# Say the answer aloud before you unfold it. Its numbers were measured or computed by
+# this course, or stand in a source that the bank names.
 
 # %%
 from course_utils.evidence.cards import show_cards

@@ -684,9 +684,9 @@ interval_plot(
 #
 # ## In the interview
 #
-# Say the answer aloud before you unfold it. Cells of this course made its numbers; how
-# a published gain on ARC-Easy is taken apart stands in
-# [proof 06](proofs/06_arc_easy_claims.ipynb).
+# Say the answer aloud before you unfold it. Its numbers were measured or computed by
+# this course, or stand in a source that the bank names; how a published gain on ARC-Easy
+# is taken apart stands in [proof 06](proofs/06_arc_easy_claims.ipynb).
 
 # %%
 from course_utils.evidence.cards import show_cards

@@ -689,7 +689,8 @@ form
 #
 # ## In the interview
 #
-# Say the answer aloud before you unfold it. Cells of this course made its numbers.
+# Say the answer aloud before you unfold it. Its numbers were measured or computed by
+# this course, or stand in a source that the bank names.
 
 # %%
 from course_utils.evidence.cards import show_cards
@@ -750,7 +751,7 @@ print(
 #   which type), `tools/perplexity/README.md` (its table for Llama 3 8B) and
 #   `perplexity.cpp`, `tools/server/README.md`.
 # - gguf 0.19, `GGML_QUANT_SIZES`: the blocks.
-# - Dettmers et al. 2023, *QLoRA*, arXiv:2305.14314, for NF4 (not opened here).
+# - Dettmers et al. 2023, *QLoRA*, arXiv:2305.14314, for NF4 (§3).
 
 # %% tags=["hide-input"]
 from course_utils.machine.run_record import save_results

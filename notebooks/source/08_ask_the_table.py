@@ -16,7 +16,7 @@
 # - hold a tuned model against a prompt *and* against a plain program,
 # - run a server that writes nothing but queries.
 #
-# **Time and memory.** About 35 minutes to read. It runs 19 minutes in 2.5 GiB on a
+# **Time and memory.** About 35 minutes to read. It runs 17 minutes in 2.5 GiB on a
 # CPU with a saved adapter (processor time of one core); training that adapter takes 25 to
 # 30 more, the longest of this course, so start the lesson and read on. On a T4, with a
 # model of 0.5 billion parameters, about 15 minutes (estimated).

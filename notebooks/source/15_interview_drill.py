@@ -121,7 +121,8 @@ spot_view(topic="evaluation", number=5)
 #
 # ### Why a number alone does not guard a sentence
 #
-# Each number in the bank was recorded by a cell, so the numbers are right. The sentence
+# Each number in the bank was recorded by a cell, computed by a tested function, or read
+# in a source that is named; none is typed into an answer. The sentence
 # around a number can still be false: “the price is time, 1.00 times as much” has a right
 # number in it. So every judgement also stands there as a *predicate* over recorded
 # values, and a test evaluates it. That of the toy:

@@ -746,8 +746,8 @@ dict(verdicts.most_common())
 # - Installed: torch 2.13 (`_inductor`, `cuda`), bitsandbytes 0.50 (`functional`), peft
 #   0.21, transformers 5.17, accelerate 1.15, unsloth 2026.10.9.
 # - config.json of each model, as data/architectures.yaml names it.
-# - Not opened: the texts of ZeRO (arXiv:1910.02054; its 2 + 2 + 12 bytes second-hand),
-#   QLoRA beyond its abstract, and Yoshida's note on NF4 (arXiv:2306.06965).
+# - ZeRO (arXiv:1910.02054, §3.1: 2 + 2 + 12 bytes), QLoRA (arXiv:2305.14314), and of
+#   Yoshida's note on NF4 (arXiv:2306.06965) the abstract.
 #
 # ## Run record
 

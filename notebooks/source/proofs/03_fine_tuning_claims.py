@@ -290,8 +290,8 @@ assert not ledger.missing(), ledger.missing()
 #
 # - Which learning rate is best: that takes runs (lesson 04).
 # - What Unsloth's configuration does on a GPU: its source was read, it did not run.
-# - *LoRA Without Regret* itself was not opened: ten times stands in the documentation
-#   of its authors' own library, fifteen in two summaries.
+# - Whether *LoRA Without Regret* holds here: ten times, and fifteen in short runs, are
+#   that article's figures.
 #
 # ## Sources
 #

@@ -454,8 +454,8 @@ assert not ledger.missing()
 # - lm-eval 0.4.13, `api/task.py` (acc, acc_norm), installed source. statsmodels 0.15,
 #   `stats/proportion.py`, `stats/power.py`, `stats/multitest.py`, installed source.
 # - Clark et al. 2018, arXiv:1803.05457 (abstract: what is not easy).
-# - Not opened here: McNemar 1947; Connor 1987, whose formula gives 4,067 where the exact
-#   sum gives 4,193.
+# - Not opened here: McNemar 1947, and Connor 1987. Connor's formula, read elsewhere, gives
+#   4,067 where the exact sum gives 4,193.
 
 # %%
 from course_utils.machine.run_record import write_run_record
