@@ -35,6 +35,7 @@ C901:
   notebook: "01"
   values:
     bits: {expected: 4.5, unit: bits, tolerance: 0.01, kind: arithmetic, show: .1f}
+    decay: {expected: 2, unit: share, kind: arithmetic, recipe: movie_recommender}
 C902:
   seed: S0 Q3
   claim: "slower"
@@ -77,6 +78,14 @@ def test_an_arithmetic_value_is_held_on_every_profile(bank):
             ledger(profile).record("C901", bits=4.0)
 
 
+def test_what_follows_from_a_plan_is_held_for_that_recipe(bank):
+    ledger("nano", "movie_search").record("C901", decay=5.0)
+    with pytest.raises(Refuted, match=r"C901\.decay is 5"):
+        ledger("nano").record("C901", decay=5.0)
+    with pytest.raises(ValueError, match="arithmetic"):
+        bounds(kind="measured", profile="cpu", expected=1.0, recipe="inframind")
+
+
 OTHERS = {  # what is not published, by its folder
     "evidence-nano": {"profile": "nano"},
     "evidence-cpu-inframind": {"recipe": "inframind"},
@@ -104,7 +113,7 @@ def test_what_a_machine_could_not_measure_is_said_and_is_no_number(bank, value):
     shown = repr(book.record("C902", ratio=value, bound=1.5)).splitlines()
     assert shown[2:] == ["  ratio = not measured here", "  bound = 1.5 ratio"]
     assert [row["value"] for row in json.loads(book.path.read_text())] == [None, 1.5]
-    assert book.missing() == ["C901.bits"]
+    assert book.missing() == ["C901.bits", "C901.decay"]
     assert load_evidence(book.path) == {"C902": {"bound": 1.5}}
 
 
@@ -158,7 +167,7 @@ def test_unknown_claims_and_keys_are_named(bank):
 
 def test_the_ledger_says_what_no_cell_recorded(bank):
     book = ledger()
-    book.record("C901", bits=4.5)
+    book.record("C901", bits=4.5, decay=2.0)
     assert book.missing() == ["C902.ratio", "C902.bound"]
 
 

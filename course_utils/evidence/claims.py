@@ -37,6 +37,7 @@ class Expectation:
     min: _Number | None = None
     max: _Number | None = None
     profile: Literal["nano", "cpu", "t4"] | None = None
+    recipe: str | None = None  # whose plan it follows from; another's gives another
     show: str = "g"  # how it is written, see `shown`
     say: str | None = None  # how it is said, where that differs
 
@@ -48,6 +49,8 @@ class Expectation:
             raise refusal("a tolerance beside `expected` only")
         if (self.kind == "measured") != (self.profile is not None):
             raise refusal("a profile if it is measured, and only then")
+        if self.recipe and self.kind != "arithmetic":
+            raise refusal("a recipe only where the kind is arithmetic", self.kind)
         if self.kind == "read" and self.expected is None:
             raise refusal("`expected`: the number that stands in the source")
         low, high = self.bounds()

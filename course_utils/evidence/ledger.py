@@ -26,14 +26,15 @@ class Refuted(CourseError, AssertionError):
 class Ledger:
     """Collects what one notebook computes and holds it against the claim bank.
 
-    Arithmetic holds on every machine, a measured bound on its profile, and for the
-    published recipe with its own model: others record in folders of their own.
+    Arithmetic holds on every machine, or for one recipe's plan where the bank names
+    it; a measured bound on its profile, and for the published recipe with its own
+    model: others record in folders of their own.
     The notebook goes by its key, such as `01` for a lesson or `proofs/01`; the profile
     says whether another model was chosen, the recipe is the one that was trained.
     """
 
     def __init__(self, notebook: str, profile: Profile, recipe: str = PUBLISHED_RECIPE):
-        self.notebook, self.profile = notebook, profile.name
+        self.notebook, self.profile, self.recipe = notebook, profile.name, recipe
         others = [] if recipe == PUBLISHED_RECIPE else [recipe]
         if profile.model_override:
             others.append(re.sub(r"\W+", "-", profile.model_override)[-100:])
@@ -71,8 +72,10 @@ class Ledger:
                 f"{', '.join(claim.values) or 'none'} in {CLAIMS}"
             )
         expectation = claim.values[key]
-        here = self.profile == expectation.profile and self._same_model
-        held = here or expectation.kind != "measured"
+        if expectation.kind == "measured":
+            held = self.profile == expectation.profile and self._same_model
+        else:
+            held = expectation.recipe in (None, self.recipe)
         needed = held or self.is_published
         if (held and not expectation.allows(value)) or (needed and not isfinite(value)):
             raise Refuted(
