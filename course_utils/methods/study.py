@@ -1,0 +1,251 @@
+"""Train one method on lesson 08's task, and measure what it did."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import get_peft_model, prepare_model_for_kbit_training
+from peft.optimizers import create_loraplus_optimizer
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    DataCollatorForSeq2Seq,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from course_utils.data.conversation import Conversation
+from course_utils.data.datasets import load_search
+from course_utils.methods.book import Method
+from course_utils.projects.search.query import read_query
+from course_utils.projects.search.texts import as_prompt, as_rows
+
+ROWS = 160  # of the training rows, the first; one pass over them is a run
+SEARCH_ROWS = 80  # half of them for each learning rate that is tried
+HELD_OUT = 80  # every second test row, and every second validation row for the search
+NEW_TOKENS = 48
+_IGNORED = -100
+_Rows = list[dict[str, list[int]]]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, wishes: Sequence[Conversation]) -> _Rows:
+    """Token ids and labels: loss on the query and its end, not on the prompt."""
+    rows = []
+    for row in as_rows(wishes):
+        prompt = tokenizer(row["prompt"])["input_ids"]
+        answer = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
+        answer = [*answer, tokenizer.eos_token_id]
+        labels = [_IGNORED] * len(prompt) + answer
+        rows.append({"input_ids": [*prompt, *answer], "labels": labels})
+    return rows
+
+
+def load(model: str | Path, method: Method, updates: int) -> Any:
+    """The base with the method's parameters attached, in fp32 (or NF4) on this machine."""
+    codes = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,
+    )
+    quantized = {"quantization_config": codes} if method.four_bit else {}
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, **quantized)
+    if method.four_bit:
+        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=False)
+    config = method.config(str(model), updates)
+    return base if config is None else get_peft_model(base, config)
+
+
+class _TakeRankAway(TrainerCallback):
+    """AdaLoRA looks at the gradients of an update before they are cleared."""
+
+    def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if hasattr(model.base_model, "update_and_allocate"):
+            model.base_model.update_and_allocate(state.global_step)
+
+
+def train(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: _Rows,
+    method: Method,
+    rate: float,
+    seed: int,
+    folder: str | Path,
+) -> list[float]:
+    """One pass over the rows; the training loss of each update."""
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=method.batch_size,
+        num_train_epochs=1,
+        learning_rate=rate,
+        warmup_steps=0.1,  # a share of the updates
+        weight_decay=0.0,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        seed=seed,
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+    )
+    optimizer = None
+    if method.rate_of_b != 1:
+        optimizer = create_loraplus_optimizer(
+            model, torch.optim.AdamW, lr=rate, loraplus_lr_ratio=method.rate_of_b
+        )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,  # type: ignore[arg-type]
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+        callbacks=[_TakeRankAway()],
+        optimizers=(optimizer, None),
+    )
+    trainer.train()
+    return [log["loss"] for log in trainer.state.log_history if "loss" in log]
+
+
+def nats_per_token(
+    model: Any, tokenizer: PreTrainedTokenizerBase, rows: _Rows, batch_size: int = 16
+) -> float:
+    """Mean loss over all answer tokens of the rows."""
+    collate = DataCollatorForSeq2Seq(tokenizer)
+    total, tokens = 0.0, 0
+    model.eval()
+    for start in range(0, len(rows), batch_size):
+        batch = collate(rows[start : start + batch_size]).to(model.device)
+        counted = int((batch["labels"][:, 1:] != _IGNORED).sum())
+        with torch.no_grad():
+            total += float(model(**batch).loss) * counted
+        tokens += counted
+    return total / tokens
+
+
+def answers(
+    model: Any, tokenizer: PreTrainedTokenizerBase, requests: Sequence[str]
+) -> list[str]:
+    """Greedy answers, the end token and what would follow cut off."""
+    model.eval()
+    texts: list[str] = []
+    for start in range(0, len(requests), 40):
+        prompts = [as_prompt(request) for request in requests[start : start + 40]]
+        batch = tokenizer(
+            prompts, return_tensors="pt", padding=True, padding_side="left"
+        ).to(model.device)
+        with torch.no_grad():
+            tokens = model.generate(
+                **batch,
+                max_new_tokens=NEW_TOKENS,
+                do_sample=False,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        new = tokens[:, -(tokens.shape[1] - batch["input_ids"].shape[1]) :]
+        texts += tokenizer.batch_decode(new, skip_special_tokens=True)
+    return [text.strip() for text in texts]
+
+
+def exact(wishes: Sequence[Conversation], texts: Sequence[str]) -> list[bool]:
+    """Which texts are queries that ask for just what is meant."""
+    found = [read_query(text) for text in texts]
+    meant = [read_query(wish.answer) for wish in wishes]
+    return [
+        query is not None and wanted is not None and query.parts == wanted.parts
+        for query, wanted in zip(found, meant, strict=True)
+    ]
+
+
+def saved_mib(model: Any, tokenizer: PreTrainedTokenizerBase, rows: _Rows) -> float:
+    """MiB of activations that one batch keeps for the backward pass, parameters aside."""
+    known = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    batch = DataCollatorForSeq2Seq(tokenizer)(rows).to(model.device)
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        loss = model(**batch).loss  # held, so that no address is given out twice
+    del loss
+    return sum(kept.values()) / 2**20
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rows of lesson 08's task as token ids, with the model that is to learn them."""
+
+    model: str
+    tokenizer: PreTrainedTokenizerBase
+    train: _Rows
+    search: _Rows  # validation rows, on which a learning rate is chosen
+    test: Sequence[Conversation]
+
+    @classmethod
+    def read(cls, model: str | Path) -> Task:
+        """The task for a model's tokenizer."""
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        rows = partial(encode, tokenizer)
+        validation = load_search("validation")[::2][:HELD_OUT]
+        test = load_search("test")[::2][:HELD_OUT]
+        train_rows = rows(load_search("train")[:ROWS])
+        return cls(str(model), tokenizer, train_rows, rows(validation), test)
+
+
+def try_rate(
+    task: Task, method: Method, rate: float, seed: int, folder: str | Path
+) -> float:
+    """Validation loss after half of the rows; infinite where the loss is no number."""
+    rows = task.train[:SEARCH_ROWS]
+    set_seed(seed)
+    model = load(task.model, method, len(rows) // method.batch_size)
+    train(model, task.tokenizer, rows, method, rate, seed, folder)
+    nats = nats_per_token(model, task.tokenizer, task.search)
+    del model
+    gc.collect()
+    return nats if nats == nats else float("inf")
+
+
+def run(
+    task: Task, method: Method, rate: float, seed: int, folder: str | Path
+) -> tuple[dict[str, Any], Any]:
+    """Train on all rows and measure on test rows: the record, and the trained model."""
+    set_seed(seed)
+    model = load(task.model, method, len(task.train) // method.batch_size)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    mib = saved_mib(model, task.tokenizer, task.train[:4])
+    started = time.process_time()
+    losses = train(model, task.tokenizer, task.train, method, rate, seed, folder)
+    seconds = (time.process_time() - started) / len(losses)
+    texts = answers(model, task.tokenizer, [wish.request for wish in task.test])
+    nats = nats_per_token(model, task.tokenizer, encode(task.tokenizer, task.test))
+    right = exact(task.test, texts)
+    record: Mapping[str, Any] = {
+        "method": method.name,
+        "seed": seed,
+        "rate": rate,
+        "parameters": sum(p.numel() for p in trained),
+        "rows": len(task.train),
+        "updates": len(losses),
+        "test_nats": round(nats, 4),
+        "exact": sum(right),
+        "exact_of": len(right),
+        "right": "".join("01"[one] for one in right),
+        "cpu_seconds_per_update": round(seconds, 3),
+        "saved_activation_mib": round(mib, 1),
+    }
+    return dict(record), model

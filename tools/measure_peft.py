@@ -1,0 +1,92 @@
+"""Compare the methods of lesson 09 over seeds, and keep what each run measured.
+
+    .venv/bin/python tools/measure_peft.py LoRA full "prompt tuning"
+
+For each method: a learning rate by the validation loss after half of the rows, one more
+rate on the side where the best is the last one tried (twice at most), then the whole
+budget with three seeds. Everything that ran joins data/reference/peft_methods.json, the
+rates that lost too. A method takes 6 to 12 minutes of one core.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from filelock import FileLock  # noqa: E402  # the hub must be off before these imports
+
+from course_utils.curves.forgetting import general_passages, score_passages  # noqa: E402
+from course_utils.methods import study  # noqa: E402
+from course_utils.methods.book import METHODS, Method  # noqa: E402
+from course_utils.model.bundled import bundled_model_path  # noqa: E402
+from course_utils.places import DATA_FOLDER, write_json  # noqa: E402
+
+RESULTS = DATA_FOLDER / "reference" / "peft_methods.json"
+SEEDS = (3407, 3408, 3409)
+EXTENSIONS = 2
+
+
+def keep(section: str, rows: list[dict[str, Any]]) -> None:
+    """Put a method's rows into the file, in the place of its old ones."""
+    with FileLock(f"{RESULTS}.lock"):
+        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        key = ("method", "rate", "seed")
+        held = {tuple(r[k] for k in key): r for r in known.get(section, []) + rows}
+        order = [*METHODS]
+        known[section] = sorted(
+            held.values(), key=lambda r: (order.index(r["method"]), r["rate"], r["seed"])
+        )
+        write_json(RESULTS, known)
+
+
+def best_rate(task: study.Task, method: Method, folder: str) -> float:
+    """The rate with the lowest validation loss; each one tried is kept."""
+    tried: dict[float, float] = {}
+    waiting = [*method.rates]
+    for _ in range(1 + EXTENSIONS):
+        for rate in waiting:
+            tried[rate] = study.try_rate(task, method, rate, SEEDS[0], folder)
+            row = {"method": method.name, "rate": rate, "seed": SEEDS[0]}
+            keep("search", [{**row, "validation_nats": round(tried[rate], 4)}])
+            print(method.name, rate, round(tried[rate], 4), flush=True)
+        best = min(tried, key=lambda rate: tried[rate])
+        low, high = min(tried), max(tried)
+        step = sorted(tried)[1] / low
+        waiting = [low / step] if best == low else [high * 3] if best == high else []
+        waiting = [float(f"{rate:.1g}") for rate in waiting]
+    return min(tried, key=lambda rate: tried[rate])
+
+
+def rate_of_lora() -> float:
+    """The rate that LoRA's runs had; they must be measured first."""
+    rows = json.loads(RESULTS.read_text())["runs"]
+    return next(row["rate"] for row in rows if row["method"] == "LoRA")
+
+
+def main(names: list[str]) -> None:
+    """Measure each method named; what is done is kept, should a later one fail."""
+    task = study.Task.read(bundled_model_path())
+    passages = general_passages()
+    with tempfile.TemporaryDirectory() as folder:
+        base = study.load(task.model, METHODS["full"], 0)
+        before = score_passages(base, task.tokenizer, passages).nats_per_token
+        del base
+        for method in (METHODS[name] for name in names):
+            searched = bool(method.rates)
+            rate = best_rate(task, method, folder) if searched else rate_of_lora()
+            for seed in SEEDS:
+                row, model = study.run(task, method, rate, seed, folder)
+                after = score_passages(model, task.tokenizer, passages).nats_per_token
+                general = {"general_before": before, "general_after": after}
+                keep("runs", [row | {k: round(v, 4) for k, v in general.items()}])
+                print(row, round(after - before, 4), flush=True)
+                del model
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
