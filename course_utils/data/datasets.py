@@ -281,6 +281,5 @@ def load_preferences(split: Literal["train", "held_out"]) -> list[PreferencePair
 
     No request of `held_out` may occur in `train`. Raises as `files.read_rows` does.
     """
-    closed = split == "train" and (PREFERENCES_FOLDER / "held_out.jsonl").exists()
-    held_out = load_preferences("held_out") if closed else ()
+    held_out = load_preferences("held_out") if split == "train" else ()
     return load_pairs(PREFERENCES_FOLDER / f"{split}.jsonl", held_out=held_out)
