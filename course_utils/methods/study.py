@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, wishes: Sequence[Conversation]) -
         labels = [_IGNORED] * len(prompt) + answer
         rows.append({"input_ids": [*prompt, *answer], "labels": labels})
     return rows
+
+
+def answered(wish: Conversation) -> Conversation:
+    """A held-out wish, whose query stands in its notes, as a row with an answer."""
+    query = json.dumps(wish.notes["query"], ensure_ascii=False)
+    turn = {"role": "assistant", "content": query}
+    return replace(wish, messages=(*wish.messages, turn))
 
 
 def load(model: str | Path, method: Method, updates: int) -> Any:
@@ -201,7 +209,7 @@ class Task:
         tokenizer = AutoTokenizer.from_pretrained(model)
         rows = partial(encode, tokenizer)
         validation = load_search("validation")[::2][:HELD_OUT]
-        test = load_search("test")[::2][:HELD_OUT]
+        test = [answered(wish) for wish in load_search("test")[::2][:HELD_OUT]]
         train_rows = rows(load_search("train")[:ROWS])
         return cls(str(model), tokenizer, train_rows, rows(validation), test)
 
