@@ -100,7 +100,7 @@ def load(model: str | Path, method: Method, updates: int) -> Any:
 class _TakeRankAway(TrainerCallback):
     """AdaLoRA looks at the gradients of an update before they are cleared."""
 
-    def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+    def on_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
         if hasattr(model.base_model, "update_and_allocate"):
             model.base_model.update_and_allocate(state.global_step)
 
@@ -228,7 +228,7 @@ class Task:
     @classmethod
     def read(cls, model: str | Path) -> Task:
         """The task for a model's tokenizer."""
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer: Any = AutoTokenizer.from_pretrained(model)
         rows = partial(encode, tokenizer)
         validation = load_search("validation")[::2][:HELD_OUT]
         test = [answered(wish) for wish in load_search("test")[::2][:HELD_OUT]]
