@@ -173,3 +173,21 @@ def test_the_text_tells_the_budget_of_the_study():
 # A place that was left for a figure and forgotten.
 def test_no_sentence_waits_for_its_figure():
     assert not re.findall(r"AWAITS.*", cells.prose(LESSON))
+
+
+# A sentence that was true of the runs before.
+def test_the_text_tells_full_tuning_and_lora_as_they_were_measured():
+    text = " ".join(cells.prose(LESSON).split())
+    kept = Study.read()
+    d = kept.against("full")
+    assert not d.is_seen and "three seeds do not tell the two apart" in text
+    assert f"full tuning ends {-d.mean:.2f} nats below LoRA" in text
+    assert f"from −{-d.low:.2f} to +{d.high:.2f}" in text
+    lost = {
+        name: kept.of(name)["general_after"] - kept.of(name)["general_before"]
+        for name in ("full", "LoRA")
+    }
+    told = [f"{rows.min():.2f} to {rows.max():.2f}" for rows in lost.values()]
+    assert f"lost {told[0]} nats under full tuning and {told[1]} under LoRA" in text
+    times = kept.of("LoRA")["rate"].iloc[0] / kept.of("full")["rate"].iloc[0]
+    assert f"best rate is {times:.0f} times as high" in text

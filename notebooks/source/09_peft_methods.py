@@ -110,7 +110,7 @@ configs = {
 # %%
 configs["AdaLoRA"] = AdaLoraConfig(
     init_r=24, target_r=16,  # ranks at the start, and on average at the end
-    total_step=40, tinit=5, tfinal=13, deltaT=2,  # none goes in the first 5
+    total_step=40, deltaT=2, tinit=5, tfinal=13,  # none in the last 13
     lora_alpha=24, target_modules=linear, task_type="CAUSAL_LM",
 )
 
@@ -497,12 +497,14 @@ results.table()
 
 # %%
 numbers = results.mean("parameters")
-few = numbers.idxmin()
-title = f"{few}: {numbers[few]:,.0f} numbers, {means[few]:.2f} nats a token"
+ranks = numbers.corr(means, method="spearman")
+title = f"Do more numbers give a lower loss? Rank correlation {ranks:+.2f}"
 plots.cost_plot(results, title=title);
 
 # %% [markdown]
-# AWAITS: one sentence on the shape.
+# At −1 each method with more numbers would have the lower loss; at 0 the count would say
+# nothing. Look also at the column of points at 4.9 million: the same numbers, trained from
+# other starts, at other rates or on another base.
 #
 # ### Memory
 #
@@ -533,7 +535,8 @@ plots.memory_plot(results, shown, title=title);
 results.costs()
 
 # %% [markdown]
-# AWAITS: which methods forgot most, and whether it goes with the rate or the numbers.
+# AWAITS: which methods forgot most, which least. (A general text of eight paragraphs is one
+# sample of what a model knew.)
 #
 # ### Full tuning, LoRA, QLoRA
 #
@@ -549,7 +552,10 @@ for name in ("full", "QLoRA"):
         print(f"{name}: +{pair.gained} −{pair.lost} exact, p = {pair.p:.2f}")
 
 # %% [markdown]
-# AWAITS: what came out.
+# On the small model full tuning ends 0.06 nats below LoRA, and three seeds do not tell the
+# two apart: the interval reaches from −0.13 to +0.01. It forgot less, too: general text
+# lost 0.05 to 0.08 nats under full tuning and 0.18 to 0.43 under LoRA, whose best rate is
+# 30 times as high. AWAITS: QLoRA in one sentence.
 #
 # On a task of 160 rows a count of exact answers says little: 80 requests find only large
 # differences. That is why the loss stands first here.
