@@ -549,7 +549,7 @@ for pair in (("full", "LoRA"), ("QLoRA", "LoRA"), ("QLoRA", "full")):
     print(" − ".join(pair), d, "nats:", "seen" if d.is_seen else "not seen")
 for name in ("full", "QLoRA"):
     for pair in results.exact_against(name):
-        print(f"{name}: +{pair.gained} −{pair.lost} exact, p = {pair.p:.2f}")
+        print(f"{name}: +{pair.gained} −{pair.lost} exact, p = {pair.p:.2g}")
 
 # %% [markdown]
 # On the small model full tuning ends 0.06 nats below LoRA, and three seeds do not tell the
@@ -888,6 +888,11 @@ show_cards("09")
 # configuration that you consider, with the same seed.
 
 # %%
+from peft import get_peft_model
+from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+from transformers import DataCollatorForSeq2Seq, set_seed
+
+
 def losses_by_rate(name, tokenizer, config, rows, held_out, rates):
     "Held-out loss after one pass over the rows, for each learning rate."
     found = {}
