@@ -4,7 +4,7 @@
 # <!-- colab badge -->
 #
 # LoRA is one way among many: prompts that are trained, prefixes, factors, other starts,
-# other rates, or simply all weights. Papers show each of them ahead of the others. Here
+# other rates, or simply all weights. Several of their papers report gains over LoRA. Here
 # all get the same rows and the same number of tokens, each a learning rate of its own,
 # and three seeds. Is any of them better than LoRA by more than its spread?
 #
@@ -445,7 +445,7 @@ f"minus the study's run of this seed: {difference:+.4f} nats"
 #
 # ## 4. One budget for all
 #
-# What “fair” means here, fixed before the runs:
+# What “fair” means here, as the tool has it:
 #
 # - the same 160 rows, one pass, batches of 4 (one exception, section 5);
 # - a rate for each method: three tries on half of the rows, further ones while the best
@@ -523,13 +523,13 @@ plots.memory_plot(results, shown, title=title);
 # %% [markdown]
 # The optimizer's part shrinks with the trained numbers; the activations do not, since the
 # backward pass goes through the same blocks. A prompt of 11,520 numbers saves little over
-# LoRA there. Whoever needs less memory turns to the weights (QLoRA) and to
-# the activations (checkpointing, lesson 02).
+# LoRA there. Whoever needs less memory turns to the weights (QLoRA) and to the activations
+# (checkpointing, lesson 02).
 #
 # ### Time and forgetting
 #
 # Seconds an update of a shared processor, so only large ratios mean anything; and what
-# general text lost, in nats a token (lesson 04's measure).
+# general text lost, in nats a token (lesson 04 measured it in bits a byte).
 
 # %%
 results.costs()
@@ -737,8 +737,7 @@ f"mixed batch against single calls: {gap:.1g} apart at most"
 
 # %% [markdown]
 # Equal up to rounding: 100 customers with an adapter each are one base and 100 small
-# files, and their requests share a batch. (Servers such as vLLM do this with kernels of
-# their own.)
+# files, and their requests share a batch.
 #
 # ### ●●○ Exercise 3 · Two adapters in one (8 minutes)
 #
@@ -866,7 +865,7 @@ pd.DataFrame(told).T.round(2).iloc[[0, 1, 2, -2, -1]]
 # | You see | Likely cause | Way out |
 # |---|---|---|
 # | one method far behind all others | it was given LoRA's rate | search a rate for each |
-# | prompt tuning hardly moves | rates of 10⁻⁴ are far too small for twenty vectors | begin at 10⁻² |
+# | prompt tuning hardly moves | it has LoRA's rate | a rate many times higher: section 4 |
 # | the loss of a prefix starts higher than the base's | a random prefix disturbs before it helps | expected; more updates, or a start from text |
 # | AdaLoRA never prunes | nobody calls `update_and_allocate` | a callback after each optimizer step, before the gradients are cleared |
 # | a PiSSA adapter on the plain base answers nonsense | its W was changed, and it was saved without its start | load it with PEFT, which repeats the decomposition, or convert it when saving |
