@@ -9,7 +9,7 @@
 # counting is enough and on a random one of two layers where something has to run. It is
 # for whoever prepares an interview, or doubts an answer of the cards. No lesson needs it.
 #
-# **Time and memory.** About 25 minutes to read; half a minute and 1 GiB on one CPU core
+# **Time and memory.** About 25 minutes to read; under a minute of one CPU core and 1 GiB
 # (measured). No model is downloaded, and a T4 computes the same, on its CPU.
 
 # %% tags=["first-cell"]
