@@ -36,13 +36,16 @@ def _advantages(hits: int) -> tuple[float, float]:
 
 def groups_without_a_critic() -> dict[str, float]:
     """Groups of eight that teach nothing, and what a right answer counts in others."""
+    tenth, hundredth = 0.1, 0.01
     rare, rare_plain = _advantages(1)
     even, even_plain = _advantages(_GROUP // 2)
     return {
         "group": float(_GROUP),
+        "tenth": tenth,
+        "hundredth": hundredth,
         "silent_at_half": _silent(0.5),
-        "silent_at_tenth": _silent(0.1),
-        "silent_at_hundredth": _silent(0.01),
+        "silent_at_tenth": _silent(tenth),
+        "silent_at_hundredth": _silent(hundredth),
         "rare_divided": rare,
         "rare_plain": rare_plain,
         "even_divided": even,
@@ -192,6 +195,7 @@ def verdicts_of_a_judge() -> dict[str, float]:
     blind, blind_kappa = _agreement(np.array([[81, 9], [9, 1]]))
     able, able_kappa = _agreement(np.array([[40, 10], [10, 40]]))
     return {
+        "win_rate": win,
         "verdicts": float(ceil(((wanted + found) / (win - coin)) ** 2)),
         "blind_agreement": blind,
         "blind_kappa": blind_kappa,
