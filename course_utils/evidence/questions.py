@@ -87,7 +87,7 @@ class Card:
     """One interview question. Its numbers are references such as `{C009.nf4_gb}`."""
 
     id: str = ""  # its key in the bank: a slug that never changes
-    lesson: str = ""  # the stem of its file
+    lesson: str = ""  # the stem of its file, `01`, or `10_rewards` for a second one
     topic: Topic
     level: Literal[1, 2, 3]  # asked of everyone, of who has trained a model, of seniors
     kind: Literal["concept", "calculation", "debugging", "design", "coding"]

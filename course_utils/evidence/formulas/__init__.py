@@ -11,6 +11,7 @@ from typing import Any
 
 from course_utils import CourseError
 from course_utils.evidence.claims import load_claims
+from course_utils.evidence.formulas import preferences
 from course_utils.model.architectures import load_architectures
 from course_utils.places import DATA_FOLDER, PROJECT_ROOT, read_json, read_jsonl
 from course_utils.recipes.book import ALPACA_MISTRAL
@@ -240,6 +241,7 @@ FORMULAS: dict[str, Callable[[], dict[str, float]]] = {
     "C191": form_and_facts_of_lesson_03,
     "C200": search_served,
     "C219": bits_of_rewards,
+    **preferences.FORMULAS,
 }
 
 
