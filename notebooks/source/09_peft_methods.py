@@ -613,7 +613,7 @@ line_plot(
 # %%
 for name in ("rank 1", "rank 128", "batches of 16"):
     print(f"{name} minus LoRA: {results.against(name)} nats a token")
-tokens = sum(sum(label != -100 for label in row["labels"]) for row in task.train)
+tokens = sum(n != -100 for row in task.train for n in row["labels"])
 print(f"rank 1 trains {numbers['rank 1']:,.0f} numbers;", end=" ")
 print(f"{tokens:,} tokens carry loss")
 
