@@ -191,7 +191,7 @@ def test_the_text_tells_full_tuning_and_lora_as_they_were_measured():
     assert f"lost {told[0]} nats under full tuning and {told[1]} under LoRA" in text
     saved = kept.mean("saved_activation_mib")
     ratio = saved["DoRA"] / saved["LoRA"]
-    assert f"DoRA keeps {ratio:.1f} times LoRA's activations" in text
+    assert "DoRA keeps about twice LoRA's activations" in text and 1.7 < ratio < 2.3
     assert saved["prompt tuning"] > 0.9 * saved["LoRA"]  # "saves little"
     times = kept.of("LoRA")["rate"].iloc[0] / kept.of("full")["rate"].iloc[0]
     assert f"best rate is {times:.0f} times as high" in text

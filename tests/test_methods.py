@@ -171,6 +171,18 @@ def test_training_moves_what_is_trained_and_leaves_the_base(name, task, tmp_path
     assert any(moved)
 
 
+# What DoRA computes on the way and gives back was counted as kept, a little or a lot.
+def test_activations_are_counted_that_are_still_held_after_the_forward_pass(nano):
+    tokenizer = AutoTokenizer.from_pretrained(nano)
+    rows = [{"input_ids": [5, 6, 7, 8], "labels": [-100, 6, 7, 8]}]
+    kept = {}
+    for name in ("LoRA", "DoRA"):
+        model = study.load(nano, METHODS[name], 4)
+        kept[name] = {study.saved_mib(model, tokenizer, rows) for _ in range(3)}
+        assert len(kept[name]) == 1  # the same each time
+    assert max(kept["DoRA"]) > max(kept["LoRA"])
+
+
 # AdaLoRA that nobody calls keeps all of its ranks.
 def test_adalora_takes_rank_away_while_it_is_trained(task, tmp_path):
     method = METHODS["AdaLoRA"]

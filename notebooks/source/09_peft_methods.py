@@ -526,7 +526,7 @@ plots.memory_plot(results, shown, title=title);
 # %% [markdown]
 # The optimizer's part shrinks with the trained numbers; the activations do not, since the
 # backward pass goes through the same blocks. A prompt of 11,520 numbers saves little over
-# LoRA there. DoRA keeps 2.2 times LoRA's activations: to learn a length for each row it
+# LoRA there. DoRA keeps about twice LoRA's activations: to learn a length for each row it
 # keeps what W and what the branch gave. Whoever needs less memory turns to the weights
 # (QLoRA) and to the activations (checkpointing, lesson 02).
 #
