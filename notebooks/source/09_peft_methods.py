@@ -921,7 +921,7 @@ def losses_by_rate(name, tokenizer, config, rows, held_out, rates):
 # ## You can now …
 
 # %%
-print(f"""… predict a count: IA3 {counts['IA3']:,}, a prefix {counts['prefix tuning']:,}
+print(f"""… predict a count: IA3 trains {counts['IA3']:,} numbers
 … give each method its rate: the best are {ratio:,.0f} times apart
 … compare with spread: full − LoRA {against['full']} nats
 … say what is saved: beside the weights LoRA takes {share:.0%} of full tuning
