@@ -19,13 +19,13 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from filelock import FileLock  # noqa: E402  # the hub must be off before these imports
+from filelock import FileLock  # the hub must be off before these imports
 
-from course_utils.curves.forgetting import general_passages, score_passages  # noqa: E402
-from course_utils.methods import study  # noqa: E402
-from course_utils.methods.book import METHODS, Method  # noqa: E402
-from course_utils.model.bundled import bundled_model_path  # noqa: E402
-from course_utils.places import DATA_FOLDER, write_json  # noqa: E402
+from course_utils.curves.forgetting import general_passages, score_passages
+from course_utils.methods import study
+from course_utils.methods.book import METHODS, Method
+from course_utils.model.bundled import bundled_model_path
+from course_utils.places import DATA_FOLDER, write_json
 
 RESULTS = DATA_FOLDER / "reference" / "peft_methods.json"
 SEEDS = (3407, 3408, 3409)
@@ -44,7 +44,8 @@ def keep(section: str, rows: list[dict[str, Any]]) -> None:
         held = {tuple(r[k] for k in key): r for r in known(section) + rows}
         order = [*METHODS]
         ordered = sorted(
-            held.values(), key=lambda r: (order.index(r["method"]), r["rate"], r["seed"])
+            held.values(),
+            key=lambda r: (order.index(r["method"]), r["rate"], r["seed"]),
         )
         sections = {name: known(name) for name in ("search", "runs")}
         write_json(RESULTS, sections | {section: ordered})

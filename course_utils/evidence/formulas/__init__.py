@@ -205,15 +205,13 @@ def full_against_lora(path: Path = _PEFT_RUNS) -> dict[str, float]:
 _COMPARED = {  # key of its values, and the name of the method in the file
     "lora": "LoRA",
     "dora": "DoRA",
-    "pissa": "PiSSA",
-    "lora_plus": "LoRA+",
+    "qlora": "QLoRA",
     "prompt": "prompt tuning",
-    "prefix": "prefix tuning",
     "ia3": "IA3",
     "rank_1": "rank 1",
     "rank_128": "rank 128",
 }
-_VARIANTS = ("dora", "pissa", "lora_plus")
+_VARIANTS = ("dora", "qlora")
 
 
 def peft_methods_compared(path: Path = _PEFT_RUNS) -> dict[str, float]:
@@ -240,7 +238,9 @@ FORMULAS: dict[str, Callable[[], dict[str, float]]] = {
     "C190": conversation_cut_into_rows,
     "C191": form_and_facts_of_lesson_03,
     "C200": search_served,
+    "C218": full_against_lora,
     "C219": bits_of_rewards,
+    "C220": peft_methods_compared,
     **preferences.FORMULAS,
 }
 
