@@ -13,12 +13,13 @@ a folder or a set on the hub, and read by `own_rows`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, model_validator
 
 from course_utils import CourseError, places
 from course_utils.data import files, own_rows
@@ -27,7 +28,7 @@ from course_utils.data.conversation import (
     load_conversations,
     requests_differ,
 )
-from course_utils.data.files import Text, refusal
+from course_utils.data.files import Problem, Text, refusal
 from course_utils.data.reading.sources import NoSuchData
 from course_utils.data.templates import join_input
 from course_utils.places import DATA_FOLDER
@@ -37,6 +38,7 @@ MOVIES = "movies"
 MOVIES_FOLDER = DATA_FOLDER / MOVIES
 INSTRUCTIONS = ("instructions", "iac")
 SEARCH = "movie_search"
+PREFERENCES_FOLDER = DATA_FOLDER / "preferences"
 HELD_OUT = ("validation", "test", "stress")
 ANSWERED = ("train", "validation")  # a prompt of the others never holds its answer
 VALIDATION_ROWS = 40  # each evaluation on the way is a pass over them
@@ -216,3 +218,68 @@ def load_split(
     held_out = [row for other in others for row in load_split(folder, other, load)]
     path = folder / f"{split}.jsonl"
     return load(path, answered=split in ANSWERED, held_out=held_out)
+
+
+@dataclass(frozen=True)
+class PreferencePair:
+    """A request and two answers to it, of which the first is the better one."""
+
+    id: str
+    group: str  # right_query, form_not_chatter or restraint
+    request: str
+    chosen: str
+    rejected: str
+    why: str  # what is wrong with the rejected answer
+
+    @property
+    def asked(self) -> Conversation:
+        """The request without an answer."""
+        return Conversation(self.id, ({"role": "user", "content": self.request},))
+
+    def as_trl(self) -> dict[str, list[dict[str, str]]]:
+        """The pair as TRL's trainers take it: conversational, with explicit prompt."""
+        return {
+            "prompt": [{"role": "user", "content": self.request}],
+            "chosen": [{"role": "assistant", "content": self.chosen}],
+            "rejected": [{"role": "assistant", "content": self.rejected}],
+        }
+
+
+class _Pair(BaseModel):
+    id: Text
+    group: Literal["right_query", "form_not_chatter", "restraint"]
+    request: Text
+    chosen: Text
+    rejected: Text
+    why: Text
+
+    @model_validator(mode="after")
+    def _answers_differ(self) -> _Pair:
+        if self.chosen.split() == self.rejected.split():
+            raise refusal("another answer", "the chosen one", "rejected")
+        return self
+
+
+def load_pairs(
+    path: Path, *, held_out: Iterable[PreferencePair] = ()
+) -> list[PreferencePair]:
+    """Read and check a file of preference pairs; see `load_instructions`."""
+    repeated = requests_differ(pair.asked for pair in held_out)
+
+    def check(line: int, pair: PreferencePair) -> Iterator[Problem]:
+        yield from repeated(line, pair.asked)
+
+    return files.read_rows(path, _Pair, _pair, check)
+
+
+def _pair(row: Mapping[str, Any]) -> PreferencePair:
+    return PreferencePair(**{name: row[name] for name in _Pair.model_fields})
+
+
+def load_preferences(split: Literal["train", "held_out"]) -> list[PreferencePair]:
+    """A split of the pairs of answers to film requests.
+
+    No request of `held_out` may occur in `train`. Raises as `files.read_rows` does.
+    """
+    held_out = load_preferences("held_out") if split == "train" else ()
+    return load_pairs(PREFERENCES_FOLDER / f"{split}.jsonl", held_out=held_out)
