@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,36 @@ from transformers import (
 
 from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import load_search
+from course_utils.machine.profile import Profile
 from course_utils.methods.book import Method
+from course_utils.model.bundled import bundled_model_path
+from course_utils.model.nano import NANO_BOS_MODEL, cached_nano_path
 from course_utils.projects.search.query import read_query
 from course_utils.projects.search.texts import as_prompt, as_rows
+from course_utils.recipes.book import MOVIE_SEARCH
+from course_utils.recipes.plan import BUNDLED_MODEL, NANO_MODEL
 
 ROWS = 160  # of the training rows, the first; one pass over them is a run
 SEARCH_ROWS = 80  # half of them for each learning rate that is tried
 HELD_OUT = 80  # every second test row, and every second validation row for the search
+FEW = 16  # of each kind for the nano model, which learns nothing
 NEW_TOKENS = 48
 _IGNORED = -100
 _Rows = list[dict[str, list[int]]]
+
+
+def model_for(profile: Profile) -> str:
+    """Folder or hub id of lesson 08's model on this machine, or of COURSE_MODEL.
+
+    As `model.loading.model_location`, which imports unsloth, without its checks.
+    """
+    plan = MOVIE_SEARCH.plan_for(profile.name, profile.model_override)
+    name = plan.model.name
+    if name == BUNDLED_MODEL:
+        return str(bundled_model_path())
+    if name in (NANO_MODEL, NANO_BOS_MODEL):
+        return str(cached_nano_path(bos=name == NANO_BOS_MODEL))
+    return name
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, wishes: Sequence[Conversation]) -> _Rows:
@@ -50,6 +71,12 @@ def encode(tokenizer: PreTrainedTokenizerBase, wishes: Sequence[Conversation]) -
         labels = [_IGNORED] * len(prompt) + answer
         rows.append({"input_ids": [*prompt, *answer], "labels": labels})
     return rows
+
+
+def with_query(wish: Conversation) -> Conversation:
+    """A wish of the test file, which holds its query apart, with that as its answer."""
+    query = {"role": "assistant", "content": json.dumps(wish.notes["query"])}
+    return replace(wish, messages=(*wish.messages, query))
 
 
 def load(model: str | Path, method: Method, updates: int) -> Any:
@@ -201,9 +228,18 @@ class Task:
         tokenizer = AutoTokenizer.from_pretrained(model)
         rows = partial(encode, tokenizer)
         validation = load_search("validation")[::2][:HELD_OUT]
-        test = load_search("test")[::2][:HELD_OUT]
+        test = [with_query(wish) for wish in load_search("test")[::2][:HELD_OUT]]
         train_rows = rows(load_search("train")[:ROWS])
         return cls(str(model), tokenizer, train_rows, rows(validation), test)
+
+    @classmethod
+    def on(cls, profile: Profile) -> Task:
+        """The task for a machine's model; a few rows of it on the nano profile."""
+        task = cls.read(model_for(profile))
+        if profile.name != "nano":
+            return task
+        few = {name: getattr(task, name)[:FEW] for name in ("train", "search", "test")}
+        return replace(task, **few)
 
 
 def try_rate(

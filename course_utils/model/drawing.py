@@ -13,9 +13,9 @@ from course_utils.model.architectures import ALL_LINEAR, Architecture
 from course_utils.plots import BASE, PALE, TUNED
 
 _INK = "#222222"
-_WIDTH, _HEIGHT = 1.55, 0.95  # of a matrix, in units of the drawing
+WIDTH, HEIGHT = 1.55, 0.95  # of a matrix, in units of the drawing
 _STREAM = 1.25  # height at which the residual stream runs
-_PLACES = {  # left lower corner of each matrix
+PLACES = {  # left lower corner of each matrix
     "q_proj": (3.05, 5.0),
     "k_proj": (3.05, 3.75),
     "v_proj": (3.05, 2.5),
@@ -82,7 +82,7 @@ def draw_block(
     for name, (inputs, outputs) in architecture.linear_shapes().items():
         told = f"{name}\n{inputs:,} → {outputs:,}\n{_short(inputs * outputs)}"
         blue = name in adapted
-        _box(axes, _PLACES[name], (_WIDTH, _HEIGHT), told, TUNED if blue else BASE)
+        _box(axes, PLACES[name], (WIDTH, HEIGHT), told, TUNED if blue else BASE)
     return axes
 
 
@@ -144,16 +144,16 @@ def _flow(axes: Axes) -> None:
         _arrow(axes, (x, _STREAM), (x, 2.15))
         _box(axes, (x - 0.4, 2.2), (0.8, 0.5), "norm", PALE, PALE)
     for x, (name, end) in zip(_ADD, _STEPS.items(), strict=True):
-        _box(axes, (x - _WIDTH / 2, 3.85), (_WIDTH, end), name, PALE, PALE)
+        _box(axes, (x - WIDTH / 2, 3.85), (WIDTH, end), name, PALE, PALE)
         _arrow(axes, (x, 3.82), (x, 3.2))
         _arrow(axes, (x, 2.17), (x, _STREAM + 0.2))
         round_sign = {"facecolor": "white", "edgecolor": _INK, "zorder": 3}
         axes.add_patch(Circle((x, _STREAM), 0.18, **round_sign))
         axes.text(x, _STREAM, "+", ha="center", va="center", fontsize=12, zorder=4)
     for name, (norm, turn, y) in _THROUGH.items():
-        left, middle = _PLACES[name][0], _PLACES[name][1] + _HEIGHT / 2
+        left, middle = PLACES[name][0], PLACES[name][1] + HEIGHT / 2
         _arrow(axes, (norm, 2.72), (norm, middle), (left - 0.04, middle))
-        path = (left + _WIDTH + 0.04, middle), (turn, middle), (turn, y)
+        path = (left + WIDTH + 0.04, middle), (turn, middle), (turn, y)
         _arrow(axes, *path, (turn + 0.3, y))
     note = {"fontsize": 8.5, "color": "#4d4d4d", "ha": "center", "va": "center"}
     axes.text(3.825, 2.1, "k and v of earlier tokens\nare kept: the KV cache", **note)
