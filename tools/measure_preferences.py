@@ -5,8 +5,8 @@
 
 A run's name, its learning rate and its seeds: start, sft, dpo, reward_model, verified,
 keywords. The start is kept in the cache folder, and the other runs take it from there.
-Everything that ran joins data/reference/preferences.json, the rates that lost too. A run
-takes two to eight minutes of one core.
+Everything that ran joins data/reference/preferences.json, the rates that lost too. A
+run takes two to eight minutes of one core.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ START = cache_folder() / "preference-start"
 SIZES = study.SIZES["cpu"]
 LOGGED = {
     "loss": "loss",
+    "rewards/chosen": "reward_chosen",
+    "rewards/rejected": "reward_rejected",
     "rewards/margins": "margin",
     "rewards/accuracies": "accuracy",
     "accuracy": "accuracy",
-    "logps/chosen": "log_p_chosen",
-    "logps/rejected": "log_p_rejected",
     "rewards/verified_reward/mean": "verified",
     "rewards/keyword_reward/mean": "keywords",
     "completions/mean_length": "tokens",
@@ -104,6 +104,17 @@ def measured(model: Any, tokenizer: Any, rows: study.Rows) -> dict[str, Any]:
     }
 
 
+def scored(scorer: Any, tokenizer: Any, pairs: Any) -> dict[str, Any]:
+    """A reward model's scores of the pairs, and with the requests dealt out anew."""
+    return {
+        name: [[round(float(x), 3) for x in pair] for pair in found]
+        for name, found in (
+            ("pairs", study.scores(scorer, tokenizer, pairs)),
+            ("blind", study.scores(scorer, tokenizer, study.dealt_anew(pairs))),
+        )
+    }
+
+
 def main(name: str, rate: float, seeds: list[int]) -> None:
     """Make a run with each seed; what is done is kept, should a later one fail."""
     rows = study.Rows.read(SIZES)
@@ -114,8 +125,7 @@ def main(name: str, rate: float, seeds: list[int]) -> None:
             seconds = round(time.process_time() - began, 1)
         tokenizer = AutoTokenizer.from_pretrained(START)
         if name == "reward_model":
-            scores = study.scores(model, tokenizer, rows.held_out)
-            found = {"pairs": [[round(float(x), 3) for x in pair] for pair in scores]}
+            found = scored(model, tokenizer, rows.held_out)
         else:
             found = measured(model, tokenizer, rows)
         row = {"run": name, "rate": rate, "seed": seed, "cpu_seconds": seconds}

@@ -7,10 +7,11 @@ wishes has taught the form. With the adapter off it is the start again: the refe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from datasets import Dataset
 from peft import LoraConfig
@@ -38,7 +39,7 @@ from course_utils.data.datasets import (
     load_preferences,
     load_search,
 )
-from course_utils.methods.study import answers, exact
+from course_utils.methods.study import answers, exact, with_query
 from course_utils.projects.movies.films import load_films
 from course_utils.projects.search.query import look_up, read_query, serves
 from course_utils.projects.search.texts import (
@@ -83,6 +84,11 @@ class Rows:
     validation: Sequence[Conversation]  # on which a rate is chosen
     tests: Sequence[Conversation]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are of each kind."""
+        return {name: len(rows) for name, rows in vars(self).items()}
+
     @classmethod
     def read(cls, sizes: Sizes) -> Rows:
         """The first rows of each file, as many as the sizes say."""
@@ -98,7 +104,7 @@ class Rows:
             ],
             held_out=load_preferences("held_out")[::every_third][: sizes.held_out],
             validation=load_search("validation")[::4][: sizes.tests],
-            tests=load_search("test")[::2][: sizes.tests],
+            tests=[with_query(w) for w in load_search("test")[::2][: sizes.tests]],
         )
 
 
@@ -124,6 +130,12 @@ def shared(folder: str | Path, seed: int, rate: float) -> dict[str, Any]:
         "use_cpu": not torch.cuda.is_available(),
         "seed": seed,
     }
+
+
+def log_of(trainer: Any) -> pd.DataFrame:
+    """The trainer's log as numbers: a row an update."""
+    rows = [log for log in trainer.state.log_history if "loss" in log]
+    return pd.DataFrame(rows).astype(float)
 
 
 def load(folder: str | Path) -> Any:
@@ -272,6 +284,15 @@ def scores(
         with torch.no_grad():
             found.append(scorer(**batch).logits[:, 0].float().cpu())
     return torch.stack(found)
+
+
+def dealt_anew(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
+    """The same answers, each pair with the request of the next pair."""
+    requests = [pair.request for pair in pairs]
+    return [
+        replace(pair, request=other)
+        for pair, other in zip(pairs, requests[1:] + requests[:1], strict=True)
+    ]
 
 
 def served(wishes: Sequence[Conversation], texts: Sequence[str]) -> list[bool]:
