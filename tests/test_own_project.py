@@ -302,6 +302,8 @@ def test_a_command_says_the_same_as_a_file(write, monkeypatch):
     )
     assert own.file.max_steps == 5 and own.held_out == 0.25 and not with_arc
     assert asked(["--data", "rows.csv", "--held-out", "9"])[0].held_out == 9
+    spelled_as_the_key = ["--data", "rows.csv", "--held_out", "9", "--max_steps", "5"]
+    assert asked(spelled_as_the_key)[0].file.max_steps == 5
     assert asked(["--recipe", "tickets.yaml"])[0].name == "tickets"
     assert asked(["--recipe", "inframind"]) == (None, "inframind", True)
     with pytest.raises(WrongRecipe, match="max_steps without --data"):

@@ -5,7 +5,8 @@
 For each method: a learning rate by the validation loss after half of the rows, one more
 rate on the side where the best is the last one tried (twice at most), then the whole
 budget with three seeds. Everything that ran joins data/reference/peft_methods.json, the
-rates that lost too. A method takes 6 to 12 minutes of one core.
+rates that lost too; what is there already is not run again. A method takes 8 to 20
+minutes of one core.
 """
 
 from __future__ import annotations
@@ -31,25 +32,31 @@ SEEDS = (3407, 3408, 3409)
 EXTENSIONS = 2
 
 
+def known(section: str) -> list[dict[str, Any]]:
+    """What the file has of `search` or `runs`."""
+    return json.loads(RESULTS.read_text()).get(section, []) if RESULTS.exists() else []
+
+
 def keep(section: str, rows: list[dict[str, Any]]) -> None:
     """Put a method's rows into the file, in the place of its old ones."""
     with FileLock(f"{RESULTS}.lock"):
-        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         key = ("method", "rate", "seed")
-        held = {tuple(r[k] for k in key): r for r in known.get(section, []) + rows}
+        held = {tuple(r[k] for k in key): r for r in known(section) + rows}
         order = [*METHODS]
-        known[section] = sorted(
+        ordered = sorted(
             held.values(), key=lambda r: (order.index(r["method"]), r["rate"], r["seed"])
         )
-        write_json(RESULTS, known)
+        sections = {name: known(name) for name in ("search", "runs")}
+        write_json(RESULTS, sections | {section: ordered})
 
 
 def best_rate(task: study.Task, method: Method, folder: str) -> float:
     """The rate with the lowest validation loss; each one tried is kept."""
-    tried: dict[float, float] = {}
+    rows = [row for row in known("search") if row["method"] == method.name]
+    tried = {row["rate"]: row["validation_nats"] for row in rows}
     waiting = [*method.rates]
     for _ in range(1 + EXTENSIONS):
-        for rate in waiting:
+        for rate in (rate for rate in waiting if rate not in tried):
             tried[rate] = study.try_rate(task, method, rate, SEEDS[0], folder)
             row = {"method": method.name, "rate": rate, "seed": SEEDS[0]}
             keep("search", [{**row, "validation_nats": round(tried[rate], 4)}])
@@ -64,8 +71,7 @@ def best_rate(task: study.Task, method: Method, folder: str) -> float:
 
 def rate_of_lora() -> float:
     """The rate that LoRA's runs had; they must be measured first."""
-    rows = json.loads(RESULTS.read_text())["runs"]
-    return next(row["rate"] for row in rows if row["method"] == "LoRA")
+    return next(row["rate"] for row in known("runs") if row["method"] == "LoRA")
 
 
 def main(names: list[str]) -> None:
@@ -79,7 +85,10 @@ def main(names: list[str]) -> None:
         for method in (METHODS[name] for name in names):
             searched = bool(method.rates)
             rate = best_rate(task, method, folder) if searched else rate_of_lora()
+            done = {(r["method"], r["rate"], r["seed"]) for r in known("runs")}
             for seed in SEEDS:
+                if (method.name, rate, seed) in done:
+                    continue
                 row, model = study.run(task, method, rate, seed, folder)
                 after = score_passages(model, task.tokenizer, passages).nats_per_token
                 general = {"general_before": before, "general_after": after}

@@ -172,7 +172,7 @@ def filled(text: str) -> str:
         "recipes": table_of_recipes(),
         "results": tables_of_results(),
         "finding": finding(),
-        "interview": textwrap.fill(f"Of the interview sources, {coverage()}.", 88),
+        "interview": textwrap.fill(f"{coverage()}.", 88),
     }
     for name, content in made.items():
         marks = rf"(<!-- {name}: .*?-->\n).*?(<!-- end of {name} -->)"

@@ -61,8 +61,8 @@ class Coverage:
         asked = len(self.full) + len(self.part) + len(self.none)
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.claims.items()))
         return (
-            f"{len(self.full)} of {asked} source questions are answered in full, "
-            f"{len(self.part)} in part, {len(self.none)} not yet; of "
+            f"Of {asked} questions in the interview sources {len(self.full)} are "
+            f"answered in full, {len(self.part)} in part, {len(self.none)} not yet; of "
             f"{self.in_the_sources} claims {sum(self.claims.values())} are settled "
             f"({kinds})"
         )

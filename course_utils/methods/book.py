@@ -125,7 +125,7 @@ METHODS = {
         Method("LoRA+", (1e-4, 3e-4, 1e-3), _lora, rate_of_b=RATIO),
         Method("AdaLoRA", (1e-3, 3e-3, 1e-2), _adalora),
         Method("P-tuning", (1e-3, 3e-3, 1e-2), _p_tuning),
-        Method("QLoRA", (3e-4, 1e-3, 3e-3), _lora, four_bit=True),
+        Method("QLoRA", (), _lora, four_bit=True),
         *(replace(_LORA, name=f"rank {r}", rates=(), rank=r) for r in (1, 128)),
         replace(_LORA, name="batches of 16", rates=(), batch_size=16),
     )

@@ -26,7 +26,7 @@ _MADE_BY = "Restore it from git, or measure anew: `python tools/measure_peft.py`
 
 @dataclass(frozen=True)
 class Difference:
-    """A method minus its rival under the same seeds, and what further seeds may give."""
+    """A method minus its rival under the same seeds, with the mean's interval."""
 
     each: tuple[float, ...]  # one a seed
     low: float  # of the mean's 95 % interval, Student's t

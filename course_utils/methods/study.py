@@ -21,6 +21,7 @@ from transformers import (
     BitsAndBytesConfig,
     DataCollatorForSeq2Seq,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -73,14 +74,15 @@ def encode(tokenizer: PreTrainedTokenizerBase, wishes: Sequence[Conversation]) -
     return rows
 
 
-def with_query(wish: Conversation) -> Conversation:
-    """A wish of the test file, which holds its query apart, with that as its answer."""
-    query = {"role": "assistant", "content": json.dumps(wish.notes["query"])}
-    return replace(wish, messages=(*wish.messages, query))
+def answered(wish: Conversation) -> Conversation:
+    """A held-out wish, whose query stands in its notes, as a row with an answer."""
+    query = json.dumps(wish.notes["query"], ensure_ascii=False)
+    turn = {"role": "assistant", "content": query}
+    return replace(wish, messages=(*wish.messages, turn))
 
 
 def load(model: str | Path, method: Method, updates: int) -> Any:
-    """The base with the method's parameters attached, in fp32 (or NF4) on this machine."""
+    """The base, in fp32 or NF4, with the method's parameters attached."""
     codes = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -140,6 +142,7 @@ def train(
         callbacks=[_TakeRankAway()],
         optimizers=(optimizer, None),
     )
+    trainer.remove_callback(PrinterCallback)  # it would print each update
     trainer.train()
     return [log["loss"] for log in trainer.state.log_history if "loss" in log]
 
@@ -194,7 +197,7 @@ def exact(wishes: Sequence[Conversation], texts: Sequence[str]) -> list[bool]:
 
 
 def saved_mib(model: Any, tokenizer: PreTrainedTokenizerBase, rows: _Rows) -> float:
-    """MiB of activations that one batch keeps for the backward pass, parameters aside."""
+    """MiB of activations that a batch keeps for the backward pass, parameters aside."""
     known = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -228,7 +231,7 @@ class Task:
         tokenizer = AutoTokenizer.from_pretrained(model)
         rows = partial(encode, tokenizer)
         validation = load_search("validation")[::2][:HELD_OUT]
-        test = [with_query(wish) for wish in load_search("test")[::2][:HELD_OUT]]
+        test = [answered(wish) for wish in load_search("test")[::2][:HELD_OUT]]
         train_rows = rows(load_search("train")[:ROWS])
         return cls(str(model), tokenizer, train_rows, rows(validation), test)
 

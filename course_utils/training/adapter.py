@@ -236,8 +236,8 @@ def refuse_other_adapter(folder: Path, plan: Plan, **origin: str) -> None:
         raise OtherAdapter(
             f"{folder.parent.name}/{folder.name} is not this plan's adapter: "
             f"{'; '.join(differing)}. Was COURSE_MODEL, the recipe or its data changed "
-            "since? Move that folder away to train anew, or set COURSE_RUNS to "
-            "another one."
+            "since? Move that folder away to train anew, give your recipe another "
+            "name, or set COURSE_RUNS to another folder."
         )
 
 

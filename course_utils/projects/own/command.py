@@ -37,7 +37,8 @@ def asked(words: Sequence[str] | None = None) -> tuple[OwnSource | None, str, bo
     parser.add_argument("--recipe", help=f"{', '.join(RECIPES)}, or a file of your own")
     for key, told in _OPTIONS.items():
         name = "--steps" if key == "max_steps" else f"--{key.replace('_', '-')}"
-        parser.add_argument(name, dest=key, help=told, metavar="…")
+        both = dict.fromkeys([name, f"--{key}"])  # the key of a recipe file will do
+        parser.add_argument(*both, dest=key, help=told, metavar="…")
     told = "science questions before and after; not with own rows by default"
     parser.add_argument("--arc", action=argparse.BooleanOptionalAction, help=told)
     options = vars(parser.parse_args(words))
