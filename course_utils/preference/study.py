@@ -39,7 +39,7 @@ from course_utils.data.datasets import (
     load_preferences,
     load_search,
 )
-from course_utils.methods.study import answers, exact, with_query
+from course_utils.methods.study import answered, answers, exact
 from course_utils.projects.movies.films import load_films
 from course_utils.projects.search.query import look_up, read_query, serves
 from course_utils.projects.search.texts import (
@@ -104,7 +104,7 @@ class Rows:
             ],
             held_out=load_preferences("held_out")[::every_third][: sizes.held_out],
             validation=load_search("validation")[::4][: sizes.tests],
-            tests=[with_query(w) for w in load_search("test")[::2][: sizes.tests]],
+            tests=[answered(w) for w in load_search("test")[::2][: sizes.tests]],
         )
 
 
