@@ -49,9 +49,10 @@ _LESSON_TOPICS = {  # of a claim that no card rests on
     "06": "evaluation",
     "07": "export",
     "08": "lora",
-    "09": "preference",
-    "10": "foundations",
-    "11": "serving",
+    "09": "lora",
+    "10": "preference",
+    "11": "foundations",
+    "12": "serving",
 }
 ANY_LEVEL = 0
 IN_THE_HEAD = 0.02  # relative error that arithmetic in the head may have
