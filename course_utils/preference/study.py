@@ -113,11 +113,10 @@ def lora(task: str = "CAUSAL_LM") -> LoraConfig:
     return LoraConfig(r=16, lora_alpha=16, target_modules=list(LINEAR), task_type=task)
 
 
-def shared(folder: str | Path, seed: int, rate: float) -> dict[str, Any]:
+def shared(folder: str | Path, seed: int) -> dict[str, Any]:
     """Arguments of every trainer here; one pass over the rows unless told otherwise."""
     return {
         "output_dir": str(folder),
-        "learning_rate": rate,
         "num_train_epochs": 1,
         "per_device_train_batch_size": 4,
         "warmup_steps": 0.1,  # a share of the updates
@@ -149,7 +148,7 @@ def make_start(model: str, rows: Rows, folder: Path, rate: float, seed: int) -> 
     tokenizer = AutoTokenizer.from_pretrained(model)
     trainer = SFTTrainer(
         load(model),
-        args=SFTConfig(**shared(folder, seed, rate)),
+        args=SFTConfig(**shared(folder, seed), learning_rate=rate),
         train_dataset=Dataset.from_list(rows.start),
         processing_class=tokenizer,
         peft_config=lora(),
@@ -166,7 +165,7 @@ def more_sft(start: Path, rows: Rows, folder: Path, rate: float, seed: int) -> A
     chosen = [{"prompt": r["prompt"], "completion": r["chosen"]} for r in rows.pairs]
     return SFTTrainer(
         load(start),
-        args=SFTConfig(**shared(folder, seed, rate)),
+        args=SFTConfig(**shared(folder, seed), learning_rate=rate),
         train_dataset=Dataset.from_list(chosen),
         processing_class=AutoTokenizer.from_pretrained(start),
         peft_config=lora(),
@@ -178,7 +177,7 @@ def dpo(start: Path, rows: Rows, folder: Path, rate: float, seed: int) -> Any:
     set_seed(seed)
     return DPOTrainer(
         load(start),
-        args=DPOConfig(**shared(folder, seed, rate), beta=0.1),
+        args=DPOConfig(**shared(folder, seed), learning_rate=rate, beta=0.1),
         train_dataset=Dataset.from_list(rows.pairs),
         processing_class=AutoTokenizer.from_pretrained(start),
         peft_config=lora(),
@@ -195,7 +194,7 @@ def reward_model(start: Path, rows: Rows, folder: Path, rate: float, seed: int) 
     scorer.config.pad_token_id = tokenizer.pad_token_id
     return RewardTrainer(
         scorer,
-        args=RewardConfig(**shared(folder, seed, rate)),
+        args=RewardConfig(**shared(folder, seed), learning_rate=rate),
         train_dataset=Dataset.from_list(rows.pairs),
         processing_class=tokenizer,
         peft_config=lora("SEQ_CLS"),
@@ -213,16 +212,14 @@ def grpo(
 ) -> Any:
     """GRPO with the first of the rewards; the others are only logged."""
     set_seed(seed)
-    arguments = shared(folder, seed, rate) | {
-        "per_device_train_batch_size": 2 * sizes.completions,  # 2 prompts
-        "max_steps": sizes.updates,
-        "lr_scheduler_type": "constant",
-        "warmup_steps": 0,
-    }
+    two = {"per_device_train_batch_size": 2 * sizes.completions, "warmup_steps": 0}
     return GRPOTrainer(
         load(start),
         args=GRPOConfig(
-            **arguments,
+            **shared(folder, seed) | two,
+            learning_rate=rate,
+            lr_scheduler_type="constant",
+            max_steps=sizes.updates,
             num_generations=sizes.completions,
             max_completion_length=sizes.new_tokens,
             temperature=1.0,

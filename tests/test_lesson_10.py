@@ -1,0 +1,118 @@
+"""Lesson 10: its calls are those of the kept runs, its sentences those of their figures."""
+
+import ast
+import math
+import re
+from types import SimpleNamespace
+
+import notebook_cells as cells
+import numpy as np
+import pytest
+from test_published_figures import exact_p
+
+from course_utils.data.datasets import load_search
+from course_utils.preference import results, study
+
+[LESSON] = [path for path in cells.LESSONS if path.name.startswith("10")]
+CODE = "\n".join(cells.code_cells(LESSON))
+PROSE = " ".join(re.sub(r"(?m)^#", "", cells.prose(LESSON)).split())
+HELPERS = (cells.ROOT / "course_utils" / "preference" / "study.py").read_text()
+
+
+def calls(code, name):
+    """Keyword arguments of each call of a name, as text."""
+    tree = ast.parse(code)
+    return [
+        {word.arg: ast.unparse(word.value) for word in node.keywords if word.arg}
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name
+    ]
+
+
+# A lesson that shows one run and tells the figures of another.
+@pytest.mark.parametrize("config", ["SFTConfig", "RewardConfig", "DPOConfig", "GRPOConfig"])
+def test_the_lessons_settings_are_those_of_the_kept_runs(config):
+    shown = calls(CODE, config)
+    kept = calls(HELPERS, config)
+    rates = [float(it.pop("learning_rate")) for it in shown]
+    names = {
+        "SFTConfig": ["start", "sft"],
+        "RewardConfig": ["reward_model"],
+        "DPOConfig": ["dpo"],
+        "GRPOConfig": ["verified"],
+    }[config]
+    assert rates == [results.RATES[name] for name in names]
+    assert results.RATES["keywords"] == results.RATES["verified"]
+    for it in kept:
+        assert it.pop("learning_rate") == "rate"
+    assert shown == kept
+
+
+def test_the_settings_common_to_all_trainers_are_those_of_the_kept_runs():
+    [cell] = [code for code in cells.code_cells(LESSON) if "common = dict(" in code]
+    names = {"study": study, "folder": "here"}
+    names["profile"] = SimpleNamespace(is_gpu=False)
+    exec(cell, names)
+    expected = study.shared("here", study.SEEDS[0])
+    assert names["common"] == expected | {"use_cpu": True}
+
+
+def test_the_toy_of_advantages_is_told_right():
+    for hits, plain in ((1, 0.875), (4, 0.5)):
+        spread = math.sqrt(hits * (8 - hits) / 8 / 7)
+        assert f"{plain / spread:.2f}" in PROSE and f"{plain:g}" in PROSE
+    assert f"{0.01**8 + 0.99**8:.0%}".replace("%", " %") in PROSE
+
+
+def test_the_toy_of_the_loss_is_told_right():
+    for margin in (0, 5, -5):
+        assert f"{1 / (1 + math.exp(margin)):.3f}".rstrip("0") in PROSE
+
+
+def test_the_judges_of_the_toy_are_told_right():
+    assert "agrees with people in 90 of 100" in PROSE and "κ = 0. " in PROSE
+    assert "agrees in 80, with κ = 0.6" in PROSE  # (0.8 - 0.5) / (1 - 0.5)
+
+
+RUNS = results.kept_runs()
+TESTS = load_search("test")[::2]
+
+
+def of(name):
+    """Runs under the chosen rate, by seed."""
+    rate = results.RATES[name]
+    return {r["seed"]: r for r in RUNS if (r["run"], r["rate"]) == (name, rate)}
+
+
+def count(run, mark):
+    return run["test"][mark].count("1")
+
+
+def test_every_row_of_the_kept_runs_is_whole():
+    for run in RUNS:
+        assert {"run", "rate", "seed", "log", "pairs"} <= set(run)
+        assert len(run["pairs"]) == 60
+        if "test" in run:
+            assert {len(run["test"][mark]) for mark in results.MARKS} == {len(TESTS)}
+            assert len(run["test"]["texts"]) == len(TESTS)
+
+
+def test_marks_of_the_kept_runs_are_those_of_their_answers():
+    from course_utils.preference.study import served
+    from course_utils.projects.search.query import as_query, read_query
+
+    wishes = [study.answered(wish) for wish in TESTS]
+    for run in RUNS:
+        if "test" not in run:
+            continue
+        found = [read_query(text) for text in run["test"]["texts"]]
+        gold = [as_query(wish.notes["query"]) for wish in TESTS]
+        exact = [q is not None and q.parts == g.parts for q, g in zip(found, gold, strict=True)]
+        assert run["test"]["exact"] == "".join("01"[it] for it in exact)
+        again = served(wishes, run["test"]["texts"])
+        assert run["test"]["served"] == "".join("01"[it] for it in again)
+
+
+def test_dpo_starts_at_ln_2_in_every_kept_run():
+    for run in of("dpo").values():
+        assert run["log"]["loss"][0] == pytest.approx(math.log(2), abs=2e-4)
