@@ -292,7 +292,7 @@ def place_of(claim: Claim) -> str:
     Cells are numbered as Jupyter does when all are run.
     """
     if claim.notebook == "formulas":
-        return "course_utils/evidence/formulas.py"
+        return "course_utils/evidence/formulas"
     folder, _, number = claim.notebook.rpartition("/")
     found = sorted((PROJECT_ROOT / "notebooks" / folder).glob(f"{number}_*.ipynb"))
     name = str(found[0].relative_to(PROJECT_ROOT)) if found else claim.notebook

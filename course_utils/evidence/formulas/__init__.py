@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any
 
 from course_utils.evidence.claims import load_claims
+from course_utils.evidence.formulas import preferences
 from course_utils.model.architectures import load_architectures
 from course_utils.places import PROJECT_ROOT, read_json, read_jsonl
 from course_utils.recipes.book import ALPACA_MISTRAL
@@ -130,6 +131,7 @@ FORMULAS: dict[str, Callable[[], dict[str, float]]] = {
     "C190": conversation_cut_into_rows,
     "C191": form_and_facts_of_lesson_03,
     "C200": search_served,
+    **preferences.FORMULAS,
 }
 
 
