@@ -26,12 +26,11 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 from course_utils.model import loading as models  # noqa: I001
 
 import torch
-from filelock import FileLock
 from transformers import AutoTokenizer
 
 from course_utils.curves.forgetting import general_passages, score_passages
 from course_utils.model.bundled import bundled_model_path
-from course_utils.places import DATA_FOLDER, cache_folder, write_json
+from course_utils.places import DATA_FOLDER, cache_folder, locked, write_json
 from course_utils.preference import study
 from course_utils.preference.rewards import keyword_reward, verified_reward
 
@@ -61,7 +60,7 @@ PAIRWISE = {"sft": study.more_sft, "dpo": study.dpo, "reward_model": study.rewar
 
 def keep(row: dict[str, Any]) -> None:
     """Put a run into the file, in the place of its old row."""
-    with FileLock(f"{RESULTS}.lock"):
+    with locked(RESULTS):
         known = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
         key = ("run", "rate", "seed")
         held = {tuple(r[k] for k in key): r for r in [*known, row]}

@@ -10,6 +10,7 @@ import pandas as pd
 
 from course_utils.data.conversation import Conversation
 from course_utils.data.datasets import PreferencePair, load_search
+from course_utils.machine.profile import Profile
 from course_utils.places import DATA_FOLDER, read_json
 from course_utils.statistics.paired import PairedComparison
 from course_utils.statistics.shares import Share
@@ -24,6 +25,13 @@ RATES = {  # the learning rate that was chosen for each run; the others are kept
     "keywords": 3e-4,
 }
 MARKS = ("valid", "exact", "served")
+WAYS = {  # what the lesson calls a run
+    "start": "start",
+    "more SFT": "sft",
+    "DPO": "dpo",
+    "verified paid": "verified",
+    "words paid": "keywords",
+}
 _MADE_BY = (
     "Restore it from git, or measure anew: `python tools/measure_preferences.py`."
 )
@@ -113,3 +121,24 @@ def measured_runs(path: Path = RESULTS) -> pd.DataFrame:
             row["general"] = run["general_nats"]
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def apart_from_kept(
+    found: _Found, profile: Profile, seed: int, mark: str = "served"
+) -> dict[str, int]:
+    """Requests whose mark is another than in the kept run of that seed, by way.
+
+    Empty on a machine or with a model whose runs are not kept: nothing to compare.
+    """
+    if profile.name != "cpu" or profile.model_override:
+        return {}
+    kept = {
+        run["run"]: run["test"][mark]
+        for run in kept_runs()
+        if run["seed"] == seed and run["rate"] == RATES[run["run"]] and "test" in run
+    }
+    return {
+        way: sum(a != b for a, b in zip(marks[mark], kept[WAYS[way]], strict=True))
+        for way, marks in found.items()
+        if WAYS[way] in kept
+    }

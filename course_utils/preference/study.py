@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
 from transformers import (
     AutoModelForCausalLM,
@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
+from transformers.utils.logging import disable_progress_bar
 from trl import (
     DPOConfig,
     DPOTrainer,
@@ -135,6 +136,12 @@ def log_of(trainer: Any) -> pd.DataFrame:
     """The trainer's log as numbers: a row an update."""
     rows = [log for log in trainer.state.log_history if "loss" in log]
     return pd.DataFrame(rows).astype(float)
+
+
+def hide_progress_bars() -> None:
+    """Those of loading a model and of preparing rows, which a notebook would keep."""
+    disable_progress_bars()
+    disable_progress_bar()
 
 
 def load(folder: str | Path) -> Any:

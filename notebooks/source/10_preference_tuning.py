@@ -27,17 +27,18 @@ pass
 from course_utils.model import loading as models  # first: it imports unsloth
 from course_utils.machine.doctor import check_machine
 from course_utils.plots import use_course_style
+from course_utils.preference import study
 
 use_course_style()
+study.hide_progress_bars()
 profile = check_machine()
 
 # %% [markdown]
-# The task is lesson 08's, a wish becomes one line of JSON, in plain text without a chat
-# template. Which rows are there?
+# The task is lesson 08's: a wish becomes one line of JSON. Here it is plain text without a
+# chat template. Which rows are there?
 
 # %%
 from course_utils.places import make_folder, runs_folder
-from course_utils.preference import study
 from course_utils.recipes.book import MOVIE_SEARCH
 
 plan = MOVIE_SEARCH.plan_for(profile.name, profile.model_override)
@@ -68,13 +69,19 @@ common = dict(
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 location = models.model_location(plan)
 tokenizer = AutoTokenizer.from_pretrained(location)
-lora = LoraConfig(r=16, lora_alpha=16, target_modules=list(study.LINEAR),
-                  task_type="CAUSAL_LM")
+
+
+def lora(task: str = "CAUSAL_LM") -> LoraConfig:
+    return LoraConfig(
+        r=16, lora_alpha=16, target_modules=list(study.LINEAR), task_type=task
+    )
+
 
 # %%
 set_seed(SEED)
@@ -83,8 +90,9 @@ trainer = SFTTrainer(
     args=SFTConfig(**common, learning_rate=1e-3),
     train_dataset=Dataset.from_list(rows.start),
     processing_class=tokenizer,
-    peft_config=lora,
+    peft_config=lora(),
 )
+trainer.remove_callback(PrinterCallback)  # it would print every update
 trainer.train()
 log = study.log_of(trainer)
 first, last = log["loss"].iloc[[0, -1]]
@@ -166,9 +174,9 @@ trainer = RewardTrainer(
     scorer,
     args=RewardConfig(**common, learning_rate=3e-4),
     train_dataset=Dataset.from_list(rows.pairs),
-    processing_class=tokenizer,
-    peft_config=study.lora("SEQ_CLS"),  # as above, for another kind of task
+    processing_class=tokenizer, peft_config=lora("SEQ_CLS"),
 )
+trainer.remove_callback(PrinterCallback)
 trainer.train();
 
 # %% [markdown]
@@ -288,8 +296,9 @@ trainer = DPOTrainer(
     args=DPOConfig(**common, learning_rate=1e-4, beta=0.1),
     train_dataset=Dataset.from_list(rows.pairs),
     processing_class=tokenizer,
-    peft_config=lora,
+    peft_config=lora(),
 )
+trainer.remove_callback(PrinterCallback)
 trainer.train()
 log, policy = study.log_of(trainer), trainer.model
 print(f"first loss {log['loss'][0]:.4f}, ln 2 is {np.log(2):.4f}")
@@ -332,8 +341,9 @@ trainer = SFTTrainer(
     args=SFTConfig(**common, learning_rate=3e-4),
     train_dataset=Dataset.from_list(rows_of_chosen),
     processing_class=tokenizer,
-    peft_config=lora,
+    peft_config=lora(),
 )
+trainer.remove_callback(PrinterCallback)
 trainer.train()
 assert len(study.log_of(trainer)) == len(log)
 
@@ -355,7 +365,8 @@ for way in ("more SFT", "DPO"):
 text = general_passages()
 general = {w: score_passages(m, tokenizer, text) for w, m in ways.items()}
 table = results.marks_table(found, rows.tests)
-table.loc["general text, nats"] = [k.nats_per_token for k in general.values()]
+nats = [f"{score.nats_per_token:.3f}" for score in general.values()]
+table.loc["general text, nats"] = nats
 table
 
 # %% [markdown]
@@ -515,12 +526,13 @@ def grpo(*rewards) -> GRPOTrainer:
             reward_weights=[1.0] + [0.0] * (len(rewards) - 1),
         ),
         train_dataset=Dataset.from_list(rows.rewarded),
-        processing_class=tokenizer, peft_config=lora, reward_funcs=[*rewards],
+        processing_class=tokenizer, peft_config=lora(), reward_funcs=[*rewards],
     )
 
 
 # %%
 trainer = grpo(verified_reward, keyword_reward)
+trainer.remove_callback(PrinterCallback)
 trainer.train()
 logs = {"verified": study.log_of(trainer)}
 found["verified paid"] = study.measure(trainer.model, tokenizer, rows.tests)
@@ -571,6 +583,7 @@ pd.DataFrame({
 
 # %%
 trainer = grpo(keyword_reward, verified_reward)
+trainer.remove_callback(PrinterCallback)
 trainer.train()
 logs = {"keyword": study.log_of(trainer)} | logs
 found["words paid"] = study.measure(trainer.model, tokenizer, rows.tests)
@@ -592,7 +605,7 @@ for number, wish in enumerate(rows.tests[:4]):
 three = {w: found[w] for w in ("start", "words paid", "verified paid")}
 table = results.marks_table(three, rows.tests)
 table.loc["keyword reward"] = [
-    np.mean([*map(keyword_score, marks["texts"])]) for marks in three.values()
+    f"{np.mean([*map(keyword_score, k['texts'])]):.2f}" for k in three.values()
 ]
 table
 
@@ -661,7 +674,7 @@ pd.DataFrame(ladder).set_axis([*code]).round(2)
 # one that asks too much, and nonsense. The words are paid, and we watch what is right:
 
 # %%
-from course_utils.plots import REFERENCE, line_plot
+from course_utils.plots import ACCENT, REFERENCE, line_plot
 
 answers = ["A western, sure!", *attempts.values()]
 reference = np.array([0.33, 0.45, 0.20, 0.02])
@@ -674,11 +687,11 @@ best = weights / weights.sum(axis=1, keepdims=True)  # (60 of β, 4 answers)
 kl, true = (best * np.log(best / reference)).sum(axis=1), best @ truth
 top = kl[true.argmax()]
 axes = line_plot(
-    kl, {"tuned": true, "keyword reward": best @ words},
+    kl, {"true reward": true, "keyword reward": best @ words},
     x_label="distance from the reference (KL, nats)", y_label="mean reward",
     title=f"Past {top:.2f} nats more keyword reward means worse answers",
 )
-axes.lines[0].set_label("true reward")
+axes.lines[1].set_color(ACCENT)
 axes.axvline(top, **REFERENCE)
 axes.legend();
 
@@ -783,18 +796,17 @@ for table in ([[90, 0], [10, 0]], [[40, 10], [10, 40]]):
 #
 # ### Each loss as a curve
 #
-# The losses of a pair over its margin m, the difference of the log-ratios in nats (for
-# SimPO and ORPO, of the two answers themselves):
+# The losses of a pair over its margin m: the difference of the log-ratios in nats, for
+# SimPO (β = 2, γ = 1) that of the two answers themselves. IPO's is scaled to fit in.
+# ORPO's odds ratio is missing, since it depends on the levels as well as on the margin.
 
 # %%
 margin = np.linspace(-20, 40, 241)
-softplus = np.logaddexp(0, -0.1 * margin)  # -ln σ(βm), β = 0.1
 losses = {
-    "DPO": softplus,
+    "DPO": np.logaddexp(0, -0.1 * margin),  # -ln σ(βm), β = 0.1
     "IPO": 0.01 * (margin - 1 / (2 * 0.1)) ** 2,
     "KTO, chosen": 1 / (1 + np.exp(0.1 * margin)),  # its KL term at 0
-    "ORPO, odds ratio": np.logaddexp(0, -margin / 10),  # means of 10 tokens
-    "SimPO": np.logaddexp(0, -(2 * margin / 10 - 1)),  # the same, γ = 1
+    "SimPO": np.logaddexp(0, -(2 * margin / 10 - 1)),  # of 10 tokens each
 }
 target = margin[losses["IPO"].argmin()]
 axes = line_plot(
