@@ -6,7 +6,8 @@ wishes has taught the form. With the adapter off it is the start again: the refe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from course_utils.data.datasets import (
 )
 from course_utils.methods.study import answered, answers, exact
 from course_utils.projects.movies.films import load_films
-from course_utils.projects.search.query import look_up, read_query, serves
+from course_utils.projects.search.query import as_query, look_up, read_query, serves
 from course_utils.projects.search.texts import (
     as_completion,
     as_pairs,
@@ -152,8 +153,8 @@ def load(folder: str | Path) -> Any:
 def make_start(model: str, rows: Rows, folder: Path, rate: float, seed: int) -> Any:
     """One pass over wishes with their queries, merged and saved; the trainer's log."""
     set_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    trainer = SFTTrainer(
+    tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    trainer: Any = SFTTrainer(
         load(model),
         args=SFTConfig(**shared(folder, seed), learning_rate=rate),
         train_dataset=Dataset.from_list(rows.start),
@@ -194,7 +195,7 @@ def dpo(start: Path, rows: Rows, folder: Path, rate: float, seed: int) -> Any:
 def reward_model(start: Path, rows: Rows, folder: Path, rate: float, seed: int) -> Any:
     """A scalar head on the start, trained to score the chosen answer higher."""
     set_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(start)
+    tokenizer: Any = AutoTokenizer.from_pretrained(start)
     scorer = AutoModelForSequenceClassification.from_pretrained(
         start, num_labels=1, dtype=torch.float32
     )
@@ -215,11 +216,14 @@ def grpo(
     rate: float,
     seed: int,
     sizes: Sizes,
-    rewards: Sequence[Callable[..., list[float]]],
+    rewards: Sequence[Any],
 ) -> Any:
     """GRPO with the first of the rewards; the others are only logged."""
     set_seed(seed)
-    two = {"per_device_train_batch_size": 2 * sizes.completions, "warmup_steps": 0}
+    two: dict[str, Any] = {  # prompts
+        "per_device_train_batch_size": 2 * sizes.completions,
+        "warmup_steps": 0,
+    }
     return GRPOTrainer(
         load(start),
         args=GRPOConfig(
@@ -302,11 +306,12 @@ def dealt_anew(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
 def served(wishes: Sequence[Conversation], texts: Sequence[str]) -> list[bool]:
     """Which answers serve the user, as lesson 08 counts it; the whole text is read."""
     films = load_films()
-    found = [read_query(text) for text in texts]
-    return [
-        serves(look_up(query, films, wish.request), read_query(wish.answer), films)
-        for query, wish in zip(found, wishes, strict=True)
+    found = [
+        look_up(read_query(text), films, wish.request)
+        for wish, text in zip(wishes, texts, strict=True)
     ]
+    gold = [as_query(json.loads(wish.answer)) for wish in wishes]
+    return [serves(it, query, films) for it, query in zip(found, gold, strict=True)]
 
 
 def measure(
