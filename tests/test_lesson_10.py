@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import notebook_cells as cells
 import numpy as np
 import pytest
-from test_published_figures import exact_p
 
 from course_utils.data.datasets import load_search
 from course_utils.preference import results, study
+from course_utils.preference.rewards import verified_score
 
 [LESSON] = [path for path in cells.LESSONS if path.name.startswith("10")]
 CODE = "\n".join(cells.code_cells(LESSON))
@@ -30,7 +30,9 @@ def calls(code, name):
 
 
 # A lesson that shows one run and tells the figures of another.
-@pytest.mark.parametrize("config", ["SFTConfig", "RewardConfig", "DPOConfig", "GRPOConfig"])
+@pytest.mark.parametrize(
+    "config", ["SFTConfig", "RewardConfig", "DPOConfig", "GRPOConfig"]
+)
 def test_the_lessons_settings_are_those_of_the_kept_runs(config):
     shown = calls(CODE, config)
     kept = calls(HELPERS, config)
@@ -107,7 +109,10 @@ def test_marks_of_the_kept_runs_are_those_of_their_answers():
             continue
         found = [read_query(text) for text in run["test"]["texts"]]
         gold = [as_query(wish.notes["query"]) for wish in TESTS]
-        exact = [q is not None and q.parts == g.parts for q, g in zip(found, gold, strict=True)]
+        exact = [
+            q is not None and q.parts == g.parts
+            for q, g in zip(found, gold, strict=True)
+        ]
         assert run["test"]["exact"] == "".join("01"[it] for it in exact)
         again = served(wishes, run["test"]["texts"])
         assert run["test"]["served"] == "".join("01"[it] for it in again)
@@ -116,3 +121,29 @@ def test_marks_of_the_kept_runs_are_those_of_their_answers():
 def test_dpo_starts_at_ln_2_in_every_kept_run():
     for run in of("dpo").values():
         assert run["log"]["loss"][0] == pytest.approx(math.log(2), abs=2e-4)
+
+
+SEED = study.SEEDS[0]
+START = of("start")[SEED]
+
+
+def test_the_start_is_told_right():
+    told = [count(START, mark) for mark in results.MARKS]
+    assert f"writes a query in {told[0]} of 80 answers" in PROSE
+    assert f"{told[1]} are exact, and {told[2]} requests are served" in PROSE
+    assert any("flicks" in text for text in START["test"]["texts"])
+
+
+def test_the_best_constant_is_told_right():
+    rows = study.Rows.read(study.Sizes()).rewarded
+    paid = [verified_score("{}", row["right"]) for row in rows]
+    assert f"At most {np.mean(paid):.2f}, for `{{}}`" in PROSE
+    assert round(1 / np.mean(paid)) == 6  # a sixth of full marks
+
+
+def test_a_genre_that_is_written_twice_is_paid_in_full():
+    assert verified_score('{"genres": ["war", "war"]}', '{"genres": ["war"]}') == 1
+    assert (
+        verified_score('{"genres": ["war"]}', '{"genres": ["war"], "years": "1950s"}')
+        < 1
+    )

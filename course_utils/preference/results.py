@@ -18,11 +18,11 @@ from course_utils.statistics.shares import Share
 RESULTS = DATA_FOLDER / "reference" / "preferences.json"
 RATES = {  # the learning rate that was chosen for each run; the others are kept too
     "start": 1e-3,
-    "reward_model": 3e-4,
-    "sft": 3e-4,
-    "dpo": 1e-4,
-    "verified": 3e-4,
-    "keywords": 3e-4,
+    "reward_model": 5e-4,
+    "sft": 5e-4,
+    "dpo": 2e-4,
+    "verified": 5e-4,
+    "keywords": 5e-4,
 }
 MARKS = ("valid", "exact", "served")
 WAYS = {  # what the lesson calls a run

@@ -117,7 +117,9 @@ for wish, text in zip(rows.tests[:3], found["start"]["texts"]):
 results.marks_table(found, rows.tests)
 
 # %% [markdown]
-# TEXT-START
+# The start writes a query in 56 of 80 answers; most of the others name a genre that the
+# table does not have, such as “flicks”. 9 are exact, and 28 requests are served. So it
+# knows the form, and there is much left to be rewarded for.
 #
 # ## 2. Which of two?
 #
@@ -172,7 +174,7 @@ scorer = AutoModelForSequenceClassification.from_pretrained(
 scorer.config.pad_token_id = tokenizer.pad_token_id
 trainer = RewardTrainer(
     scorer,
-    args=RewardConfig(**common, learning_rate=3e-4),
+    args=RewardConfig(**common, learning_rate=5e-4),
     train_dataset=Dataset.from_list(rows.pairs),
     processing_class=tokenizer, peft_config=lora("SEQ_CLS"),
 )
@@ -293,7 +295,7 @@ from trl import DPOConfig, DPOTrainer
 set_seed(SEED)
 trainer = DPOTrainer(
     AutoModelForCausalLM.from_pretrained(start_folder, dtype=torch.float32),
-    args=DPOConfig(**common, learning_rate=1e-4, beta=0.1),
+    args=DPOConfig(**common, learning_rate=2e-4, beta=0.1),
     train_dataset=Dataset.from_list(rows.pairs),
     processing_class=tokenizer,
     peft_config=lora(),
@@ -338,7 +340,7 @@ rows_of_chosen = [
 ]
 trainer = SFTTrainer(
     AutoModelForCausalLM.from_pretrained(start_folder, dtype=torch.float32),
-    args=SFTConfig(**common, learning_rate=3e-4),
+    args=SFTConfig(**common, learning_rate=5e-4),
     train_dataset=Dataset.from_list(rows_of_chosen),
     processing_class=tokenizer,
     peft_config=lora(),
@@ -385,6 +387,9 @@ for rival in ("start", "more SFT"):
 
 # %%
 runs = results.measured_runs()
+apart = results.apart_from_kept(found, profile, SEED)
+assert all(count <= len(rows.tests) / 4 for count in apart.values())
+print("other than in the kept run of this seed:", apart)
 pairwise = runs[runs["run"].isin(["start", "sft", "dpo"])]
 plots.seeds_plot(pairwise, ("prefers", "exact", "served"), title="TITLE-SEEDS");
 
@@ -520,7 +525,7 @@ def grpo(*rewards) -> GRPOTrainer:
     return GRPOTrainer(
         AutoModelForCausalLM.from_pretrained(start_folder, dtype=torch.float32),
         args=GRPOConfig(
-            **common | two, learning_rate=3e-4, lr_scheduler_type="constant",
+            **common | two, learning_rate=5e-4, lr_scheduler_type="constant",
             max_steps=sizes.updates, num_generations=sizes.completions,
             max_completion_length=sizes.new_tokens, temperature=1.0, beta=0.01,
             reward_weights=[1.0] + [0.0] * (len(rewards) - 1),
@@ -557,8 +562,8 @@ for mark in ("exact", "served"):
 #
 # A published project trained a model to write Terraform with GRPO. Its reward counts
 # words and signs: a block's name, an equals sign, a line break. The accuracy that it
-# reports is that same reward, above a threshold. By its description three words that are no
-# Terraform get full marks (proof 10 computes it).
+# reports is that same reward, above a threshold. Three words and a sign on two lines, with
+# no block and no brace, get full marks.
 #
 # The same idea for our query: five words and signs that a query has.
 
@@ -626,7 +631,12 @@ paid = {
 pd.Series(paid).nlargest(3).round(2).to_dict()
 
 # %% [markdown]
-# TEXT-CONSTANT
+# At most 0.17, for `{}`: a mood cannot be looked up, and moods are common among the rows.
+# Who answers nothing else earns a sixth of full marks, so this cheat does not pay for
+# long. Others do get through: a genre that is written twice is paid in full, a wrong
+# label is paid as a right one, and half of a query earns half, so that a model may settle
+# for the genre and leave the harder bound. *Verified* means that a program decided. It
+# does not mean that the program asked what you wanted to know.
 #
 # ### The same ladder for code
 #
