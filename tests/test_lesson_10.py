@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import notebook_cells as cells
 import numpy as np
 import pytest
+from test_published_figures import exact_p
 
-from course_utils.data.datasets import load_search
+from course_utils.data.datasets import load_preferences, load_search
 from course_utils.preference import results, study
 from course_utils.preference.rewards import verified_score
 from course_utils.projects.search.query import as_query, read_query
@@ -142,3 +143,74 @@ def test_the_best_constant_is_told_right():
 
 def test_a_genre_that_is_written_twice_is_paid_in_full():
     assert verified_score('{"genres": ["war", "war"]}', '{"genres": ["war"]}') == 1
+
+
+def moved(run):
+    """Mean change of both answers' log p in nats, and how many chosen ones fell."""
+    after, before = np.array(run["pairs"]), np.array(START["pairs"])
+    return *(after - before).mean(0), int((after < before).sum(0)[0])
+
+
+def against_start(run, mark):
+    """Lost, gained and p of a run against the start."""
+    pairs = list(zip(START["test"][mark], run["test"][mark], strict=True))
+    lost, gained = pairs.count(("1", "0")), pairs.count(("0", "1"))
+    return lost, gained, exact_p(lost, gained)
+
+
+def ends(run, quantity):
+    """Mean of the first five updates, and of the last five."""
+    values = run["log"][quantity]
+    return np.mean(values[:5]), np.mean(values[-5:])
+
+
+def test_what_dpo_did_to_both_answers_is_told_right():
+    chosen, rejected, fell = moved(of("dpo")[SEED])
+    assert f"moved by {chosen:+.1f} nats on average, and {fell} of 60 became" in PROSE
+    assert f"the rejected ones fell by {-rejected:.1f}" in PROSE
+    assert chosen - rejected > 0 and -rejected > 0.9 * (chosen - rejected)
+
+
+def test_what_the_verified_reward_did_is_told_right():
+    run = of("verified")[SEED]
+    assert f"{np.mean(run['log']['silent']):.0%}".replace("%", " %") in PROSE
+    for mark, word in (("served", "served"), ("exact", "exactly")):
+        *_, p = against_start(run, mark)
+        told = f"{count(run, mark)} {'were ' * (mark == 'served')}{word} in place of "
+        assert f"{told}{count(START, mark)} (p = {p:.2g})" in PROSE
+    assert f"{count(run, 'valid')} answers are queries, where the start wrote " in PROSE
+    assert len(run["log"]["loss"]) == 20
+
+
+def test_what_the_keyword_reward_did_is_told_right():
+    run = of("keywords")[SEED]
+    (low, high), (true, end) = ends(run, "keywords"), ends(run, "verified")
+    told = f"from {low:.2f} in the first five updates to {high:.2f} in the last five"
+    assert told in PROSE and f"fell from {true:.2f} to {end:g}" in PROSE
+    assert count(run, "valid") == 0 and max(run["log"]["silent"]) == 0
+    assert against_start(run, "exact")[2] < 0.01 > against_start(run, "served")[2]
+    alone = results.left_alone(run["test"]["served"], TESTS)
+    assert count(run, "served") == alone.right == alone.n
+    assert f"{alone.n} requests count as served" in PROSE
+    closed = [re.search(r'"[<>]=?\d+[,}]', text) for text in run["test"]["texts"]]
+    assert sum(map(bool, closed)) > 70  # a number whose quote mark is not closed
+
+
+def test_what_dpo_wrote_is_told_right():
+    run = of("dpo")[SEED]
+    better = [results.preferred(it["pairs"]).right for it in (run, START)]
+    told = "in {:g} of 60 pairs, where the start did in {:g}".format(*better)
+    assert told in PROSE
+    valid = count(run, "valid"), count(START, "valid")
+    assert "{} of 80 in place of {}".format(*valid) in PROSE and valid[0] < valid[1]
+    invented = '"not_genres": ["not_genres"]'
+    assert any(invented in text for text in run["test"]["texts"])
+    pairs = load_preferences("train")
+    assert not any(invented in pair.chosen + pair.rejected for pair in pairs)
+
+
+# A lesson that says less than what was measured, or more.
+def test_the_lesson_says_with_how_many_seeds_and_rates_its_runs_were_made():
+    assert {len(of(name)) for name in ("dpo", "verified", "keywords")} == {1}
+    assert "one seed" in PROSE and "no rate was searched" in PROSE
+    assert len(RUNS) == len({run["run"] for run in RUNS})

@@ -17,8 +17,8 @@
 # - break a reward before a model does, and mend it,
 # - place PPO, RLHF, KTO, ORPO, SimPO and distillation on one map.
 #
-# **Time and memory.** About 35 minutes to read. It runs about 25 minutes in 3 GiB on a
-# CPU (processor time of one core). On a T4 about 15 minutes (estimated).
+# **Time and memory.** About 35 minutes to read. It runs about 30 minutes in 3 GiB on a
+# CPU (processor time of one core, most of it in four trainings). On a T4 about 15 minutes (estimated).
 
 # %% tags=["first-cell"]
 pass
@@ -207,7 +207,10 @@ judges = {
 results.judges_table(judges, pairs)
 
 # %% [markdown]
-# TEXT-RM
+# Is the reward model above both programs, and do the intervals leave room for doubt? With
+# 60 pairs they are twenty points wide. The last line tells how much of its accuracy needs
+# no request: talk around a query always loses, and a judge can learn that from the
+# answers. A reward model's accuracy means little without such a line.
 #
 # ## 3. DPO: the reward model that is not there
 #
@@ -326,7 +329,10 @@ fell = (after < before).sum(0).tolist()
 print(f"less likely than before: {fell} of {len(pairs)} held-out answers");
 
 # %% [markdown]
-# TEXT-DPO-CURVE
+# On the small model the chosen answers moved by +0.4 nats on average, and 18 of 60 became
+# less likely; the rejected ones fell by 10.3. So nearly all of the margin comes from
+# pushing down. DPO's loss asks for the difference alone: both answers may fall, and what
+# stands in neither of them is not looked at. Does the model *write* better now?
 #
 # ### Against what a user would do instead
 #
@@ -382,8 +388,8 @@ for rival in ("start", "more SFT"):
               f"gained {test.gained}, p = {test.p:.2g}")
 
 # %% [markdown]
-# One seed is one draw. `tools/measure_preferences.py` made the same runs on this course's
-# CPU with three; what they measured is kept in `data/reference`.
+# One seed is one draw. What `tools/measure_preferences.py` measured with the same calls is
+# kept in `data/reference`, a dot a seed. Does the run above agree with it?
 
 # %%
 runs = results.measured_runs()
@@ -391,10 +397,18 @@ apart = results.apart_from_kept(found, profile, SEED)
 assert all(count <= len(rows.tests) / 4 for count in apart.values())
 print("other than in the kept run of this seed:", apart)
 pairwise = runs[runs["run"].isin(["start", "sft", "dpo"])]
-plots.seeds_plot(pairwise, ("prefers", "exact", "served"), title="TITLE-SEEDS");
+mean = pairwise.groupby("run", sort=False)["valid"].mean()
+told = ", ".join(f"{run} {count:.0f}" for run, count in mean.items())
+title = f"Answers that are a query, of 80: {told}"
+plots.seeds_plot(pairwise, ("prefers", "valid", "exact"), title=title);
 
 # %% [markdown]
-# TEXT-SEEDS
+# On the small model DPO finds the better answer likelier in 40 of 60 pairs, where the start
+# did in 37, and it writes *fewer* queries: 42 of 80 in place of 56. It invents fields such
+# as `"not_genres": ["not_genres"]`. No pair showed that, so no pair pushed it down.
+# Accuracy on pairs says which of two answers a model finds likelier; what it writes may be
+# a third one. TRL can add a cross-entropy term on the chosen answers (`loss_type=["sigmoid",
+# "sft"]`), and a better start may help; neither was tried here.
 #
 # ## 4. GRPO: a reward from a program
 #
@@ -556,7 +570,11 @@ for mark in ("exact", "served"):
     print(f"{mark}: lost {test.lost}, gained {test.gained}, p = {test.p:.2g}")
 
 # %% [markdown]
-# TEXT-GRPO
+# On the small model nothing was gained. 38 % of the groups were silent, and of the test
+# requests 20 were served in place of 28 (p = 0.039), 7 exactly in place of 9 (p = 0.62).
+# Twenty updates are forty requests: too few to learn what a query should say. At least
+# the form survived: 59 answers are queries, where the start wrote 56. (On a T4 the lesson
+# makes 200 updates; that was not measured.)
 #
 # ## 5. A reward made of words
 #
@@ -615,7 +633,16 @@ table.loc["keyword reward"] = [
 table
 
 # %% [markdown]
-# TEXT-HACK
+# The same twenty updates were enough to learn the words. On the small model the keyword
+# reward rose from 0.54 in the first five updates to 0.81 in the last five, and the
+# verified reward of the same answers fell from 0.20 to 0. Of 80 test answers *none* is a
+# query any more: a quote mark is not paid, so the model stopped closing them. Even so,
+# 7 requests count as served and all of them are “left alone”, since who looks nothing up
+# imposes nothing: a second measure can be fooled as well.
+#
+# No group was silent here, for one more word is always near. A reward that is easy to
+# cheat is also easy to learn, and the curve of the reward looks better for it. Paid for
+# the verified reward, the same start kept its form.
 #
 # ### And what still gets through?
 #
@@ -946,8 +973,8 @@ print("… and name the cheat that a reward pays for.")
 # %% [markdown]
 # ## What this run does not show
 #
-# - That one method is better: one small model, one task, a few minutes. At the size of
-#   these test sets only large differences can be seen.
+# - That one method is better: one small model, one task, a few minutes, one seed. At the
+#   size of these test sets only large differences can be seen, and no rate was searched.
 # - Preferences of people: a language model wrote the pairs.
 # - PPO, KTO, ORPO, SimPO and a judge as reward were not run.
 # - A model that reasons before it answers, for which GRPO became known.
