@@ -22,12 +22,14 @@ HELPERS = (cells.ROOT / "course_utils" / "preference" / "study.py").read_text()
 
 
 def calls(code, name):
-    """Keyword arguments of each call of a name, as text."""
-    tree = ast.parse(code)
-    return [
-        {word.arg: ast.unparse(word.value) for word in node.keywords if word.arg}
-        for node in ast.walk(tree)
+    """Keywords, as text, of each call of a name that takes the common settings too."""
+    found = [
+        {word.arg: ast.unparse(word.value) for word in node.keywords}
+        for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name
+    ]
+    return [
+        {key: value for key, value in it.items() if key} for it in found if None in it
     ]
 
 

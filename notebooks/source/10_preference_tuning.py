@@ -18,7 +18,8 @@
 # - place PPO, RLHF, KTO, ORPO, SimPO and distillation on one map.
 #
 # **Time and memory.** About 35 minutes to read. It runs about 30 minutes in 3 GiB on a
-# CPU (processor time of one core, most of it in four trainings). On a T4 about 15 minutes (estimated).
+# CPU (processor time of one core, most of it in five trainings). On a T4 about 15 minutes
+# (estimated).
 
 # %% tags=["first-cell"]
 pass
@@ -326,7 +327,7 @@ moved = (after - before).mean(0).tolist()
 title = "DPO moved the chosen answers by {:+.1f} nats, the rejected by {:+.1f}"
 plots.log_ratios_plot(log, beta=0.1, title=title.format(*moved))
 fell = (after < before).sum(0).tolist()
-print(f"less likely than before: {fell} of {len(pairs)} held-out answers");
+print(f"less likely than before: {fell} of {len(pairs)} held-out answers")
 
 # %% [markdown]
 # On the small model the chosen answers moved by +0.4 nats on average, and 18 of 60 became
@@ -437,8 +438,8 @@ print({p: f"{chance:.1%}" for p, chance in silent.items()})
 # spread makes rare successes loud, and a group that agrees nearly always louder than one
 # that is in doubt. Without division (Dr. GRPO) they count 0.875 and 0.5. And where all
 # eight agree, nothing is left: the group is *silent*. The last line says how often that
-# happens: at one success in a hundred, 92 % of the groups teach nothing. So the start of section 1
-# decides whether GRPO can begin.
+# happens: at one success in a hundred, 92 % of the groups teach nothing. So the start of
+# section 1 decides whether GRPO can begin.
 #
 # The next choice is how much one token counts. Two answers, 10 and 40 tokens long, with
 # advantages +1 and −1, in three loss types of TRL:
@@ -465,8 +466,8 @@ pd.DataFrame(weights, index=["short, right", "long, wrong"]).round(4)
 #
 # ### ●●○ Exercise 2 · A reward that cannot be bribed (10 minutes)
 #
-# *Why it matters: a reward function is a few lines of Python, and a model will read them
-# more carefully than your colleagues.*
+# *Why it matters: a reward function is a few lines of Python, and training looks for every
+# hole in them.*
 #
 # Write `reward(text, right)`: `text` is what the model wrote, `right` the right query as
 # text. `read_query(text)` gives a query or None; `.parts` of a query is the set of single
