@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from peft import PromptTuningConfig, get_peft_model
 
 from course_utils.curves.forgetting import (
     WINDOW,
@@ -211,3 +212,17 @@ def test_the_meter_reads_all_its_texts_and_again_when_training_ends(model, token
     ended = SimpleNamespace(global_step=4)
     meter.on_train_end(None, ended, None, model=model, processing_class=tokenizer)
     assert meter.at_the_end == reading
+
+
+def test_a_trained_prompt_before_the_text_is_not_scored(tokenizer):
+    base, text = nano_model(), Passage("The rain fell all night.")
+    config = PromptTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")
+    model = get_peft_model(base, config)
+    found = score_passages(model, tokenizer, [text])
+    start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else None
+    ids = tokenizer(text.text, add_special_tokens=False)["input_ids"]
+    tokens = torch.tensor([[tokenizer.bos_token_id if start is None else start, *ids]])
+    logits = model(input_ids=tokens).logits[0, 5:-1]
+    nats = torch.nn.functional.cross_entropy(logits, tokens[0, 1:], reduction="sum")
+    assert found.tokens == (len(ids),)
+    assert found.nats[0] == pytest.approx(nats.item(), rel=1e-5)

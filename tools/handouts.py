@@ -122,8 +122,8 @@ def page(topic: str, cards: list[Card]) -> str:
 
 def article(said: SpokenCard) -> str:
     """A card on a page, with the claims that it settles."""
-    claims = escape(" ".join(settled(said.card)))
+    claims, number = escape(" ".join(settled(said.card))), said.card.lesson[:2]
     return (
         f"<article><h2>{escape(said.card.question)}</h2>{as_html(said)}"
-        f"<p><small>Lesson {said.card.lesson}. Claims: {claims}</small></p></article>\n"
+        f"<p><small>Lesson {number}. Claims: {claims}</small></p></article>\n"
     )

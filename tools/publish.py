@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,7 @@ from course_utils.places import (
 )
 from course_utils.recipes.book import RECIPES
 
+CARDS_SHOWN = re.compile(r'show_cards\("([^"]+)"\)')  # its lesson, as `01`
 EVIDENCE = DATA_FOLDER / "interview" / "evidence.json"  # the numbers of all answers
 AGAIN = "Publish the notebook again."
 # Single answers behind a notebook's figures, from which a test counts these again.
@@ -236,8 +238,8 @@ def renew_text(source: Path) -> None:
     refuse_edited(source, made, committed)
     for cell, before in zip(code_cells(made), code_cells(committed), strict=True):
         cell.outputs, cell.execution_count = before.outputs, before.execution_count
-        if "show_cards(" in cell.source:
-            cards = show_cards(key_of(source), own={})
+        if shown := CARDS_SHOWN.search(cell.source):
+            cards = show_cards(shown[1], own={})
             data = {"text/html": cards._repr_html_(), "text/plain": repr(cards)}
             cell.outputs[-1]["data"] = data
     write_notebook(notebook_of(source), made)

@@ -198,7 +198,7 @@ def _summed_nats(
     mask = _padded([[1] * len(tokens) for tokens, _ in rows], 0)
     logits = model(
         input_ids=tokens.to(model.device), attention_mask=mask.to(model.device)
-    ).logits[:, :-1]
+    ).logits[:, -tokens.shape[1] : -1]  # a trained prompt stands before the text
     scored = owners != _UNSCORED  # the vocabulary is what costs: only where it counts
     losses = F.cross_entropy(
         logits[scored.to(logits.device)].float(),

@@ -50,7 +50,7 @@ Topic = Literal[
 _NAMES = re.compile(
     r"Llama-\d(?:\.\d)?-\d+B|Llama-\d-\d+B|Llama-\d(?:\.\d)?|Mistral-7B|Qwen2\.5-[\d.]+B"
     r"|Qwen2\.5|SmolLM2-135M|SmolLM2|GPT-\d|NF4|FP4|INT[48]|bf16|fp(?:16|32|8)|LLM\.int8"
-    r"|T4|P100|A100|H100|AdamW8bit|\b(?:4|8|16|32)-bit|ARC-Easy|1\.58-bit"
+    r"|T4|P100|A100|H100|IA3|AdamW8bit|\b(?:4|8|16|32)-bit|ARC-Easy|1\.58-bit"
     r"|Q\d_(?:[01]|K(?:_[SML])?)"  # types of GGUF
 )
 _FEW = "two|three|four|five|six|seven|eight|nine|ten"
@@ -87,7 +87,7 @@ class Card:
     """One interview question. Its numbers are references such as `{C009.nf4_gb}`."""
 
     id: str = ""  # its key in the bank: a slug that never changes
-    lesson: str = ""  # the stem of its file
+    lesson: str = ""  # the stem of its file, `01`, or `10_rewards` for a second one
     topic: Topic
     level: Literal[1, 2, 3]  # asked of everyone, of who has trained a model, of seniors
     kind: Literal["concept", "calculation", "debugging", "design", "coding"]

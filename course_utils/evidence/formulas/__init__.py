@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from math import ceil
+from math import ceil, log2
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from course_utils import CourseError
 from course_utils.evidence.claims import load_claims
 from course_utils.evidence.formulas import preferences
 from course_utils.model.architectures import load_architectures
-from course_utils.places import PROJECT_ROOT, read_json, read_jsonl
+from course_utils.places import DATA_FOLDER, PROJECT_ROOT, read_json, read_jsonl
 from course_utils.recipes.book import ALPACA_MISTRAL
 from course_utils.statistics.paired import PairedComparison
 
@@ -18,6 +21,8 @@ _RESULTS = PROJECT_ROOT / "notebooks" / "results"
 _ALPACA_ROWS = 52_002  # tatsu-lab/alpaca, on the hub
 _TURNS = 5  # exchanges of a conversation
 _TRIALS = _RESULTS / "trials"
+_PEFT_RUNS = DATA_FOLDER / "reference" / "peft_methods.json"
+_EPISODES = 10_000 * 8  # problems times attempts of a small run with a checkable reward
 _Verdicts = Mapping[str, Mapping[str, bool]]  # way of answering, prompt, passed
 
 
@@ -124,6 +129,110 @@ def terraform_of_base_and_tuned() -> dict[str, float]:
     }
 
 
+def entropy_of_pass_or_fail(rate: float) -> float:
+    """Bits that one verdict carries at most, when a share `rate` of them is a pass."""
+    shares = [share for share in (rate, 1 - rate) if share > 0]
+    return -sum(share * log2(share) for share in shares)
+
+
+def bits_of_rewards() -> dict[str, float]:
+    """What rewards can teach at most, beside the numbers of a rank-1 adapter.
+
+    A policy gradient learns of an episode no more than its verdict tells.
+    """
+    one_in_ten = entropy_of_pass_or_fail(0.1)
+    return {
+        "bits_at_half": entropy_of_pass_or_fail(0.5),
+        "bits_at_one_in_ten": one_in_ten,
+        "episodes": float(_EPISODES),
+        "bits_of_run": _EPISODES * one_in_ten,
+        "rank_1_parameters": float(
+            load_architectures()["llama-3.1-8b"].lora_parameters(1)
+        ),
+    }
+
+
+def _runs(method: str, path: Path) -> list[dict[str, Any]]:
+    """The runs of a method of lesson 09, by seed; CourseError if there is none."""
+    again = "Run `python tools/measure_peft.py` with the names of the methods."
+    runs = read_json(path, again).get("runs", [])
+    found = [run for run in runs if run["method"] == method]
+    if not found:
+        there = ", ".join(dict.fromkeys(run["method"] for run in runs)) or "none"
+        raise CourseError(
+            f"{path.name} has no run of {method!r}; expected one for each seed, found "
+            f"runs of: {there}. It was not measured, or a run was stopped. {again}"
+        )
+    return sorted(found, key=lambda run: run["seed"])
+
+
+def _mean(runs: list[dict[str, Any]], key: str) -> float:
+    return fmean(run[key] for run in runs)
+
+
+def _forgotten(runs: list[dict[str, Any]]) -> float:
+    """Nats a token that general text costs more after training than before."""
+    return _mean(runs, "general_after") - _mean(runs, "general_before")
+
+
+def full_against_lora(path: Path = _PEFT_RUNS) -> dict[str, float]:
+    """Full tuning and LoRA on lesson 08's task, each with a rate of its own.
+
+    Means over the seeds; differences are full minus LoRA, seed by seed, with the least
+    and the greatest of them.
+    """
+    lora, full = _runs("LoRA", path), _runs("full", path)
+    pairs = list(zip(lora, full, strict=True))
+    by_seed = [f["test_nats"] - one["test_nats"] for one, f in pairs]
+    values = {
+        "seeds": len(pairs),
+        "requests": lora[0]["exact_of"],
+        "rate_ratio": lora[0]["rate"] / full[0]["rate"],
+        "nats_apart": fmean(by_seed),
+        "least_apart": min(by_seed),
+        "most_apart": max(by_seed),
+        "step_ratio": _mean(lora, "cpu_seconds_per_update")
+        / _mean(full, "cpu_seconds_per_update"),
+    }
+    for name, runs in (("lora", lora), ("full", full)):
+        values[f"{name}_exact"] = _mean(runs, "exact")
+        values[f"{name}_nats"] = _mean(runs, "test_nats")
+        values[f"{name}_forgotten"] = _forgotten(runs)
+        values[f"{name}_mib"] = _mean(runs, "saved_activation_mib")
+    return {key: float(value) for key, value in values.items()}
+
+
+_COMPARED = {  # key of its values, and the name of the method in the file
+    "lora": "LoRA",
+    "dora": "DoRA",
+    "pissa": "PiSSA",
+    "lora_plus": "LoRA+",
+    "prompt": "prompt tuning",
+    "prefix": "prefix tuning",
+    "ia3": "IA3",
+    "rank_1": "rank 1",
+    "rank_128": "rank 128",
+}
+_VARIANTS = ("dora", "pissa", "lora_plus")
+
+
+def peft_methods_compared(path: Path = _PEFT_RUNS) -> dict[str, float]:
+    """Test loss of lesson 09's methods, and how far seeds and variants lie apart.
+
+    Nats a token of the answer, means over the seeds. `variants_apart` is the greatest
+    distance of a variant of LoRA from LoRA, `seeds_apart` the range of LoRA's seeds.
+    """
+    runs = {key: _runs(name, path) for key, name in _COMPARED.items()}
+    nats = {key: _mean(of, "test_nats") for key, of in runs.items()}
+    seeds = [run["test_nats"] for run in runs["lora"]]
+    return {
+        **{f"{key}_nats": value for key, value in nats.items()},
+        "prompt_exact": _mean(runs["prompt"], "exact"),
+        "variants_apart": max(abs(nats[key] - nats["lora"]) for key in _VARIANTS),
+        "seeds_apart": max(seeds) - min(seeds),
+    }
+
+
 FORMULAS: dict[str, Callable[[], dict[str, float]]] = {
     "C036": full_batch_on_mistral,
     "C043": epoch_of_all_alpaca,
@@ -131,6 +240,7 @@ FORMULAS: dict[str, Callable[[], dict[str, float]]] = {
     "C190": conversation_cut_into_rows,
     "C191": form_and_facts_of_lesson_03,
     "C200": search_served,
+    "C219": bits_of_rewards,
     **preferences.FORMULAS,
 }
 

@@ -148,7 +148,7 @@ def estimators_of_kl() -> dict[str, float]:
 
 
 def sharpening() -> dict[str, float]:
-    """Ten problems, before and after training that makes half of them nearly sure.
+    """Ten problems, before and after training that makes half of them likely.
 
     Before, each is solved in 20 % of the draws; after, half in 80 % and half never.
     """

@@ -224,9 +224,9 @@ print(f"DPO  {'beta':16} {dpo['beta'].default}")
 # drift is held by clipping, by few updates for each batch and by a small learning rate;
 # whoever wants to see it has to log it.
 #
-# ## 3. “The alternatives to RLHF are DPO, AI feedback, offline RL and imitation”
+# ## 3. “Alternatives to RLHF are DPO, AI feedback, other RL algorithms, offline RL”
 #
-# (S4. Imprecise: the list is old.) What does one library offer today? The names stand in
+# (S4. Imprecise: the list is old and names few.) What does one library offer today? The names stand in
 # the help of the settings:
 
 # %%
@@ -283,8 +283,8 @@ axes.legend();
 # |---|---|---|
 # | C018, S0: RLHF trains a reward model, and the reward model trains the LLM | imprecise | the reward model scores; PPO changes the policy, with a KL penalty on each token. Labelers agreed with one another in 72.6 % of the comparisons (InstructGPT, §3.4 and §3.5) |
 # | C019, S0: RLHF is for safety and alignment | imprecise | the aim is helpful, honest and harmless, and in training helpfulness was put first. Preferred to GPT-3 85 % of the time, to GPT-3 with examples 71 %; worse on some public tests (InstructGPT, §1 and §3.4) |
-# | C103, S2: SFT, RLHF and GRPO are three kinds of training signal | imprecise | GRPO is PPO without a value model, the group's mean as its baseline; it was published with a learned reward model (DeepSeekMath, §4.1) |
-# | C178, S4: trl was made for RLHF with PPO and for DPO | imprecise | PPO alone until July 2023, when DPO came; GRPO came in January 2025, PPO left the main package in February 2026 (history of huggingface/trl) |
+# | C103, S2: SFT, RLHF and GRPO are three signals: pairs, human rankings, a reward function | imprecise | GRPO is PPO without a value model, the group's mean as its baseline; it was published with a learned reward model (DeepSeekMath, §4.1) |
+# | C178, S4: trl originally focused on RLHF, as with PPO, and on DPO | imprecise | PPO alone until July 2023, when DPO came; GRPO came in January 2025, PPO left the main package in February 2026 (history of huggingface/trl) |
 #
 # ## What this notebook does not show
 #

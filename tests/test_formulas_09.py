@@ -1,0 +1,76 @@
+"""What lesson 09's claims count, by hand; its study, on a file of four runs."""
+
+import json
+
+import pytest
+
+from course_utils import CourseError
+from course_utils.evidence.formulas import (
+    bits_of_rewards,
+    entropy_of_pass_or_fail,
+    full_against_lora,
+    peft_methods_compared,
+)
+
+
+@pytest.mark.parametrize(("rate", "bits"), [(0.5, 1), (0.25, 0.8113), (0, 0), (1, 0)])
+def test_a_verdict_carries_a_bit_at_most_and_nothing_when_it_is_certain(rate, bits):
+    assert entropy_of_pass_or_fail(rate) == pytest.approx(bits, abs=1e-4)
+
+
+def test_a_small_run_teaches_fewer_bits_than_rank_one_has_numbers():
+    found = bits_of_rewards()
+    tenth = 0.1 * 3.321928 + 0.9 * 0.152003  # log2 of 10, and of 10/9
+    assert found["bits_of_run"] == pytest.approx(80_000 * tenth, rel=1e-5)
+    # inputs and outputs of q, k, v, o, gate, up and down, in each of 32 blocks
+    sides = 2 * 8192 + 2 * 5120 + 3 * (4096 + 14336)
+    assert found["rank_1_parameters"] == 32 * sides
+
+
+def run(method, seed, nats, **more):
+    rate = 3e-5 if method == "full" else 1e-3
+    usual = {"general_before": 3.0, "general_after": 3.5, "saved_activation_mib": 100}
+    usual |= {"exact": 10, "exact_of": 80, "cpu_seconds_per_update": 2.0, "rate": rate}
+    return {"method": method, "seed": seed, "test_nats": nats, **usual, **more}
+
+
+def write(path, runs):
+    path.write_text(json.dumps({"runs": runs}))
+    return path
+
+
+def test_full_tuning_and_lora_are_paired_by_seed(tmp_path):
+    runs = [
+        run("full", 2, 0.9, cpu_seconds_per_update=4.0, general_after=4.0),
+        run("LoRA", 1, 0.5, exact=20),
+        run("full", 1, 0.6),
+        run("LoRA", 2, 0.7, exact=30),
+    ]
+    found = full_against_lora(write(tmp_path / "runs.json", runs))
+    assert (found["seeds"], found["requests"]) == (2, 80)
+    assert found["least_apart"] == pytest.approx(0.1)  # seed 1: 0.6 - 0.5
+    assert found["most_apart"] == pytest.approx(0.2)  # seed 2: 0.9 - 0.7
+    assert found["nats_apart"] == pytest.approx(0.15)
+    assert found["step_ratio"] == pytest.approx(2 / 3)
+    assert (found["lora_exact"], found["full_exact"]) == (25, 10)
+    assert found["lora_forgotten"] == pytest.approx(0.5)
+    assert found["full_forgotten"] == pytest.approx(0.75)
+    assert found["rate_ratio"] == pytest.approx(1e-3 / 3e-5)
+
+
+def test_a_variant_is_held_against_the_spread_of_seeds(tmp_path):
+    nats = {"DoRA": 0.62, "PiSSA": 0.5, "LoRA+": 0.6, "prompt tuning": 1.5}
+    nats |= {"prefix tuning": 1.2, "IA3": 1.0, "rank 1": 0.7, "rank 128": 0.55}
+    runs = [run("LoRA", 1, 0.58), run("LoRA", 2, 0.62)]
+    runs += [run(name, 1, value) for name, value in nats.items()]
+    found = peft_methods_compared(write(tmp_path / "runs.json", runs))
+    assert found["variants_apart"] == pytest.approx(0.1)  # PiSSA: 0.5 against 0.6
+    assert found["seeds_apart"] == pytest.approx(0.04)
+    assert (found["rank_1_nats"], found["rank_128_nats"]) == (0.7, 0.55)
+    assert found["prompt_exact"] == 10
+
+
+def test_a_method_that_was_not_measured_is_named_with_what_is_there(tmp_path):
+    path = write(tmp_path / "runs.json", [run("LoRA", 1, 0.5)])
+    with pytest.raises(CourseError, match=r"no run of 'full'.*found runs of: LoRA"):
+        full_against_lora(path)
