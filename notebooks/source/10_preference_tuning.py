@@ -635,7 +635,7 @@ table
 
 # %% [markdown]
 # The same twenty updates were enough to learn the words. On the small model the keyword
-# reward rose from 0.54 in the first five updates to 0.81 in the last five, and the
+# reward rose from 0.54 in the first five updates to 0.82 in the last five, and the
 # verified reward of the same answers fell from 0.20 to 0. Of 80 test answers *none* is a
 # query any more: a quote mark is not paid, so the model stopped closing them. Even so,
 # 7 requests count as served and all of them are “left alone”, since who looks nothing up
