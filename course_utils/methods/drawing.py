@@ -58,7 +58,7 @@ def draw_places(architecture: Architecture, counts: Mapping[str, int]) -> Axes:
 
 def _pair(axes: Axes, name: str) -> None:
     """A tall and a wide bar above the right corner of a matrix: B and A."""
-    x, y = PLACES[name][0] + WIDTH - 0.6, PLACES[name][1] + HEIGHT + 0.05
+    x, y = PLACES[name][0] + WIDTH - 0.52, PLACES[name][1] + HEIGHT + 0.05
     for width, height in ((0.09, 0.22), (0.42, 0.09)):
         axes.add_patch(Rectangle((x, y), width, height, color=TUNED, zorder=5))
         x += 0.15

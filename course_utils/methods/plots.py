@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
 from course_utils.methods.results import RIVAL, Study
-from course_utils.plots import ACCENT, BASE, PALE, REFERENCE, TUNED, new_axes
+from course_utils.plots import (
+    ACCENT,
+    BASE,
+    PALE,
+    REFERENCE,
+    TUNED,
+    new_axes,
+    stacked_bars,
+)
 
 _COLUMNS = 4
 
@@ -28,8 +38,10 @@ def rate_curves(study: Study, *, title: str) -> np.ndarray:
         axes.plot(best["rate"], best["validation_nats"], "o", color=TUNED, ms=9)
         axes.set_title(f"{name}: {best['rate']:g}", fontsize=10)
         axes.set_xscale("log")
+        axes.set_xticks(tried["rate"], [f"{rate:g}" for rate in tried["rate"]])
+        axes.minorticks_off()
         axes.margins(x=0.15)
-    figure.suptitle(title)
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
     figure.supylabel("validation loss, nats a token", fontsize=10)
     figure.supxlabel("learning rate (log scale)", fontsize=10)
     return panels
@@ -53,7 +65,7 @@ def seeds_plot(study: Study, *, title: str, axes: Axes | None = None) -> Axes:
     axes.set(title=title, xlabel="test loss, nats a token (lower is better)")
     axes.margins(x=0.1)
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper right")
     return axes
 
 
@@ -65,15 +77,27 @@ def cost_plot(study: Study, *, title: str, axes: Axes | None = None) -> Axes:
     low, high = losses.min(), losses.max()
     places = np.linspace(low, high, len(names))
     for name, place in zip(names, places, strict=True):
-        point, colour = (counts[name], losses[name]), TUNED
+        point = counts[name], losses[name]
         colour = ACCENT if name == RIVAL else TUNED
         axes.plot(*point, "o", color=colour, ms=8, zorder=3)
         axes.annotate(
             name, point, (1.02, place), va="center", fontsize=9, color=colour,
             textcoords=axes.get_yaxis_transform(),
-            arrowprops={"arrowstyle": "-", "color": PALE, "lw": 1},
+            arrowprops={"arrowstyle": "-", "color": PALE, "relpos": (0, 0.5)},
         )  # fmt: skip
     axes.set(title=title, xscale="log", ylabel="test loss, nats a token")
     axes.set_xlabel("trained numbers (log scale)")
     axes.margins(x=0.08)
     return axes
+
+
+def memory_plot(study: Study, methods: Sequence[str], *, title: str) -> Axes:
+    """What a run held beside the weights: activations, gradients, Adam's moments."""
+    memory = study.memory.loc[[*methods]]
+    return stacked_bars(
+        methods,
+        {str(name): memory[name].tolist() for name in memory},
+        x_label="MiB beside the weights (four rows, no checkpointing)",
+        title=title,
+        total_format="{:.0f}",
+    )

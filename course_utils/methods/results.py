@@ -97,6 +97,42 @@ class Study:
         ]
 
     @property
+    def others(self) -> list[str]:
+        """The methods but for LoRA, which each is held against."""
+        return [name for name in self.methods if name != RIVAL]
+
+    @property
+    def rates_apart(self) -> float:
+        """The highest of the rates that were found best, over the lowest."""
+        by_loss = self.search.sort_values("validation_nats")
+        best = by_loss.drop_duplicates("method")["rate"]
+        return float(best.max() / best.min())
+
+    def table(self) -> pd.DataFrame:
+        """A row a method, the lowest mean loss first, as text."""
+        nats, numbers = self.mean("test_nats"), self.mean("parameters")
+        rows = {
+            name: {
+                "trained numbers": f"{numbers[name]:,.0f}",
+                "rate": f"{self.of(name)['rate'].iloc[0]:g}",
+                "test loss, nats a token": f"{nats[name]:.3f}",
+                "minus LoRA (95 %)": "–" if name == RIVAL else str(self.against(name)),
+                "exact of 80, each seed": " ".join(map(str, self.of(name)["exact"])),
+            }
+            for name in self.methods
+        }
+        return pd.DataFrame(rows).T.rename_axis("method")
+
+    def costs(self) -> pd.DataFrame:
+        """Time of an update over LoRA's, and what general text lost, seed by seed."""
+        seconds = self.mean("cpu_seconds_per_update")
+        lost = self.runs["general_after"] - self.runs["general_before"]
+        told = lost.map("{:+.2f}".format).groupby(self.runs["method"]).agg(", ".join)
+        times = (seconds / seconds[RIVAL]).map("{:.2f}".format)
+        table = {"time of an update, LoRA = 1": times, "general text, nats": told}
+        return pd.DataFrame(table).loc[self.methods]
+
+    @property
     def memory(self) -> pd.DataFrame:
         """MiB beside the weights: activations measured, the optimizer's predicted."""
         optimizer = self.mean("parameters") * ADAM_BYTES / 2**20
@@ -104,11 +140,6 @@ class Study:
         return pd.DataFrame(
             {"saved activations": activations, "gradients and Adam": optimizer}
         )
-
-    @property
-    def forgetting(self) -> pd.Series:
-        """Nats a token that general text lost by a method, mean over the seeds."""
-        return self.mean("general_after") - self.mean("general_before")
 
 
 def apart(run: Mapping[str, Any], task: Task, study: Study) -> float:

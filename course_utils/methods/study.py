@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import torch
 from peft import get_peft_model, prepare_model_for_kbit_training
@@ -100,7 +101,7 @@ def load(model: str | Path, method: Method, updates: int) -> Any:
 class _TakeRankAway(TrainerCallback):
     """AdaLoRA looks at the gradients of an update before they are cleared."""
 
-    def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+    def on_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
         if hasattr(model.base_model, "update_and_allocate"):
             model.base_model.update_and_allocate(state.global_step)
 
@@ -198,21 +199,21 @@ def exact(wishes: Sequence[Conversation], texts: Sequence[str]) -> list[bool]:
 
 def saved_mib(model: Any, tokenizer: PreTrainedTokenizerBase, rows: _Rows) -> float:
     """MiB of activations that a batch keeps for the backward pass, parameters aside."""
-    known = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, int] = {}
+    saved: list[ref[Tensor]] = []
 
-    def count(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
+    def note(tensor: Tensor) -> Tensor:
+        saved.append(ref(tensor))
         return tensor
 
     batch = DataCollatorForSeq2Seq(tokenizer)(rows).to(model.device)
     model.train()
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        loss = model(**batch).loss  # held, so that no address is given out twice
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = model(**batch).loss  # held: with it, all that its backward pass needs
+    known = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    held = [tensor for reference in saved if (tensor := reference()) is not None]
+    storages = {s.data_ptr(): s.nbytes() for s in (t.untyped_storage() for t in held)}
     del loss
-    return sum(kept.values()) / 2**20
+    return sum(n for place, n in storages.items() if place not in known) / 2**20
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ class Task:
     @classmethod
     def read(cls, model: str | Path) -> Task:
         """The task for a model's tokenizer."""
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer: Any = AutoTokenizer.from_pretrained(model)
         rows = partial(encode, tokenizer)
         validation = load_search("validation")[::2][:HELD_OUT]
         test = [answered(wish) for wish in load_search("test")[::2][:HELD_OUT]]

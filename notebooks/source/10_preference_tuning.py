@@ -39,11 +39,11 @@ profile = check_machine()
 # chat template. Which rows are there?
 
 # %%
-from course_utils.places import make_folder, runs_folder
+from course_utils.places import run_folder
 from course_utils.recipes.book import MOVIE_SEARCH
 
 plan = MOVIE_SEARCH.plan_for(profile.name, profile.model_override)
-folder = make_folder(runs_folder() / f"preferences-{profile.name}")
+folder = run_folder("preferences", profile)
 sizes = study.SIZES[profile.name]
 rows = study.Rows.read(sizes)
 rows.start[1], rows.counts
