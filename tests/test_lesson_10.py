@@ -216,3 +216,22 @@ def test_the_lesson_says_with_how_many_seeds_and_rates_its_runs_were_made():
     assert {len(of(name)) for name in ("dpo", "verified", "keywords")} == {1}
     assert "one seed" in PROSE and "no rate was searched" in PROSE
     assert len(RUNS) == len({run["run"] for run in RUNS})
+
+
+def test_the_reward_model_and_the_baseline_are_told_right():
+    scorer, taught, dpo = (of(name)[SEED] for name in ("reward_model", "sft", "dpo"))
+    right = [results.preferred(scorer[key]).right for key in ("pairs", "blind")]
+    told = "right in {:g} of 60 pairs, and with the wrong requests still in {:g}."
+    assert told.format(*right) in PROSE
+    better = results.preferred(taught["pairs"]).right
+    assert f"find the better answer likelier in {better:g} pairs" in PROSE
+    exact = [count(run, "exact") for run in (taught, START, dpo)]
+    told = "make {} answers exact ({} at the start, {} after DPO)".format(*exact)
+    assert told in PROSE
+    alone = [
+        results.left_alone(r["test"]["served"], TESTS) for r in (taught, START, dpo)
+    ]
+    told = f"all {alone[0].right} requests without a wish alone"
+    assert told in PROSE and alone[0].right == alone[0].n
+    assert "({} and {})".format(*(it.right for it in alone[1:])) in PROSE
+    assert better > results.preferred(dpo["pairs"]).right
