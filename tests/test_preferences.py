@@ -25,6 +25,7 @@ from course_utils.data.datasets import (
 from course_utils.data.files import FaultyData
 from course_utils.projects.search.pattern import search_by_pattern
 from course_utils.projects.search.query import read_query
+from course_utils.projects.search.texts import as_pairs
 
 GROUPS = ("right_query", "form_not_chatter", "restraint")
 SIDES = ("chosen", "rejected")
@@ -207,13 +208,11 @@ def test_the_sheet_says_how_many_held_out_pairs_have_the_answers_of_a_trained_on
     assert said in SHEET
 
 
-def test_a_pair_has_the_form_that_trl_takes():
+def test_pairs_become_the_rows_that_trl_takes():
     pair = PreferencePair("a", "restraint", "hello", "{}", "Hi!", "chats")
-    assert pair.as_trl() == {
-        "prompt": [{"role": "user", "content": "hello"}],
-        "chosen": [{"role": "assistant", "content": "{}"}],
-        "rejected": [{"role": "assistant", "content": "Hi!"}],
-    }
+    assert as_pairs([pair]) == [
+        {"prompt": "Request: hello\nQuery:", "chosen": " {}", "rejected": " Hi!"}
+    ]
 
 
 def written(folder, *rows):

@@ -29,8 +29,9 @@ if PROJECT_ROOT.resolve() != _FOLDER:
 
 
 def recipe_of(number: str) -> str:
-    """The recipe whose run holds what a published notebook made: 08 and 09 have own."""
-    return {"08": "movie_search", "09": "methods"}.get(number, PUBLISHED_RECIPE)
+    """The recipe whose run holds what a published notebook made: three have their own."""
+    own = {"08": "movie_search", "09": "methods", "10": "preferences"}
+    return own.get(number, PUBLISHED_RECIPE)
 
 
 def sources(names: list[str] | None = None) -> list[Path]:

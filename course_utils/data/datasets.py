@@ -236,14 +236,6 @@ class PreferencePair:
         """The request without an answer."""
         return Conversation(self.id, ({"role": "user", "content": self.request},))
 
-    def as_trl(self) -> dict[str, list[dict[str, str]]]:
-        """The pair as TRL's trainers take it: conversational, with explicit prompt."""
-        return {
-            "prompt": [{"role": "user", "content": self.request}],
-            "chosen": [{"role": "assistant", "content": self.chosen}],
-            "rejected": [{"role": "assistant", "content": self.rejected}],
-        }
-
 
 class _Pair(BaseModel):
     id: Text

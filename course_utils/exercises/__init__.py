@@ -10,13 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 from course_utils import CourseError
-from course_utils.exercises import adapter, curves, gguf, judging, loading, training
+from course_utils.exercises import (
+    adapter,
+    gguf,
+    judging,
+    loading,
+    preferences,
+    training,
+)
 from course_utils.exercises.checking import TODO as TODO
 from course_utils.exercises.checking import Exercise, verdict
 
 EXERCISES: dict[str, Exercise] = {
     exercise.solution.__name__: exercise
-    for module in (loading, adapter, training, curves, judging, gguf)
+    for module in (loading, adapter, training, judging, gguf, preferences)
     for exercise in module.EXERCISES
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from course_utils.data.conversation import Conversation
+from course_utils.data.datasets import PreferencePair
 
 
 def as_prompt(request: str) -> str:
@@ -26,4 +27,16 @@ def as_rows(wishes: Iterable[Conversation]) -> list[dict[str, str]]:
     return [
         {"prompt": as_prompt(w.request), "completion": as_completion(w.answer)}
         for w in wishes
+    ]
+
+
+def as_pairs(pairs: Iterable[PreferencePair]) -> list[dict[str, str]]:
+    """Pairs of answers as rows of `prompt`, `chosen` and `rejected`."""
+    return [
+        {
+            "prompt": as_prompt(pair.request),
+            "chosen": as_completion(pair.chosen),
+            "rejected": as_completion(pair.rejected),
+        }
+        for pair in pairs
     ]

@@ -1,0 +1,1 @@
+"""Preference tuning and rewards that a program computes (lesson 10)."""

@@ -1,0 +1,237 @@
+"""Lesson 10: its calls are those of the kept runs, and its sentences tell them."""
+
+import ast
+import math
+import re
+from types import SimpleNamespace
+
+import notebook_cells as cells
+import numpy as np
+import pytest
+from test_published_figures import exact_p
+
+from course_utils.data.datasets import load_preferences, load_search
+from course_utils.preference import results, study
+from course_utils.preference.rewards import verified_score
+from course_utils.projects.search.query import as_query, read_query
+
+[LESSON] = [path for path in cells.LESSONS if path.name.startswith("10")]
+CODE = "\n".join(cells.code_cells(LESSON))
+PROSE = " ".join(re.sub(r"(?m)^#", "", cells.prose(LESSON)).split())
+HELPERS = (cells.ROOT / "course_utils" / "preference" / "study.py").read_text()
+
+
+def calls(code, name):
+    """Keywords, as text, of each call of a name that takes the common settings too."""
+    found = [
+        {word.arg: ast.unparse(word.value) for word in node.keywords}
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name
+    ]
+    return [
+        {key: value for key, value in it.items() if key} for it in found if None in it
+    ]
+
+
+# A lesson that shows one run and tells the figures of another.
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        ("SFTConfig", ["start", "sft"]),
+        ("RewardConfig", ["reward_model"]),
+        ("DPOConfig", ["dpo"]),
+        ("GRPOConfig", ["verified"]),
+    ],
+)
+def test_the_lessons_settings_are_those_of_the_kept_runs(config, names):
+    shown, kept = calls(CODE, config), calls(HELPERS, config)
+    rates = [float(it.pop("learning_rate")) for it in shown]
+    assert rates == [results.RATES[name] for name in names]
+    assert results.RATES["keywords"] == results.RATES["verified"]
+    for it in kept:
+        assert it.pop("learning_rate") == "rate"
+    assert shown == kept
+
+
+def test_the_settings_common_to_all_trainers_are_those_of_the_kept_runs():
+    [cell] = [code for code in cells.code_cells(LESSON) if "common = dict(" in code]
+    names = {"study": study, "folder": "here"}
+    names["profile"] = SimpleNamespace(is_gpu=False)
+    exec(cell, names)
+    expected = study.shared("here", study.SEEDS[0])
+    assert names["common"] == expected | {"use_cpu": True}
+
+
+def test_the_toy_of_advantages_is_told_right():
+    for hits, plain in ((1, 0.875), (4, 0.5)):
+        spread = math.sqrt(hits * (8 - hits) / 8 / 7)
+        assert f"{plain / spread:.2f}" in PROSE and f"{plain:g}" in PROSE
+    assert f"{0.01**8 + 0.99**8:.0%}".replace("%", " %") in PROSE
+
+
+def test_the_toy_of_the_loss_is_told_right():
+    for margin in (0, 5, -5):
+        assert f"{1 / (1 + math.exp(margin)):.3f}".rstrip("0") in PROSE
+
+
+def test_the_judges_of_the_toy_are_told_right():
+    assert "agrees with people in 90 of 100" in PROSE and "κ = 0. " in PROSE
+    assert "agrees in 80, with κ = 0.6" in PROSE  # (0.8 - 0.5) / (1 - 0.5)
+
+
+RUNS = results.kept_runs()
+TESTS = load_search("test")[::2]
+
+
+def of(name):
+    """Runs under the chosen rate, by seed."""
+    rate = results.RATES[name]
+    return {r["seed"]: r for r in RUNS if (r["run"], r["rate"]) == (name, rate)}
+
+
+def count(run, mark):
+    return run["test"][mark].count("1")
+
+
+def test_every_row_of_the_kept_runs_is_whole():
+    for run in RUNS:
+        assert {"run", "rate", "seed", "log", "pairs"} <= set(run)
+        assert len(run["pairs"]) == 60
+        if "test" in run:
+            assert {len(run["test"][mark]) for mark in results.MARKS} == {len(TESTS)}
+            assert len(run["test"]["texts"]) == len(TESTS)
+
+
+def is_exact(text, query):
+    found = read_query(text)
+    return found is not None and found.parts == as_query(query).parts
+
+
+def test_marks_of_the_kept_runs_are_those_of_their_answers():
+    wishes = [study.answered(wish) for wish in TESTS]
+    for run in RUNS:
+        if "test" in run:
+            texts, golds = run["test"]["texts"], [w.notes["query"] for w in TESTS]
+            again = {
+                "exact": map(is_exact, texts, golds),
+                "served": study.served(wishes, texts),
+            }
+            for mark, each in again.items():
+                assert run["test"][mark] == "".join("01"[it] for it in each)
+
+
+def test_dpo_starts_at_ln_2_in_every_kept_run():
+    for run in of("dpo").values():
+        assert run["log"]["loss"][0] == pytest.approx(math.log(2), abs=2e-4)
+
+
+SEED = study.SEEDS[0]
+START = of("start")[SEED]
+
+
+def test_the_start_is_told_right():
+    told = [count(START, mark) for mark in results.MARKS]
+    assert f"writes a query in {told[0]} of 80 answers" in PROSE
+    assert f"{told[1]} are exact, and {told[2]} requests are served" in PROSE
+    assert any("flicks" in text for text in START["test"]["texts"])
+
+
+def test_the_best_constant_is_told_right():
+    rows = study.Rows.read(study.Sizes()).rewarded
+    paid = [verified_score("{}", row["right"]) for row in rows]
+    assert f"At most {np.mean(paid):.2f}, for `{{}}`" in PROSE
+    assert round(1 / np.mean(paid)) == 6  # a sixth of full marks
+
+
+def test_a_genre_that_is_written_twice_is_paid_in_full():
+    assert verified_score('{"genres": ["war", "war"]}', '{"genres": ["war"]}') == 1
+
+
+def moved(run):
+    """Mean change of both answers' log p in nats, and how many chosen ones fell."""
+    after, before = np.array(run["pairs"]), np.array(START["pairs"])
+    return *(after - before).mean(0), int((after < before).sum(0)[0])
+
+
+def against_start(run, mark):
+    """Lost, gained and p of a run against the start."""
+    pairs = list(zip(START["test"][mark], run["test"][mark], strict=True))
+    lost, gained = pairs.count(("1", "0")), pairs.count(("0", "1"))
+    return lost, gained, exact_p(lost, gained)
+
+
+def ends(run, quantity):
+    """Mean of the first five updates, and of the last five."""
+    values = run["log"][quantity]
+    return np.mean(values[:5]), np.mean(values[-5:])
+
+
+def test_what_dpo_did_to_both_answers_is_told_right():
+    chosen, rejected, fell = moved(of("dpo")[SEED])
+    assert f"moved by {chosen:+.1f} nats on average, and {fell} of 60 became" in PROSE
+    assert f"the rejected ones fell by {-rejected:.1f}" in PROSE
+    assert chosen - rejected > 0 and -rejected > 0.9 * (chosen - rejected)
+
+
+def test_what_the_verified_reward_did_is_told_right():
+    run = of("verified")[SEED]
+    assert f"{np.mean(run['log']['silent']):.0%}".replace("%", " %") in PROSE
+    for mark, word in (("served", "served"), ("exact", "exactly")):
+        *_, p = against_start(run, mark)
+        told = f"{count(run, mark)} {'were ' * (mark == 'served')}{word} in place of "
+        assert f"{told}{count(START, mark)} (p = {p:.2g})" in PROSE
+    assert f"{count(run, 'valid')} answers are queries, where the start wrote " in PROSE
+    assert len(run["log"]["loss"]) == 20
+
+
+def test_what_the_keyword_reward_did_is_told_right():
+    run = of("keywords")[SEED]
+    (low, high), (true, end) = ends(run, "keywords"), ends(run, "verified")
+    told = f"from {low:.2f} in the first five updates to {high:.2f} in the last five"
+    assert told in PROSE and f"fell from {true:.2f} to {end:g}" in PROSE
+    assert count(run, "valid") == 0 and max(run["log"]["silent"]) == 0
+    assert against_start(run, "exact")[2] < 0.01 > against_start(run, "served")[2]
+    alone = results.left_alone(run["test"]["served"], TESTS)
+    assert count(run, "served") == alone.right == alone.n
+    assert f"{alone.n} requests count as served" in PROSE
+    closed = [re.search(r'"[<>]=?\d+[,}]', text) for text in run["test"]["texts"]]
+    assert sum(map(bool, closed)) > 70  # a number whose quote mark is not closed
+
+
+def test_what_dpo_wrote_is_told_right():
+    run = of("dpo")[SEED]
+    better = [results.preferred(it["pairs"]).right for it in (run, START)]
+    told = "in {:g} of 60 pairs, where the start did in {:g}".format(*better)
+    assert told in PROSE
+    valid = count(run, "valid"), count(START, "valid")
+    assert "{} of 80 in place of {}".format(*valid) in PROSE and valid[0] < valid[1]
+    invented = '"not_genres": ["not_genres"]'
+    assert any(invented in text for text in run["test"]["texts"])
+    pairs = load_preferences("train")
+    assert not any(invented in pair.chosen + pair.rejected for pair in pairs)
+
+
+# A lesson that says less than what was measured, or more.
+def test_the_lesson_says_with_how_many_seeds_and_rates_its_runs_were_made():
+    assert {len(of(name)) for name in ("dpo", "verified", "keywords")} == {1}
+    assert "one seed" in PROSE and "no rate was searched" in PROSE
+    assert len(RUNS) == len({run["run"] for run in RUNS})
+
+
+def test_the_reward_model_and_the_baseline_are_told_right():
+    scorer, taught, dpo = (of(name)[SEED] for name in ("reward_model", "sft", "dpo"))
+    right = [results.preferred(scorer[key]).right for key in ("pairs", "blind")]
+    told = "right in {:g} of 60 pairs, and with the wrong requests still in {:g}."
+    assert told.format(*right) in PROSE
+    better = results.preferred(taught["pairs"]).right
+    assert f"find the better answer likelier in {better:g} pairs" in PROSE
+    exact = [count(run, "exact") for run in (taught, START, dpo)]
+    told = "make {} answers exact ({} at the start, {} after DPO)".format(*exact)
+    assert told in PROSE
+    alone = [
+        results.left_alone(r["test"]["served"], TESTS) for r in (taught, START, dpo)
+    ]
+    told = f"all {alone[0].right} requests without a wish alone"
+    assert told in PROSE and alone[0].right == alone[0].n
+    assert "({} and {})".format(*(it.right for it in alone[1:])) in PROSE
+    assert better > results.preferred(dpo["pairs"]).right
