@@ -435,8 +435,7 @@ for hits in (1, 4, 8):
     centred = (rewards - rewards.mean())[0]  # of a right answer
     divided = centred / (rewards.std(ddof=1) + 1e-4)  # n - 1, as in TRL
     print(f"{hits} of 8 right: {divided:.2f} divided, {centred:.3f} not")
-silent = {p: p**8 + (1 - p) ** 8 for p in (0.5, 0.3, 0.1, 0.01)}
-print({p: f"{chance:.1%}" for p, chance in silent.items()})
+{p: f"{p**8 + (1 - p) ** 8:.1%}" for p in (0.5, 0.3, 0.1, 0.01)}
 
 # %% [markdown]
 # One right answer in eight counts 2.47, one of four right ones 0.94: division by the
@@ -1003,7 +1002,5 @@ from course_utils.machine.run_record import save_results, write_run_record
 
 table = results.marks_table(found, rows.tests)
 save_results(folder, "10", [{"way": w, **table[w]} for w in found])
-served = table.loc["served"]
-headline = (f"served: {served['start']} at the start, {served['words paid']} "
-            "when words were paid")
+headline = f"served: {table.loc['served', 'words paid']} when words were paid"
 write_run_record("10", profile, headline=headline, seed=SEED)
