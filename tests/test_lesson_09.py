@@ -195,3 +195,22 @@ def test_the_text_tells_full_tuning_and_lora_as_they_were_measured():
     assert saved["prompt tuning"] > 0.9 * saved["LoRA"]  # "saves little"
     times = kept.of("LoRA")["rate"].iloc[0] / kept.of("full")["rate"].iloc[0]
     assert f"best rate is {times:.0f} times as high" in text
+
+
+# The same, of the others.
+def test_the_text_tells_who_is_told_apart_from_lora():
+    text, kept = " ".join(cells.prose(LESSON).split()), Study.read()
+    seen = {name for name in kept.others if kept.against(name).is_seen}
+    assert seen == {"prompt tuning"} and kept.against("prompt tuning").mean > 0
+    assert "only prompt tuning is seen to be behind it" in text
+    assert {*kept.others} - seen == {"full", "DoRA", "QLoRA", "rank 1", "IA3"}
+    behind = kept.against("rank 1").mean
+    assert f"ends {behind:.2f} nats behind rank 16" in text
+    lost = kept.runs["general_after"] - kept.runs["general_before"]
+    of = {name: lost[kept.runs["method"] == name] for name in kept.methods}
+    least = [of[name] for name in ("prompt tuning", "full")]
+    most = [of[name] for name in ("QLoRA", "IA3")]
+    assert (
+        f"{min(map(min, least)):.2f} to {max(map(max, least)):.2f} nats. QLoRA" in text
+    )
+    assert f"{min(map(min, most)):.2f} to {max(map(max, most)):.2f}, and IA³" in text

@@ -29,7 +29,7 @@ if PROJECT_ROOT.resolve() != _FOLDER:
 
 
 def recipe_of(number: str) -> str:
-    """The recipe whose run holds what a published notebook made: three have their own."""
+    """The recipe whose run holds what a published notebook made; three have one."""
     own = {"08": "movie_search", "09": "methods", "10": "preferences"}
     return own.get(number, PUBLISHED_RECIPE)
 
