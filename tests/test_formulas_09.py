@@ -60,13 +60,13 @@ def test_full_tuning_and_lora_are_paired_by_seed(tmp_path):
 
 def test_a_variant_is_held_against_the_spread_of_seeds(tmp_path):
     nats = {"DoRA": 0.62, "QLoRA": 0.5, "prompt tuning": 1.5, "IA3": 1.0}
-    nats |= {"rank 1": 0.7, "rank 128": 0.55}
+    nats |= {"rank 1": 0.7}
     runs = [run("LoRA", 1, 0.58), run("LoRA", 2, 0.62)]
     runs += [run(name, 1, value) for name, value in nats.items()]
     found = peft_methods_compared(write(tmp_path / "runs.json", runs))
     assert found["variants_apart"] == pytest.approx(0.1)  # QLoRA: 0.5 against 0.6
     assert found["seeds_apart"] == pytest.approx(0.04)
-    assert (found["rank_1_nats"], found["rank_128_nats"]) == (0.7, 0.55)
+    assert found["rank_1_nats"] == 0.7
     assert found["prompt_exact"] == 10
 
 

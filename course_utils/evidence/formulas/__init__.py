@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from math import ceil, log2
+from math import ceil, log2, sqrt
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
+
+from scipy.stats import t
 
 from course_utils import CourseError
 from course_utils.evidence.claims import load_claims
@@ -179,11 +181,12 @@ def full_against_lora(path: Path = _PEFT_RUNS) -> dict[str, float]:
     """Full tuning and LoRA on lesson 08's task, each with a rate of its own.
 
     Means over the seeds; differences are full minus LoRA, seed by seed, with the least
-    and the greatest of them.
+    and the greatest of them, and the 95 % interval of their mean (Student's t).
     """
     lora, full = _runs("LoRA", path), _runs("full", path)
     pairs = list(zip(lora, full, strict=True))
     by_seed = [f["test_nats"] - one["test_nats"] for one, f in pairs]
+    half = t.ppf(0.975, len(pairs) - 1) * stdev(by_seed) / sqrt(len(pairs))
     values = {
         "seeds": len(pairs),
         "requests": lora[0]["exact_of"],
@@ -191,6 +194,8 @@ def full_against_lora(path: Path = _PEFT_RUNS) -> dict[str, float]:
         "nats_apart": fmean(by_seed),
         "least_apart": min(by_seed),
         "most_apart": max(by_seed),
+        "low_apart": fmean(by_seed) - half,
+        "high_apart": fmean(by_seed) + half,
         "step_ratio": _mean(lora, "cpu_seconds_per_update")
         / _mean(full, "cpu_seconds_per_update"),
     }
@@ -209,7 +214,6 @@ _COMPARED = {  # key of its values, and the name of the method in the file
     "prompt": "prompt tuning",
     "ia3": "IA3",
     "rank_1": "rank 1",
-    "rank_128": "rank 128",
 }
 _VARIANTS = ("dora", "qlora")
 
