@@ -214,3 +214,13 @@ def test_the_text_tells_who_is_told_apart_from_lora():
         f"{min(map(min, least)):.2f} to {max(map(max, least)):.2f} nats. QLoRA" in text
     )
     assert f"{min(map(min, most)):.2f} to {max(map(max, most)):.2f}, and IA³" in text
+
+
+# A method that was measured since, or one that is counted among the measured.
+def test_the_text_tells_what_was_not_run():
+    text, kept = " ".join(cells.prose(LESSON).split()), Study.read()
+    absent = {*METHODS} - {*kept.methods} - {"rank 128", "batches of 16"}
+    assert absent == {"prefix tuning", "PiSSA", "LoRA+", "AdaLoRA", "P-tuning"}
+    assert "Prefix tuning got as far as its rates" in text
+    assert "prefix tuning" in {*kept.search["method"]}
+    assert "PiSSA, LoRA+, AdaLoRA and P-tuning were not run" in text

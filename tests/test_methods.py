@@ -237,8 +237,9 @@ def test_the_kept_runs_are_those_of_the_search_and_of_the_counts():
     best = tried.set_index("method")["rate"]
     shape = load_architectures()["smollm2-135m"]
     numbers = {"full": shape.parameters, "prompt tuning": 11_520, "IA3": 57_600}
-    for name, method in METHODS.items():
-        runs = found.of(name)
+    assert {"full", "LoRA", "QLoRA", "prompt tuning"} <= {*found.methods}
+    for name in found.methods:
+        method, runs = METHODS[name], found.of(name)
         assert tuple(runs.index) == SEEDS, name
         rate = best[name] if method.rates else found.of("LoRA")["rate"].iloc[0]
         assert {*runs["rate"]} == {rate}, name
