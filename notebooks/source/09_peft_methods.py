@@ -811,9 +811,9 @@ pd.DataFrame(told).T.round(2)
 # `cat` is exact, with the ranks added. `svd` keeps the best update of the old rank.
 # `linear` adds A to A and B to B; the product then has the cross terms B₁A₂ and B₂A₁,
 # which nobody trained. An exact sum of updates is still not both tasks at once: each
-# update was trained on a base without the other. On the small
-# model it loses a little of the search and doubles the tickets' loss, and `linear`, most
-# of whose change is wrong, does as well: an error of ΔW is not yet an error of the task.
+# update was trained on a base without the other. On the small model it loses a little of
+# the search and doubles the loss on tickets; and `linear`, most of whose change is wrong,
+# does as well. An error of ΔW is not yet an error of the task.
 #
 # **AdapterFusion** learns the mixture instead: with base and adapters frozen, a small
 # attention layer in each block weighs their outputs for each token. It needs rows of the
