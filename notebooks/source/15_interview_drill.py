@@ -546,6 +546,12 @@ from course_utils.evidence.cards import show_cards
 show_cards("15")
 
 # %% [markdown]
+# And the second half of lesson 10's, on rewards, judges and what a success is:
+
+# %%
+show_cards("10_rewards")
+
+# %% [markdown]
 # ## The same on your project
 #
 # Questions about *your* project are the likeliest of all, and no course knows them. Write
