@@ -113,18 +113,30 @@ def test_every_section_of_the_house_style_is_there(path):
         assert section in text, section
 
 
+def cards_shown(path):
+    """Data of the cells that show cards, by the file of these."""
+    code = [c for c in cells.published(path).cells if c.cell_type == "code"]
+    found = [(CARDS_SHOWN.search(cell.source), cell) for cell in code]
+    return {name[1]: cell.outputs[-1]["data"] for name, cell in found if name}
+
+
 # An answer of the bank that was edited after the notebook was published.
 @each_lesson
 def test_the_cards_of_a_published_notebook_are_those_of_the_bank(path):
-    code = [c for c in cells.published(path).cells if c.cell_type == "code"]
-    found = [(CARDS_SHOWN.search(cell.source), cell) for cell in code]
-    shown = {name[1]: cell.outputs[-1]["data"] for name, cell in found if name}
-    number = path.name[:2]
-    files = {card.lesson for card in load_cards().values()}
-    assert shown.keys() == {name for name in files if name[:2] == number}
-    for name, data in shown.items():
+    for name, data in cards_shown(path).items():
         expected = show_cards(name, own={})._repr_html_()
         assert data["text/html"] == expected, "run `make prose`"
+
+
+# Cards that no reader of the notebooks would ever see, or would see twice.
+def test_each_file_of_cards_is_shown_by_one_lesson_its_own_if_it_has_a_number():
+    shown = [
+        (name, path.name[:2]) for path in cells.LESSONS for name in cards_shown(path)
+    ]
+    assert sorted(name for name, _ in shown) == sorted(
+        {card.lesson for card in load_cards().values()}
+    )
+    assert all(name == lesson for name, lesson in shown if name.isdecimal())
 
 
 # A badge or first cell that points to an old address of the project.
