@@ -547,8 +547,9 @@ results.costs()
 # On the small model prompt tuning and full tuning cost the general text least, 0.04 to 0.08
 # nats. QLoRA and IA³ cost it most, 0.51 to 1.08, and IA³ trains 57,600 numbers: few numbers
 # do not protect from forgetting. (Of QLoRA's loss 0.21 nats is the price of four bits
-# before any training.) The rates were chosen for the task alone, and a high one is paid
-# for here. (A general text of eight paragraphs is one sample of what a model knew.)
+# before any training.) The rates were chosen by the task's loss alone; in lesson 04 a lower
+# one forgot less, which was not tried here. (A general text of eight paragraphs is one
+# sample of what a model knew.)
 #
 # ### Full tuning, LoRA, QLoRA
 #
