@@ -17,6 +17,9 @@ from course_utils.methods.book import METHODS, VIRTUAL_TOKENS
 from course_utils.methods.results import Study
 from course_utils.model.architectures import load_architectures
 from course_utils.model.nano import cached_nano_path
+from course_utils.preference.study import served
+from course_utils.projects.search.pattern import search_by_pattern
+from course_utils.projects.search.query import write_query
 from course_utils.projects.search.texts import as_rows
 
 [LESSON] = [path for path in cells.LESSONS if path.name.startswith("09")]
@@ -224,3 +227,20 @@ def test_the_text_tells_what_was_not_run():
     assert "Prefix tuning got as far as its rates" in text
     assert "prefix tuning" in {*kept.search["method"]}
     assert "PiSSA, LoRA+, AdaLoRA and P-tuning were not run" in text
+
+
+# A count of right answers without what a plain program reaches.
+def test_both_lessons_tell_what_two_plain_programs_reach():
+    tests = study.Task.on(Profile("cpu", "cpu")).test
+    by_pattern = [write_query(search_by_pattern(wish.request)) for wish in tests]
+    ways = {"empty": ["{}"] * len(tests), "patterns": by_pattern}
+    exact = {way: sum(study.exact(tests, texts)) for way, texts in ways.items()}
+    kept = {way: sum(served(tests, texts)) for way, texts in ways.items()}
+    text = " ".join(cells.prose(LESSON).split())
+    assert f"`{{}}` is exact in {exact['empty']} of the {len(tests)}" in text
+    assert f"regular expressions in {exact['patterns']}. So" in text
+    [other] = [path for path in cells.LESSONS if path.name.startswith("10")]
+    text = " ".join(cells.prose(other).split())
+    assert f"exact in {exact['empty']} and serve {kept['empty']}, lesson 08's" in text
+    told = f"{exact['patterns']} and {kept['patterns']}"
+    assert f"regular expressions {told}." in text

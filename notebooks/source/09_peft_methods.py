@@ -425,7 +425,9 @@ print(f"{len(losses)} updates, loss {losses[0]:.2f} → {losses[-1]:.2f} nats")
 
 # %% [markdown]
 # Two measures on the test requests: the loss of the written query, in nats a token, and
-# how many greedy answers ask for exactly what is meant.
+# how many greedy answers ask for exactly what is meant. Two programs to hold that against:
+# always answering `{}` is exact in 11 of the 80, lesson 08's regular expressions in 75. So
+# after 160 rows no method here is of use yet, and exact answers hardly tell them apart.
 
 # %%
 test_rows = study.encode(tokenizer, task.test)
