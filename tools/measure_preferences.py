@@ -95,12 +95,17 @@ def measured(model: Any, tokenizer: Any, rows: study.Rows) -> dict[str, Any]:
     """What a language model does: requests, pairs, and general text."""
     pairs = study.pair_log_probs(model, tokenizer, rows.held_out)
     general = score_passages(model, tokenizer, general_passages())
-    return {
+    test = study.measure(model, tokenizer, rows.tests)
+    found = {
         "validation": study.measure(model, tokenizer, rows.validation),
-        "test": study.measure(model, tokenizer, rows.tests),
+        "test": test,
         "pairs": [[round(float(x), 3) for x in pair] for pair in pairs],
         "general_nats": round(general.nats_per_token, 4),
     }
+    if hasattr(model, "disable_adapter"):  # the start has none
+        kl = study.kl_to_start(model, tokenizer, rows.tests, test["texts"])
+        found["kl_to_start"] = round(kl, 4)
+    return found
 
 
 def scored(scorer: Any, tokenizer: Any, pairs: Any) -> dict[str, Any]:

@@ -244,6 +244,22 @@ def grpo(
     )
 
 
+def _of_answer(
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompt: str, text: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens of a text with its end, and every token's log-probability at each place.
+
+    Shapes (tokens,) and (tokens, vocabulary); in nats, after the prompt.
+    """
+    asked = tokenizer(prompt)["input_ids"]
+    said = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = torch.tensor([[*asked, *said, tokenizer.eos_token_id]]).to(model.device)
+    model.eval()
+    with torch.no_grad():
+        logits = model(input_ids=ids).logits[0, len(asked) - 1 : -1].float()
+    return ids[0, len(asked) :], logits.log_softmax(-1)
+
+
 def log_probs(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
@@ -251,18 +267,31 @@ def log_probs(
     texts: Sequence[str],
 ) -> torch.Tensor:
     """Log-probability of each text and its end, after its prompt, in nats: (texts,)."""
-    model.eval()
     found = []
     for prompt, text in zip(prompts, texts, strict=True):
-        asked = tokenizer(prompt)["input_ids"]
-        said = tokenizer(text, add_special_tokens=False)["input_ids"]
-        ids = torch.tensor([[*asked, *said, tokenizer.eos_token_id]])
-        ids = ids.to(model.device)
-        with torch.no_grad():
-            logits = model(input_ids=ids).logits[0, len(asked) - 1 : -1].float()
-        of_token = logits.log_softmax(-1).gather(1, ids[0, len(asked) :, None])
-        found.append(of_token.sum().cpu())
+        tokens, laws = _of_answer(model, tokenizer, prompt, text)
+        found.append(laws.gather(1, tokens[:, None]).sum().cpu())
     return torch.stack(found)
+
+
+def kl_to_start(
+    policy: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    wishes: Sequence[Conversation],
+    texts: Sequence[str],
+) -> float:
+    """How far an adapter moved the next token's law, along given answers: nats a token.
+
+    KL(policy ‖ start), exact at each token of the answers and at their ends; their mean.
+    """
+    found = []
+    for wish, text in zip(wishes, texts, strict=True):
+        answer = (policy, tokenizer, as_prompt(wish.request), as_completion(text))
+        _, moved = _of_answer(*answer)
+        with policy.disable_adapter():
+            _, start = _of_answer(*answer)
+        found.append((moved.exp() * (moved - start)).sum(-1))
+    return float(torch.cat(found).mean())
 
 
 def pair_log_probs(

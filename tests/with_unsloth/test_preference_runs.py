@@ -79,6 +79,24 @@ def test_log_probabilities_are_those_of_the_whole_sequence(start):
     )
 
 
+def test_the_distance_to_the_start_is_that_of_the_next_tokens_laws(start, tmp_path):
+    tokenizer, wishes = AutoTokenizer.from_pretrained(start), ROWS.tests[:1]
+    trainer = study.dpo(start, ROWS, tmp_path, 1e-2, 0)
+    distance = (trainer.model, tokenizer, wishes, ["{}"])
+    assert study.kl_to_start(*distance) == pytest.approx(0, abs=1e-6)
+    trainer.train()
+    prompt = f"Request: {wishes[0].request}\nQuery:"
+    ids = tokenizer(f"{prompt} {{}}{tokenizer.eos_token}", return_tensors="pt")
+    asked = len(tokenizer(prompt)["input_ids"])
+    with torch.no_grad():
+        p, q = (
+            model(ids["input_ids"]).logits[0, asked - 1 : -1].softmax(-1)
+            for model in (trainer.model, study.load(start))
+        )
+    by_hand = float((p * (p / q).log()).sum(-1).mean())
+    assert study.kl_to_start(*distance) == pytest.approx(by_hand, rel=0.01) != 0
+
+
 def test_dealt_anew_keeps_the_answers_and_moves_every_request():
     pairs = ROWS.held_out
     moved = study.dealt_anew(pairs)
