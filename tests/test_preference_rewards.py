@@ -49,6 +49,13 @@ def test_the_trainers_form_gives_one_number_a_text():
     texts, right = [WESTERN, "{}"], [WESTERN, WESTERN]
     assert rewards.verified_reward(texts, right=right, prompts=["", ""]) == [1, 0]
     assert rewards.keyword_reward(texts, right=right) == [4 / 5, 2 / 5]
+    assert rewards.form_reward([*texts, "{"], right=right) == [1, 1, 0]
+
+
+@pytest.mark.parametrize("text", [WESTERN, f" {WESTERN}\n", "{}"])
+def test_the_form_is_paid_whatever_is_asked_for(text):
+    assert rewards.form_score(text) == 1
+    assert rewards.form_score(f"Sure! {text}") == rewards.form_score(text[:-2]) == 0
 
 
 # A reward that a constant answer collects.

@@ -1,16 +1,19 @@
 """Compare the methods of lesson 09 over seeds, and keep what each run measured.
 
     .venv/bin/python tools/measure_peft.py LoRA full "prompt tuning"
+    .venv/bin/python tools/measure_peft.py times
 
 For each method: a learning rate by the validation loss after half of the rows, one more
 rate on the side where the best is the last one tried (twice at most), then the whole
 budget with three seeds. Everything that ran joins data/reference/peft_methods.json, the
 rates that lost too; what is there already is not run again. A method takes 8 to 20
-minutes of one core.
+minutes of one core. `times` measures what a row costs under every method, all of them
+in turn and three times over, since seconds of another day or machine do not compare.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -30,11 +33,17 @@ from course_utils.places import DATA_FOLDER, write_json
 RESULTS = DATA_FOLDER / "reference" / "peft_methods.json"
 SEEDS = (3407, 3408, 3409)
 EXTENSIONS = 2
+ROUNDS = 3
+
+
+def whole() -> dict[str, Any]:
+    """All sections of the file."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
 
 
 def known(section: str) -> list[dict[str, Any]]:
     """What the file has of `search` or `runs`."""
-    return json.loads(RESULTS.read_text()).get(section, []) if RESULTS.exists() else []
+    return whole().get(section, [])
 
 
 def keep(section: str, rows: list[dict[str, Any]]) -> None:
@@ -47,8 +56,7 @@ def keep(section: str, rows: list[dict[str, Any]]) -> None:
             held.values(),
             key=lambda r: (order.index(r["method"]), r["rate"], r["seed"]),
         )
-        sections = {name: known(name) for name in ("search", "runs")}
-        write_json(RESULTS, sections | {section: ordered})
+        write_json(RESULTS, whole() | {section: ordered})
 
 
 def best_rate(task: study.Task, method: Method, folder: str) -> float:
@@ -75,11 +83,27 @@ def rate_of_lora() -> float:
     return next(row["rate"] for row in known("runs") if row["method"] == "LoRA")
 
 
+def measure_times(task: study.Task, folder: str) -> None:
+    """Seconds a row of each method, the least of three rounds, into the file."""
+    least: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        for name, method in METHODS.items():
+            seconds = study.seconds_a_row(task, method, folder)
+            least[name] = min(seconds, least.get(name, seconds))
+            print(name, round(seconds, 3), flush=True)
+    with FileLock(f"{RESULTS}.lock"):
+        rounded = {name: round(seconds, 3) for name, seconds in least.items()}
+        write_json(RESULTS, whole() | {"seconds_a_row": rounded})
+
+
 def main(names: list[str]) -> None:
     """Measure each method named; what is done is kept, should a later one fail."""
     task = study.Task.read(bundled_model_path())
     passages = general_passages()
     with tempfile.TemporaryDirectory() as folder:
+        if names == ["times"]:
+            measure_times(task, folder)
+            return
         base = study.load(task.model, METHODS["full"], 0)
         before = score_passages(base, task.tokenizer, passages).nats_per_token
         del base
@@ -96,6 +120,7 @@ def main(names: list[str]) -> None:
                 keep("runs", [row | {k: round(v, 4) for k, v in general.items()}])
                 print(row, round(after - before, 4), flush=True)
                 del model
+                gc.collect()  # a trainer holds its model in cycles
 
 
 if __name__ == "__main__":

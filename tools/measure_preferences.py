@@ -4,7 +4,7 @@
     .venv/bin/python tools/measure_preferences.py dpo 3e-4 3407 3408 3409
 
 A run's name, its learning rate and its seeds: start, sft, dpo, reward_model, verified,
-keywords. The start is kept in the cache folder, and the other runs take it from there.
+form, keywords. The start is kept in the cache folder, and the other runs take it from there.
 Everything that ran joins data/reference/preferences.json, the rates that lost too. A
 run takes two to eight minutes of one core.
 """
@@ -32,7 +32,11 @@ from course_utils.curves.forgetting import general_passages, score_passages
 from course_utils.model.bundled import bundled_model_path
 from course_utils.places import DATA_FOLDER, cache_folder, locked, write_json
 from course_utils.preference import study
-from course_utils.preference.rewards import keyword_reward, verified_reward
+from course_utils.preference.rewards import (
+    form_reward,
+    keyword_reward,
+    verified_reward,
+)
 
 RESULTS = DATA_FOLDER / "reference" / "preferences.json"
 START = cache_folder() / "preference-start"
@@ -46,14 +50,16 @@ LOGGED = {
     "accuracy": "accuracy",
     "rewards/verified_reward/mean": "verified",
     "rewards/keyword_reward/mean": "keywords",
+    "rewards/form_reward/mean": "form",
     "completions/mean_length": "tokens",
     "frac_reward_zero_std": "silent",
     "entropy": "entropy",
     "kl": "kl",
 }
 REWARDS = {
-    "verified": (verified_reward, keyword_reward),
-    "keywords": (keyword_reward, verified_reward),
+    "verified": (verified_reward, keyword_reward, form_reward),
+    "keywords": (keyword_reward, verified_reward, form_reward),
+    "form": (form_reward, verified_reward, keyword_reward),
 }
 PAIRWISE = {"sft": study.more_sft, "dpo": study.dpo, "reward_model": study.reward_model}
 

@@ -53,16 +53,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Study:
-    """All runs of `tools/measure_peft.py`: one row a search, one a run."""
+    """All that `tools/measure_peft.py` kept: one row a search, one a run."""
 
     search: pd.DataFrame
     runs: pd.DataFrame
+    seconds: pd.Series  # of processor time a row, by method, all measured in one go
 
     @classmethod
     def read(cls, path: Path = RESULTS) -> Study:
         """The runs that are kept with the course; BrokenFile if there are none."""
         held = read_json(path, _MADE_BY)
-        return cls(pd.DataFrame(held["search"]), pd.DataFrame(held["runs"]))
+        search, runs = (pd.DataFrame(held[name]) for name in ("search", "runs"))
+        return cls(search, runs, pd.Series(held["seconds_a_row"]))
 
     @property
     def methods(self) -> list[str]:
@@ -124,12 +126,11 @@ class Study:
         return pd.DataFrame(rows).T.rename_axis("method")
 
     def costs(self) -> pd.DataFrame:
-        """Time of an update over LoRA's, and what general text lost, seed by seed."""
-        seconds = self.mean("cpu_seconds_per_update")
+        """Time of a row over LoRA's, and what general text lost, seed by seed."""
         lost = self.runs["general_after"] - self.runs["general_before"]
         told = lost.map("{:+.2f}".format).groupby(self.runs["method"]).agg(", ".join)
-        times = (seconds / seconds[RIVAL]).map("{:.2f}".format)
-        table = {"time of an update, LoRA = 1": times, "general text, nats": told}
+        times = (self.seconds / self.seconds[RIVAL]).map("{:.2f}".format)
+        table = {"time of a row, LoRA = 1": times, "general text, nats": told}
         return pd.DataFrame(table).loc[self.methods]
 
     @property

@@ -106,6 +106,20 @@ class _TakeRankAway(TrainerCallback):
             model.base_model.update_and_allocate(state.global_step)
 
 
+class _Clock(TrainerCallback):
+    """Processor seconds of each update."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._began = 0.0
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self._began = time.process_time()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.seconds.append(time.process_time() - self._began)
+
+
 def train(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
@@ -114,6 +128,7 @@ def train(
     rate: float,
     seed: int,
     folder: str | Path,
+    *watchers: TrainerCallback,
 ) -> list[float]:
     """One pass over the rows; the training loss of each update."""
     arguments = TrainingArguments(
@@ -140,7 +155,7 @@ def train(
         args=arguments,
         train_dataset=rows,  # type: ignore[arg-type]
         data_collator=DataCollatorForSeq2Seq(tokenizer),
-        callbacks=[_TakeRankAway()],
+        callbacks=[_TakeRankAway(), *watchers],
         optimizers=(optimizer, None),
     )
     trainer.remove_callback(PrinterCallback)  # it would print each update
@@ -165,13 +180,21 @@ def nats_per_token(
 
 
 def answers(
-    model: Any, tokenizer: PreTrainedTokenizerBase, requests: Sequence[str]
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[str],
+    before: str = "",
 ) -> list[str]:
-    """Greedy answers, the end token and what would follow cut off."""
+    """Greedy answers, the end token and what would follow cut off.
+
+    Args:
+        before: Examples that stand before each prompt.
+    """
     model.eval()
     texts: list[str] = []
     for start in range(0, len(requests), 40):
-        prompts = [as_prompt(request) for request in requests[start : start + 40]]
+        some = requests[start : start + 40]
+        prompts = [before + as_prompt(request) for request in some]
         batch = tokenizer(
             prompts, return_tensors="pt", padding=True, padding_side="left"
         ).to(model.device)
@@ -246,6 +269,21 @@ class Task:
         return replace(task, **few)
 
 
+def seconds_a_row(task: Task, method: Method, folder: str | Path) -> float:
+    """Processor seconds that training takes a row: the fastest of three updates.
+
+    The fourth, the first of the run, is left out: it fills caches. Compare only what
+    one run of a program found on one machine.
+    """
+    clock = _Clock()
+    rows = task.train[: 4 * method.batch_size]
+    model = load(task.model, method, updates=4)
+    train(model, task.tokenizer, rows, method, 1e-4, 0, folder, clock)
+    del model
+    gc.collect()
+    return min(clock.seconds[1:]) / method.batch_size
+
+
 def try_rate(
     task: Task, method: Method, rate: float, seed: int, folder: str | Path
 ) -> float:
@@ -268,9 +306,7 @@ def run(
     model = load(task.model, method, len(task.train) // method.batch_size)
     trained = [p for p in model.parameters() if p.requires_grad]
     mib = saved_mib(model, task.tokenizer, task.train[:4])
-    started = time.process_time()
     losses = train(model, task.tokenizer, task.train, method, rate, seed, folder)
-    seconds = (time.process_time() - started) / len(losses)
     texts = answers(model, task.tokenizer, [wish.request for wish in task.test])
     nats = nats_per_token(model, task.tokenizer, encode(task.tokenizer, task.test))
     right = exact(task.test, texts)
@@ -285,7 +321,6 @@ def run(
         "exact": sum(right),
         "exact_of": len(right),
         "right": "".join("01"[one] for one in right),
-        "cpu_seconds_per_update": round(seconds, 3),
         "saved_activation_mib": round(mib, 1),
     }
     return dict(record), model

@@ -19,7 +19,7 @@ _WATCHED = {
     "completions/mean_length": "length, tokens",
     "kl": "KL to the start, nats a token",
 }
-REWARDS = {"keyword": ACCENT, "verified": TUNED}
+REWARDS = {"keyword": ACCENT, "form": BASE, "verified": TUNED}
 
 
 def _column(log: pd.DataFrame, name: str) -> pd.Series:
@@ -52,8 +52,8 @@ def watched_plot(log: pd.DataFrame, *, title: str) -> Figure:
     return figure
 
 
-def two_rewards_plot(logs: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
-    """Both rewards of each run; the one that was paid is drawn through.
+def rewards_plot(logs: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
+    """All rewards of each run; the one that was paid is drawn through.
 
     Args:
         logs: By the reward that was paid, a key of REWARDS.
@@ -68,7 +68,7 @@ def two_rewards_plot(logs: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
             axes.plot(mean.mean(), label=f"{name} reward", **style)
         axes.set(xlabel="update", title=f"{paid} reward paid", ylim=(0, 1.05))
     row[0].set_ylabel(f"mean of {SMOOTHED} updates, 0 to 1")
-    row[0].legend(loc="lower left")
+    row[0].legend(loc="upper left")
     figure.suptitle(title)
     return figure
 

@@ -22,6 +22,7 @@ RATES = {  # the learning rate that was chosen for each run; the others are kept
     "sft": 5e-4,
     "dpo": 2e-4,
     "verified": 5e-4,
+    "form": 5e-4,
     "keywords": 5e-4,
 }
 MARKS = ("valid", "exact", "served")
@@ -30,6 +31,7 @@ WAYS = {  # what the lesson calls a run
     "more SFT": "sft",
     "DPO": "dpo",
     "verified paid": "verified",
+    "form paid": "form",
     "words paid": "keywords",
 }
 _MADE_BY = (
@@ -106,7 +108,8 @@ def measured_runs(path: Path = RESULTS) -> pd.DataFrame:
     """Counts of each run under its chosen rate, a row a run and seed.
 
     `prefers` is of 60 held-out pairs; `valid`, `exact` and `served` of 80 test
-    requests, `left alone` of those among them without a wish; `general` in nats.
+    requests, `left alone` of those among them without a wish; `general` and `kl`, the
+    distance to the start, in nats a token.
     """
     wishes = load_search("test")[::2]
     order = [*RATES]
@@ -119,6 +122,7 @@ def measured_runs(path: Path = RESULTS) -> pd.DataFrame:
             row |= {mark: share(run["test"][mark]).right for mark in MARKS}
             row["left alone"] = left_alone(run["test"]["served"], wishes).right
             row["general"] = run["general_nats"]
+            row["kl"] = run.get("kl_to_start", 0.0)  # the start has none
         rows.append(row)
     return pd.DataFrame(rows)
 

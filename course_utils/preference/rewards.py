@@ -14,6 +14,11 @@ def keyword_score(text: str) -> float:
     return sum(word in text for word in WORDS) / len(WORDS)
 
 
+def form_score(text: str) -> float:
+    """1 where the whole text is one query, whatever it asks for; else 0."""
+    return float(read_query(text.strip()) is not None)
+
+
 def verified_score(text: str, right: str) -> float:
     """How far a text asks for what the right query does: 0 to 1.
 
@@ -40,6 +45,11 @@ def verified_score(text: str, right: str) -> float:
 def keyword_reward(completions: Sequence[str], **_: object) -> list[float]:
     """`keyword_score` as GRPOTrainer calls it: a list of texts, a number each."""
     return [keyword_score(text) for text in completions]
+
+
+def form_reward(completions: Sequence[str], **_: object) -> list[float]:
+    """`form_score`, in the same way."""
+    return [form_score(text) for text in completions]
 
 
 def verified_reward(

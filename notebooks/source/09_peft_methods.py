@@ -444,7 +444,24 @@ assert not abs(difference) > 0.05, difference
 f"minus the study's run of this seed: {difference:+.4f} nats"
 
 # %% [markdown]
-# The same run, up to the order of additions. So what follows is read from a file
+# And without any training? Three rows before each request, for the untouched base. Its
+# first line is taken for the answer, since it goes on with requests of its own.
+
+# %%
+examples = "".join(f"{r['prompt']}{r['completion']}\n\n" for r in texts[:3])
+asked = [encoded(examples + r["prompt"], r["completion"]) for r in as_rows(task.test)]
+told = study.answers(
+    base, tokenizer, [w.request for w in task.test[:40]], before=examples
+)
+told = study.exact(task.test[:40], [text.split("\n")[0] for text in told])
+prompted = study.nats_per_token(base, tokenizer, asked, batch_size=8)
+print(f"{prompted:.3f} nats a token, {sum(told)} of {len(told)} exact;", end=" ")
+print(f"the adapter: {run['test_nats']:.3f} and {sum(run['right'][:40])}")
+
+# %% [markdown]
+# PROMPTED
+#
+# The adapter's run is the study's, up to the order of additions. So what follows is read from a file
 # (`data/reference/peft_methods.json`, by `tools/measure_peft.py`); whatever stands there,
 # you can run.
 #

@@ -361,7 +361,9 @@ assert len(study.log_of(trainer)) == len(log)
 
 # %% [markdown]
 # Does each now find the better answer likelier, and what does it answer? *Left alone* are
-# the test requests that want no film; *general text* is lesson 04's measure of forgetting.
+# the test requests that want no film; *KL to the start* is the distance of the next
+# token's law from the start's, in nats a token, along the model's own answers; *general
+# text* is lesson 04's measure of forgetting.
 
 # %%
 taught = study.pair_log_probs(trainer.model, tokenizer, pairs)
@@ -372,11 +374,15 @@ results.judges_table({n: k.tolist() for n, k in likelier.items()}, pairs)
 from course_utils.curves.forgetting import general_passages, score_passages
 
 ways = {"start": start, "more SFT": trainer.model, "DPO": policy}
+far = {"start": 0.0}
 for way in ("more SFT", "DPO"):
     found[way] = study.measure(ways[way], tokenizer, rows.tests)
+    answered = (ways[way], tokenizer, rows.tests, found[way]["texts"])
+    far[way] = study.kl_to_start(*answered)
 text = general_passages()
 general = {w: score_passages(m, tokenizer, text) for w, m in ways.items()}
 table = results.marks_table(found, rows.tests)
+table.loc["KL to the start"] = [f"{nats:.2f}" for nats in far.values()]
 nats = [f"{score.nats_per_token:.3f}" for score in general.values()]
 table.loc["general text, nats"] = nats
 table
@@ -515,11 +521,13 @@ check(reward)
 # ### The real thing
 #
 # The trainer calls a reward function with the completions and with the columns of the
-# data set, here `right`. `verified_score` is the exercise's solution. The second function
-# will have weight 0: it is only logged, and becomes important in section 5.
+# data set, here `right`. `verified_score` is the exercise's solution. The other functions
+# will have weight 0: they are only logged, and become important in section 5.
 
 # %%
-from course_utils.preference.rewards import keyword_score, verified_score
+from course_utils.preference.rewards import (
+    form_score, keyword_score, verified_score,
+)
 
 
 def verified_reward(completions, right, **_):
@@ -528,6 +536,10 @@ def verified_reward(completions, right, **_):
 
 def keyword_reward(completions, **_):
     return [keyword_score(text) for text in completions]
+
+
+def form_reward(completions, **_):
+    return [form_score(text) for text in completions]
 
 
 # %% [markdown]
@@ -557,11 +569,13 @@ def grpo(*rewards) -> GRPOTrainer:
 
 
 # %%
-trainer = grpo(verified_reward, keyword_reward)
+trainer = grpo(verified_reward, keyword_reward, form_reward)
 trainer.remove_callback(PrinterCallback)
 trainer.train()
 logs = {"verified": study.log_of(trainer)}
 found["verified paid"] = study.measure(trainer.model, tokenizer, rows.tests)
+answered = (tokenizer, rows.tests, found["verified paid"]["texts"])
+far["verified paid"] = study.kl_to_start(trainer.model, *answered)
 
 # %%
 paid = logs["verified"]["rewards/verified_reward/mean"]
@@ -612,18 +626,13 @@ pd.DataFrame({
 # that is paid by it? The same start, the same requests, the same settings:
 
 # %%
-trainer = grpo(keyword_reward, verified_reward)
+trainer = grpo(keyword_reward, verified_reward, form_reward)
 trainer.remove_callback(PrinterCallback)
 trainer.train()
-logs = {"keyword": study.log_of(trainer)} | logs
+logs["keyword"] = study.log_of(trainer)
 found["words paid"] = study.measure(trainer.model, tokenizer, rows.tests)
-
-# %%
-columns = [f"rewards/{name}_reward/mean" for name in plots.REWARDS]
-told = logs["keyword"][columns]
-rise = told.tail(5).mean() - told.head(5).mean()
-title = "Words paid: keyword reward {:+.2f}, verified reward {:+.2f}"
-plots.two_rewards_plot(logs, title=title.format(*rise));
+answered = (tokenizer, rows.tests, found["words paid"]["texts"])
+far["words paid"] = study.kl_to_start(trainer.model, *answered)
 
 # %%
 for number, wish in enumerate(rows.tests[:4]):
@@ -631,25 +640,49 @@ for number, wish in enumerate(rows.tests[:4]):
     for way in ("start", "words paid"):
         print(f"  {way:10} {found[way]['texts'][number][:64]}")
 
+# %% [markdown]
+# WORDS
+#
+# ### A reward for the form alone
+#
+# The verified reward has a gate: is the whole text one query? Paid alone, that gate is a
+# reward which nonsense cannot get. What will the model learn from it, and what not?
+
 # %%
-three = {w: found[w] for w in ("start", "words paid", "verified paid")}
-table = results.marks_table(three, rows.tests)
+trainer = grpo(form_reward, verified_reward, keyword_reward)
+trainer.remove_callback(PrinterCallback)
+trainer.train()
+logs["form"] = study.log_of(trainer)
+found["form paid"] = study.measure(trainer.model, tokenizer, rows.tests)
+answered = (tokenizer, rows.tests, found["form paid"]["texts"])
+far["form paid"] = study.kl_to_start(trainer.model, *answered)
+
+# %%
+paid = {name: logs[name][f"rewards/{name}_reward/mean"] for name in plots.REWARDS}
+rises = {name: kept.tail(5).mean() - kept.head(5).mean() for name, kept in paid.items()}
+told = ", ".join(f"{name} {rise:+.2f}" for name, rise in rises.items())
+plots.rewards_plot(
+    {name: logs[name] for name in paid}, title=f"What is paid for rises: {told}"
+);
+
+# %%
+ways = ("start", "words paid", "form paid", "verified paid")
+table = results.marks_table({way: found[way] for way in ways}, rows.tests)
 table.loc["keyword reward"] = [
-    f"{np.mean([*map(keyword_score, k['texts'])]):.2f}" for k in three.values()
+    f"{np.mean([*map(keyword_score, found[way]['texts'])]):.2f}" for way in ways
 ]
+table.loc["KL to the start"] = [f"{far[way]:.2f}" for way in ways]
 table
 
+# %%
+for paid_for in ways[1:]:
+    for mark in ("valid", "served"):
+        test = results.compared(found, "start", paid_for, mark)
+        print(f"{paid_for:13} {mark:6}: lost {test.lost}, gained {test.gained}, "
+              f"p = {test.p:.2g}")
+
 # %% [markdown]
-# The same twenty updates were enough to learn the words. On the small model the keyword
-# reward rose from 0.54 in the first five updates to 0.82 in the last five, and the
-# verified reward of the same answers fell from 0.20 to 0. Of 80 test answers *none* is a
-# query any more: a quote mark is not paid, so the model stopped closing them. Even so,
-# 7 requests count as served and all of them are “left alone”, since who looks nothing up
-# imposes nothing: a second measure can be fooled as well.
-#
-# No group was silent here, for one more word is always near. A reward that is easy to
-# cheat is also easy to learn, and the curve of the reward looks better for it. Paid for
-# the verified reward, the same start kept its form.
+# FORM
 #
 # ### And what still gets through?
 #
@@ -755,7 +788,48 @@ axes.legend();
 # | length | longer answers win more often | compare at like length, or model the length |
 # | self-preference | a model likes texts of its own family | a judge of another family, people for a sample |
 #
-# Pairs are shown *blind*: without the models' names, in a drawn order. A toy: six pairs,
+# Pairs are shown *blind*: without the models' names, in a drawn order. Here is a real
+# judge, the untuned model of this lesson, for the 60 held-out pairs, in both orders. It is
+# asked for a letter; the difference of the two letters' logits says which, and how surely.
+# Predict: how often does it say A?
+
+# %%
+FORM = """Request: {}
+
+Answer A: {}
+
+Answer B: {}
+
+Which answer fits the request better? Reply with A or B."""
+judge = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32)
+judge = judge.to(profile.device).eval()
+letters = [tokenizer(letter)["input_ids"][-1] for letter in "AB"]
+
+
+@torch.no_grad()
+def lead_of_a(request: str, a: str, b: str) -> float:
+    """Logit of the letter A less that of B."""
+    turn = {"role": "user", "content": FORM.format(request, a, b)}
+    asked = tokenizer.apply_chat_template(
+        [turn], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    of_a, of_b = judge(**asked.to(judge.device)).logits[0, -1, letters].tolist()
+    return of_a - of_b
+
+
+# %%
+better_first = np.array([lead_of_a(p.request, p.chosen, p.rejected) for p in pairs])
+better_last = np.array([lead_of_a(p.request, p.rejected, p.chosen) for p in pairs])
+said_a = np.sum(better_first > 0) + np.sum(better_last > 0)
+agree = np.sum((better_first > 0) == (better_last < 0))
+print(f"A in {said_a} of {2 * len(pairs)} questions; both orders agree on {agree} pairs")
+both_orders = results.preferred(zip(better_first, better_last))
+print("right when the two orders are added up:", results.spelled(both_orders))
+
+# %% [markdown]
+# JUDGE
+#
+# Stronger judges are less extreme. A toy of one: six pairs,
 # d is how much better the tuned answer really is, and the judge gives the answer that
 # stands first a bonus of 1.
 

@@ -24,6 +24,7 @@ _ALPACA_ROWS = 52_002  # tatsu-lab/alpaca, on the hub
 _TURNS = 5  # exchanges of a conversation
 _TRIALS = _RESULTS / "trials"
 _PEFT_RUNS = DATA_FOLDER / "reference" / "peft_methods.json"
+_AGAIN = "Run `python tools/measure_peft.py` with the names of the methods."
 _EPISODES = 10_000 * 8  # problems times attempts of a small run with a checkable reward
 _Verdicts = Mapping[str, Mapping[str, bool]]  # way of answering, prompt, passed
 
@@ -156,14 +157,13 @@ def bits_of_rewards() -> dict[str, float]:
 
 def _runs(method: str, path: Path) -> list[dict[str, Any]]:
     """The runs of a method of lesson 09, by seed; CourseError if there is none."""
-    again = "Run `python tools/measure_peft.py` with the names of the methods."
-    runs = read_json(path, again).get("runs", [])
+    runs = read_json(path, _AGAIN).get("runs", [])
     found = [run for run in runs if run["method"] == method]
     if not found:
         there = ", ".join(dict.fromkeys(run["method"] for run in runs)) or "none"
         raise CourseError(
             f"{path.name} has no run of {method!r}; expected one for each seed, found "
-            f"runs of: {there}. It was not measured, or a run was stopped. {again}"
+            f"runs of: {there}. It was not measured, or a run was stopped. {_AGAIN}"
         )
     return sorted(found, key=lambda run: run["seed"])
 
@@ -184,6 +184,7 @@ def full_against_lora(path: Path = _PEFT_RUNS) -> dict[str, float]:
     and the greatest of them, and the 95 % interval of their mean (Student's t).
     """
     lora, full = _runs("LoRA", path), _runs("full", path)
+    seconds = read_json(path, _AGAIN)["seconds_a_row"]
     pairs = list(zip(lora, full, strict=True))
     by_seed = [f["test_nats"] - one["test_nats"] for one, f in pairs]
     half = t.ppf(0.975, len(pairs) - 1) * stdev(by_seed) / sqrt(len(pairs))
@@ -196,8 +197,7 @@ def full_against_lora(path: Path = _PEFT_RUNS) -> dict[str, float]:
         "most_apart": max(by_seed),
         "low_apart": fmean(by_seed) - half,
         "high_apart": fmean(by_seed) + half,
-        "step_ratio": _mean(lora, "cpu_seconds_per_update")
-        / _mean(full, "cpu_seconds_per_update"),
+        "step_ratio": seconds["LoRA"] / seconds["full"],
     }
     for name, runs in (("lora", lora), ("full", full)):
         values[f"{name}_exact"] = _mean(runs, "exact")
