@@ -60,14 +60,18 @@ def test_full_tuning_and_lora_are_paired_by_seed(tmp_path):
 
 
 def test_a_variant_is_held_against_the_spread_of_seeds(tmp_path):
-    nats = {"DoRA": 0.62, "QLoRA": 0.5, "prompt tuning": 1.5, "IA3": 1.0}
-    nats |= {"rank 1": 0.7}
-    runs = [run("LoRA", 1, 0.58), run("LoRA", 2, 0.62)]
-    runs += [run(name, 1, value) for name, value in nats.items()]
+    others = ("PiSSA", "LoRA+", "IA3", "prefix tuning", "P-tuning", "rank 128")
+    nats = dict.fromkeys(others, (0.6, 0.6))  # 0.02 above, 0.02 below
+    nats |= {"LoRA": (0.58, 0.62), "DoRA": (0.60, 0.64), "QLoRA": (0.5, 0.5)}
+    nats |= {"prompt tuning": (1.48, 1.52), "AdaLoRA": (0.48, 0.52), "rank 1": (0.7, 0.8)}
+    runs = [run(k, seed, pair[seed - 1]) for k, pair in nats.items() for seed in (1, 2)]
     found = peft_methods_compared(write(tmp_path / "runs.json", runs))
     assert found["variants_apart"] == pytest.approx(0.1)  # QLoRA: 0.5 against 0.6
     assert found["seeds_apart"] == pytest.approx(0.04)
-    assert found["rank_1_nats"] == 0.7
+    assert found["rank_1_nats"] == 0.75
+    # the same difference with both seeds: DoRA and prompt tuning, and AdaLoRA below
+    assert (found["seen_behind"], found["seen_better"]) == (2, 1)
+    assert found["empty_exact"] == 11
     assert found["prompt_exact"] == 10
 
 

@@ -59,7 +59,7 @@ LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 class Sizes:
     """How much of everything a machine does in minutes."""
 
-    every: int = 4  # n-th wish is trained on for the start; the others are rewarded
+    every: int = 2  # n-th wish is trained on for the start; the others are rewarded
     pairs: int = 180
     held_out: int = 60  # pairs
     tests: int = 80  # every second test request
@@ -233,7 +233,7 @@ def grpo(
             max_steps=sizes.updates,
             num_generations=sizes.completions,
             max_completion_length=sizes.new_tokens,
-            temperature=1.0,
+            temperature=0.7,
             beta=0.01,
             reward_weights=[1.0] + [0.0] * (len(rewards) - 1),
         ),

@@ -177,6 +177,20 @@ def _forgotten(runs: list[dict[str, Any]]) -> float:
     return _mean(runs, "general_after") - _mean(runs, "general_before")
 
 
+def _minus_lora(
+    runs: list[dict[str, Any]], lora: list[dict[str, Any]]
+) -> list[float]:
+    """Test loss less LoRA's, seed by seed."""
+    pairs = zip(runs, lora, strict=True)
+    return [run["test_nats"] - rival["test_nats"] for run, rival in pairs]
+
+
+def _interval(numbers: list[float]) -> tuple[float, float]:
+    """95 % interval of the mean, Student's t."""
+    half = t.ppf(0.975, len(numbers) - 1) * stdev(numbers) / sqrt(len(numbers))
+    return fmean(numbers) - half, fmean(numbers) + half
+
+
 def full_against_lora(path: Path = _PEFT_RUNS) -> dict[str, float]:
     """Full tuning and LoRA on lesson 08's task, each with a rate of its own.
 
@@ -185,18 +199,17 @@ def full_against_lora(path: Path = _PEFT_RUNS) -> dict[str, float]:
     """
     lora, full = _runs("LoRA", path), _runs("full", path)
     seconds = read_json(path, _AGAIN)["seconds_a_row"]
-    pairs = list(zip(lora, full, strict=True))
-    by_seed = [f["test_nats"] - one["test_nats"] for one, f in pairs]
-    half = t.ppf(0.975, len(pairs) - 1) * stdev(by_seed) / sqrt(len(pairs))
+    by_seed = _minus_lora(full, lora)
+    low, high = _interval(by_seed)
     values = {
-        "seeds": len(pairs),
+        "seeds": len(by_seed),
         "requests": lora[0]["exact_of"],
         "rate_ratio": lora[0]["rate"] / full[0]["rate"],
         "nats_apart": fmean(by_seed),
         "least_apart": min(by_seed),
         "most_apart": max(by_seed),
-        "low_apart": fmean(by_seed) - half,
-        "high_apart": fmean(by_seed) + half,
+        "low_apart": low,
+        "high_apart": high,
         "step_ratio": seconds["LoRA"] / seconds["full"],
     }
     for name, runs in (("lora", lora), ("full", full)):
@@ -211,27 +224,45 @@ _COMPARED = {  # key of its values, and the name of the method in the file
     "lora": "LoRA",
     "dora": "DoRA",
     "qlora": "QLoRA",
-    "prompt": "prompt tuning",
+    "pissa": "PiSSA",
+    "lora_plus": "LoRA+",
+    "adalora": "AdaLoRA",
     "ia3": "IA3",
+    "prompt": "prompt tuning",
+    "prefix": "prefix tuning",
+    "p_tuning": "P-tuning",
     "rank_1": "rank 1",
+    "rank_128": "rank 128",
 }
-_VARIANTS = ("dora", "qlora")
+_VARIANTS = ("dora", "qlora", "pissa", "lora_plus")
 
 
 def peft_methods_compared(path: Path = _PEFT_RUNS) -> dict[str, float]:
-    """Test loss of lesson 09's methods, and how far seeds and variants lie apart.
+    """Test loss of lesson 09's methods, and which are seen to differ from LoRA.
 
     Nats a token of the answer, means over the seeds. `variants_apart` is the greatest
-    distance of a variant of LoRA from LoRA, `seeds_apart` the range of LoRA's seeds.
+    distance of a variant of LoRA from LoRA, `seeds_apart` the range of LoRA's seeds;
+    `seen_better` and `seen_behind` count methods whose difference from LoRA has a 95 %
+    interval on one side of zero. `empty_exact` of the test requests want no look-up.
     """
     runs = {key: _runs(name, path) for key, name in _COMPARED.items()}
     nats = {key: _mean(of, "test_nats") for key, of in runs.items()}
     seeds = [run["test_nats"] for run in runs["lora"]]
+    ends = [
+        _interval(_minus_lora(of, runs["lora"]))
+        for key, of in runs.items()
+        if key != "lora"
+    ]
+    requests = DATA_FOLDER / "movie_search" / "test.jsonl"
+    asked = read_jsonl(requests, "Restore it from git.")[::2]
     return {
         **{f"{key}_nats": value for key, value in nats.items()},
         "prompt_exact": _mean(runs["prompt"], "exact"),
+        "empty_exact": float(sum(not row["query"] for row in asked)),
         "variants_apart": max(abs(nats[key] - nats["lora"]) for key in _VARIANTS),
         "seeds_apart": max(seeds) - min(seeds),
+        "seen_better": float(sum(high < 0 for _, high in ends)),
+        "seen_behind": float(sum(low > 0 for low, _ in ends)),
     }
 
 
