@@ -40,17 +40,27 @@ def calls(code, name):
         ("SFTConfig", ["start", "sft"]),
         ("RewardConfig", ["reward_model"]),
         ("DPOConfig", ["dpo"]),
-        ("GRPOConfig", ["verified"]),
     ],
 )
 def test_the_lessons_settings_are_those_of_the_kept_runs(config, names):
     shown, kept = calls(CODE, config), calls(HELPERS, config)
     rates = [float(it.pop("learning_rate")) for it in shown]
     assert rates == [results.RATES[name] for name in names]
-    assert results.RATES["keywords"] == results.RATES["verified"]
     for it in kept:
         assert it.pop("learning_rate") == "rate"
     assert shown == kept
+
+
+def test_the_three_runs_of_grpo_are_set_as_the_kept_ones():
+    assert calls(CODE, "GRPOConfig") == calls(HELPERS, "GRPOConfig")
+    paid = re.findall(r"paid_and_logged = \[(\w+)_reward, ", CODE)
+    settings = re.findall(r"grpo\(([\d.e-]+), (sizes\.updates[ /2]*), paid", CODE)
+    assert paid == ["verified", "keyword", "form"]
+    for name, (rate, updates) in zip(("verified", "keywords", "form"), settings):
+        assert float(rate) == results.RATES[name]
+        whole = {"sizes.updates": 40, "sizes.updates // 2": 20}[updates]
+        for run in of(name).values():
+            assert len(run["log"]["loss"]) == whole
 
 
 def test_the_settings_common_to_all_trainers_are_those_of_the_kept_runs():
@@ -173,15 +183,24 @@ def test_what_dpo_did_to_both_answers_is_told_right():
     assert chosen - rejected > 0 and -rejected > 0.9 * (chosen - rejected)
 
 
+def things(run):
+    """How many single things a query asks for, on average."""
+    queries = [read_query(text) for text in run["test"]["texts"]]
+    return np.mean([len(query.parts) for query in queries if query is not None])
+
+
 def test_what_the_verified_reward_did_is_told_right():
     run = of("verified")[SEED]
-    assert f"{np.mean(run['log']['silent']):.0%}".replace("%", " %") in PROSE
-    for mark, word in (("served", "served"), ("exact", "exactly")):
-        *_, p = against_start(run, mark)
-        told = f"{count(run, mark)} {'were ' * (mark == 'served')}{word} in place of "
-        assert f"{told}{count(START, mark)} (p = {p:.2g})" in PROSE
-    assert f"{count(run, 'valid')} answers are queries, where the start wrote " in PROSE
-    assert len(run["log"]["loss"]) == 20
+    silent = f"{np.mean(run['log']['silent']):.0%}".replace("%", " %")
+    assert f"{silent} of the groups were silent" in PROSE
+    valid, exact = (against_start(run, mark)[2] for mark in ("valid", "exact"))
+    told = f"{count(run, 'valid')} answers are queries, where the start wrote "
+    assert f"{told}{count(START, 'valid')} (p = {valid:.2g})" in PROSE
+    told = f"{count(run, 'exact')} are exact in place of {count(START, 'exact')}"
+    assert f"{told} (p = {exact:.2g})" in PROSE
+    told = f"asks for {things(run):.2f} things now, where the start asked for "
+    assert f"{told}{things(START):.2f}" in PROSE
+    assert 2 * len(run["log"]["loss"]) == 80 and "are 80 requests" in PROSE
 
 
 def test_what_the_keyword_reward_did_is_told_right():

@@ -90,7 +90,9 @@ def trained(name: str, rate: float, seed: int, rows: study.Rows, folder: Path) -
         history = study.make_start(base, rows, START, rate, seed)
         return study.load(START), history
     if name in REWARDS:
-        trainer = study.grpo(START, rows, folder, rate, seed, SIZES, REWARDS[name])
+        updates = SIZES.updates // (1 if name == "verified" else 2)
+        rewards = REWARDS[name]
+        trainer = study.grpo(START, rows, folder, rate, seed, SIZES, updates, rewards)
     else:
         trainer = PAIRWISE[name](START, rows, folder, rate, seed)
     trainer.train()
@@ -101,17 +103,12 @@ def measured(model: Any, tokenizer: Any, rows: study.Rows) -> dict[str, Any]:
     """What a language model does: requests, pairs, and general text."""
     pairs = study.pair_log_probs(model, tokenizer, rows.held_out)
     general = score_passages(model, tokenizer, general_passages())
-    test = study.measure(model, tokenizer, rows.tests)
-    found = {
+    return {
         "validation": study.measure(model, tokenizer, rows.validation),
-        "test": test,
+        "test": study.measure(model, tokenizer, rows.tests),
         "pairs": [[round(float(x), 3) for x in pair] for pair in pairs],
         "general_nats": round(general.nats_per_token, 4),
     }
-    if hasattr(model, "disable_adapter"):  # the start has none
-        kl = study.kl_to_start(model, tokenizer, rows.tests, test["texts"])
-        found["kl_to_start"] = round(kl, 4)
-    return found
 
 
 def scored(scorer: Any, tokenizer: Any, pairs: Any) -> dict[str, Any]:

@@ -66,7 +66,10 @@ def rewards_plot(logs: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
             mean = _column(log, f"rewards/{name}_reward/mean").rolling(SMOOTHED, 1)
             style = {"linestyle": "-" if name == paid else "--", "color": colour}
             axes.plot(mean.mean(), label=f"{name} reward", **style)
-        axes.set(xlabel="update", title=f"{paid} reward paid", ylim=(0, 1.05))
+        of_paid = _column(log, f"rewards/{paid}_reward/mean")
+        first, last = of_paid.head(SMOOTHED).mean(), of_paid.tail(SMOOTHED).mean()
+        axes.set_title(f"{paid} reward paid: {first:.2f} to {last:.2f}", fontsize=11)
+        axes.set(xlabel="update", ylim=(0, 1.05))
     row[0].set_ylabel(f"mean of {SMOOTHED} updates, 0 to 1")
     row[0].legend(loc="upper left")
     figure.suptitle(title)

@@ -21,7 +21,7 @@ RATES = {  # the learning rate that was chosen for each run; the others are kept
     "reward_model": 5e-4,
     "sft": 5e-4,
     "dpo": 2e-4,
-    "verified": 5e-4,
+    "verified": 2e-4,
     "form": 5e-4,
     "keywords": 5e-4,
 }
@@ -89,6 +89,7 @@ def marks_table(found: _Found, wishes: Sequence[Conversation]) -> pd.DataFrame:
         alone = left_alone(marks["served"], wishes)
         rows[way] = {mark: spelled(share(marks[mark])) for mark in MARKS}
         rows[way] |= {"left alone": f"{alone.right} of {alone.n}"}
+        rows[way] |= {"KL to the start, nats a token": f"{marks.get('kl', 0):.2f}"}
     return pd.DataFrame(rows)
 
 
@@ -122,7 +123,7 @@ def measured_runs(path: Path = RESULTS) -> pd.DataFrame:
             row |= {mark: share(run["test"][mark]).right for mark in MARKS}
             row["left alone"] = left_alone(run["test"]["served"], wishes).right
             row["general"] = run["general_nats"]
-            row["kl"] = run.get("kl_to_start", 0.0)  # the start has none
+            row["kl"] = run["test"].get("kl", 0.0)  # the start has none
         rows.append(row)
     return pd.DataFrame(rows)
 

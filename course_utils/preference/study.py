@@ -63,13 +63,13 @@ class Sizes:
     pairs: int = 180
     held_out: int = 60  # pairs
     tests: int = 80  # every second test request
-    updates: int = 20  # of GRPO
+    updates: int = 40  # of GRPO; half of them where words or the form are paid
     completions: int = 8  # to a prompt
     new_tokens: int = 40
 
 
 SIZES = {
-    "nano": Sizes(80, 8, 6, 6, 2, 4, 8),
+    "nano": Sizes(80, 8, 6, 6, 4, 4, 8),
     "cpu": Sizes(),
     "t4": Sizes(updates=200),
 }
@@ -216,6 +216,7 @@ def grpo(
     rate: float,
     seed: int,
     sizes: Sizes,
+    updates: int,
     rewards: Sequence[Any],
 ) -> Any:
     """GRPO with the first of the rewards; the others are only logged."""
@@ -230,7 +231,7 @@ def grpo(
             **shared(folder, seed) | two,
             learning_rate=rate,
             lr_scheduler_type="constant",
-            max_steps=sizes.updates,
+            max_steps=updates,
             num_generations=sizes.completions,
             max_completion_length=sizes.new_tokens,
             temperature=0.7,
@@ -346,12 +347,18 @@ def served(wishes: Sequence[Conversation], texts: Sequence[str]) -> list[bool]:
 def measure(
     model: Any, tokenizer: PreTrainedTokenizerBase, wishes: Sequence[Conversation]
 ) -> dict[str, Any]:
-    """Answers to requests and what they are worth: 0 or 1 for each, in their order."""
+    """Answers to requests and what they are worth: 0 or 1 for each, in their order.
+
+    With an adapter also `kl`, how far it is from the start along these answers.
+    """
     texts = answers(model, tokenizer, [wish.request for wish in wishes])
     marks = {
         "valid": [read_query(text) is not None for text in texts],
         "exact": exact(wishes, texts),
         "served": served(wishes, texts),
     }
-    spelled = {name: "".join("01"[one] for one in k) for name, k in marks.items()}
-    return spelled | {"texts": texts}
+    found = {name: "".join("01"[one] for one in k) for name, k in marks.items()}
+    found["texts"] = texts
+    if hasattr(model, "disable_adapter"):
+        found["kl"] = round(kl_to_start(model, tokenizer, wishes, texts), 4)
+    return found

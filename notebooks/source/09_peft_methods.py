@@ -449,13 +449,14 @@ f"minus the study's run of this seed: {difference:+.4f} nats"
 
 # %%
 examples = "".join(f"{r['prompt']}{r['completion']}\n\n" for r in texts[:3])
-asked = [encoded(examples + r["prompt"], r["completion"]) for r in as_rows(task.test)]
+held = as_rows(task.test)
+asked = [encoded(examples + r["prompt"], r["completion"]) for r in held]
 told = study.answers(
     base, tokenizer, [w.request for w in task.test[:40]], before=examples
 )
 told = study.exact(task.test[:40], [text.split("\n")[0] for text in told])
 prompted = study.nats_per_token(base, tokenizer, asked, batch_size=8)
-print(f"{prompted:.3f} nats a token, {sum(told)} of {len(told)} exact;", end=" ")
+print(f"{prompted:.3f} nats a token, {sum(told)} of {len(told)} exact")
 print(f"the adapter: {run['test_nats']:.3f} and {sum(run['right'][:40])}")
 
 # %% [markdown]
@@ -644,11 +645,11 @@ line_plot(
 # %% [markdown]
 # Capacity grows with the rank, and beyond it the share falls for everyone. Real rows are
 # no random pairs: most of what they say, the base knows. Does the rank matter at 160 rows
-# of our task, at LoRA's alpha and rate?
+# of our task, at LoRA's alpha and rate? And the size of a batch, at equal tokens?
 
 # %%
-for rank in ("rank 1", "rank 128"):
-    print(f"{rank} minus LoRA: {results.against(rank)} nats a token")
+for other in ("rank 1", "rank 128", "batches of 16"):
+    print(f"{other} minus LoRA: {results.against(other)} nats a token")
 tokens = sum(n != -100 for row in task.train for n in row["labels"])
 print(f"rank 1 trains {numbers['rank 1']:,.0f} numbers;", end=" ")
 print(f"{tokens:,} tokens carry loss")
@@ -658,19 +659,10 @@ print(f"{tokens:,} tokens carry loss")
 # and rank 128, with eight times as many, 0.00 nats. Three seeds tell neither apart from it:
 # so few rows do not fill a rank.
 #
-# ### Batches at equal tokens
-#
 # The same rows in batches of 16 are a quarter of the updates, each from a gradient with
-# less noise. At LoRA's rate:
-
-# %%
-larger = results.against("batches of 16")
-print(f"batches of 16 minus batches of 4: {larger} nats a token")
-
-# %% [markdown]
-# On the small model batches of 16 end 0.19 nats behind batches of 4, with every seed. Nothing
-# was searched again for them, and a higher rate might win some of it back. At one rate and
-# with few rows, updates are what is scarce.
+# less noise. They end 0.19 nats behind batches of 4. Nothing was searched again for them,
+# and a higher rate might win some of it back. At one rate and with few rows, updates are
+# what is scarce.
 #
 # ### Rate, rank and alpha
 #
@@ -722,6 +714,7 @@ for name in rules:
 # which become tickets. An adapter of its own on the same base, 64 rows:
 
 # %%
+from course_utils.methods.book import METHODS
 from course_utils.places import DATA_FOLDER
 
 tickets = pd.read_csv(DATA_FOLDER / "own_project" / "tickets.csv")
@@ -732,10 +725,6 @@ of_shop = [
 some = len(task.train) * 2 // 5
 to_learn, shop_test = of_shop[:some], of_shop[-40:]
 print(*tickets.iloc[0], f"{some} rows to learn", sep="\n")
-
-# %%
-from course_utils.methods.book import METHODS
-
 model.add_adapter("tickets", configs["LoRA"])
 model.set_adapter("tickets")  # this one is trained, and used
 losses = study.train(
@@ -758,13 +747,10 @@ model.load_adapter(folder / "tickets", adapter_name="tickets")
 def on_both(model):
     """Test loss on both tasks, nats a token."""
     tests = {"search": test_rows[:40], "tickets": shop_test}
-    return {
-        name: study.nats_per_token(model, tokenizer, held)
-        for name, held in tests.items()
-    }
+    loss = study.nats_per_token
+    return {n: loss(model, tokenizer, held) for n, held in tests.items()}
 
 
-# %%
 with model.disable_adapter():
     told = {"base": on_both(model)}
 for name in ("search", "tickets"):

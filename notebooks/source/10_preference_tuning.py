@@ -42,7 +42,6 @@ profile = check_machine()
 from course_utils.places import run_folder
 from course_utils.recipes.book import MOVIE_SEARCH
 
-plan = MOVIE_SEARCH.plan_for(profile.name, profile.model_override)
 folder = run_folder("preferences", profile)
 sizes = study.SIZES[profile.name]
 rows = study.Rows.read(sizes)
@@ -74,6 +73,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers import PrinterCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
+plan = MOVIE_SEARCH.plan_for(profile.name, profile.model_override)
 location = models.model_location(plan)
 tokenizer = AutoTokenizer.from_pretrained(location)
 
@@ -118,11 +118,11 @@ for wish, text in zip(rows.tests[:3], found["start"]["texts"]):
 results.marks_table(found, rows.tests)
 
 # %% [markdown]
-# The start writes a query in 56 of 80 answers; most of the others name a genre that the
-# table does not have, such as “flicks”. 9 are exact, and 28 requests are served. Always
+# The start writes a query in 69 of 80 answers; most of the others name a genre that the
+# table does not have, such as “flicks”. 23 are exact, and 42 requests are served. Always
 # answering `{}` would be exact in 11 and serve 24, lesson 08's regular expressions 75 and
-# 75. So the start knows the form and little else; nothing below is a product, and each
-# count has to be read beside these two programs.
+# 75. So the start is worth more than silence and far less than a plain program; each count
+# below has to be read beside these two.
 #
 # ## 2. Which of two?
 #
@@ -362,8 +362,9 @@ assert len(study.log_of(trainer)) == len(log)
 # %% [markdown]
 # Does each now find the better answer likelier, and what does it answer? *Left alone* are
 # the test requests that want no film; *KL to the start* is the distance of the next
-# token's law from the start's, in nats a token, along the model's own answers; *general
-# text* is lesson 04's measure of forgetting.
+# token's law from the start's, along the model's own answers; *general
+# text* is lesson 04's measure of forgetting. All were asked the same requests, so
+# differences are tested in pairs.
 
 # %%
 taught = study.pair_log_probs(trainer.model, tokenizer, pairs)
@@ -374,21 +375,14 @@ results.judges_table({n: k.tolist() for n, k in likelier.items()}, pairs)
 from course_utils.curves.forgetting import general_passages, score_passages
 
 ways = {"start": start, "more SFT": trainer.model, "DPO": policy}
-far = {"start": 0.0}
 for way in ("more SFT", "DPO"):
     found[way] = study.measure(ways[way], tokenizer, rows.tests)
-    answered = (ways[way], tokenizer, rows.tests, found[way]["texts"])
-    far[way] = study.kl_to_start(*answered)
 text = general_passages()
 general = {w: score_passages(m, tokenizer, text) for w, m in ways.items()}
 table = results.marks_table(found, rows.tests)
-table.loc["KL to the start"] = [f"{nats:.2f}" for nats in far.values()]
 nats = [f"{score.nats_per_token:.3f}" for score in general.values()]
 table.loc["general text, nats"] = nats
 table
-
-# %% [markdown]
-# All were asked the same requests, so differences are tested in pairs:
 
 # %%
 for rival in ("start", "more SFT"):
@@ -458,12 +452,11 @@ for hits in (1, 4, 8):
 
 # %% tags=["nbval-check-output"]
 lengths, limit = np.array([10, 40]), 40
-weights = {
+pd.DataFrame({
     "grpo": 1 / lengths / 2,  # mean of each answer, then over answers
     "dapo": np.ones(2) / lengths.sum(),  # mean over all tokens
     "dr_grpo": np.ones(2) / limit / 2,  # the same constant for every batch
-}
-pd.DataFrame(weights, index=["short, right", "long, wrong"]).round(4)
+}, index=["short, right", "long, wrong"]).round(4)
 
 # %% [markdown]
 # Under `grpo` a token of the long wrong answer counts a quarter of a token of the short
@@ -523,6 +516,10 @@ check(reward)
 # The trainer calls a reward function with the completions and with the columns of the
 # data set, here `right`. `verified_score` is the exercise's solution. The other functions
 # will have weight 0: they are only logged, and become important in section 5.
+#
+# Two prompts an update, eight answers each, and a light penalty β for leaving the start.
+# The answers are drawn at temperature 0.7, nearer to the greedy ones that are counted in
+# the end.
 
 # %%
 from course_utils.preference.rewards import (
@@ -542,61 +539,56 @@ def form_reward(completions, **_):
     return [form_score(text) for text in completions]
 
 
-# %% [markdown]
-# Two prompts an update, eight answers each, and a light penalty β for leaving the start.
-# The answers are drawn at temperature 0.7, nearer to the greedy ones that are counted in
-# the end:
-
 # %%
 from trl import GRPOConfig, GRPOTrainer
 
 two = {"per_device_train_batch_size": 2 * sizes.completions, "warmup_steps": 0}
 
 
-def grpo(*rewards) -> GRPOTrainer:
+def grpo(rate: float, updates: int, rewards: list) -> GRPOTrainer:
     """A trainer that pays for the first reward; the others are logged."""
     set_seed(SEED)
-    return GRPOTrainer(
+    trainer = GRPOTrainer(
         AutoModelForCausalLM.from_pretrained(start_folder, dtype=torch.float32),
         args=GRPOConfig(
-            **common | two, learning_rate=5e-4, lr_scheduler_type="constant",
-            max_steps=sizes.updates, num_generations=sizes.completions,
+            **common | two, learning_rate=rate, lr_scheduler_type="constant",
+            max_steps=updates, num_generations=sizes.completions,
             max_completion_length=sizes.new_tokens, temperature=0.7, beta=0.01,
             reward_weights=[1.0] + [0.0] * (len(rewards) - 1),
         ),
         train_dataset=Dataset.from_list(rows.rewarded),
-        processing_class=tokenizer, peft_config=lora(), reward_funcs=[*rewards],
+        processing_class=tokenizer, peft_config=lora(), reward_funcs=rewards,
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 # %%
-trainer = grpo(verified_reward, keyword_reward, form_reward)
-trainer.remove_callback(PrinterCallback)
+paid_and_logged = [verified_reward, keyword_reward, form_reward]
+trainer = grpo(2e-4, sizes.updates, paid_and_logged)
 trainer.train()
 logs = {"verified": study.log_of(trainer)}
 found["verified paid"] = study.measure(trainer.model, tokenizer, rows.tests)
-answered = (tokenizer, rows.tests, found["verified paid"]["texts"])
-far["verified paid"] = study.kl_to_start(trainer.model, *answered)
 
 # %%
 paid = logs["verified"]["rewards/verified_reward/mean"]
 halves = np.array_split(paid, 2)
 title = "GRPO: mean reward {:.2f} in the first half of the run, then {:.2f}"
-plots.watched_plot(logs["verified"], title=title.format(*map(np.mean, halves)));
-
-# %%
+plots.watched_plot(logs["verified"], title=title.format(*map(np.mean, halves)))
 quiet = logs["verified"]["frac_reward_zero_std"].mean()
 print(f"groups without signal: {quiet:.0%}")
-for mark in ("exact", "served"):
+for mark in results.MARKS:
     test = results.compared(found, "start", "verified paid", mark)
     print(f"{mark}: lost {test.lost}, gained {test.gained}, p = {test.p:.2g}")
 
 # %% [markdown]
-# On the small model nothing was gained. 38 % of the groups were silent, and of the test
-# requests 20 were served in place of 28 (p = 0.039), 7 exactly in place of 9 (p = 0.62).
-# Twenty updates are forty requests: too few to learn what a query should say. At least
-# the form survived: 59 answers are queries, where the start wrote 56. (On a T4 the lesson
-# makes 200 updates; that was not measured.)
+# On the small model the form was learnt and the content was not: 76 answers are queries,
+# where the start wrote 69 (p = 0.016), and 21 are exact in place of 23 (p = 0.73). The curve
+# of the reward says little, since each update draws two other requests. Where does it get
+# stuck? Forty updates are 80 requests, and an answer brings one number; the rows of section
+# 1 brought the right token at each place. 20 % of the groups were silent. And half of a
+# query earns half: a query asks for 1.18 things now, where the start asked for 1.65. (On a
+# T4 the lesson makes 200 updates; that was not measured.)
 #
 # ## 5. A reward made of words
 #
@@ -624,16 +616,15 @@ pd.DataFrame({
 
 # %% [markdown]
 # The right answer gets 0.8, and nonsense gets full marks. Predict: what will a model do
-# that is paid by it? The same start, the same requests, the same settings:
+# that is paid by it? The same start and the same requests. A higher rate shows in half of
+# the updates where it leads:
 
 # %%
-trainer = grpo(keyword_reward, verified_reward, form_reward)
-trainer.remove_callback(PrinterCallback)
+paid_and_logged = [keyword_reward, verified_reward, form_reward]
+trainer = grpo(5e-4, sizes.updates // 2, paid_and_logged)
 trainer.train()
 logs["keyword"] = study.log_of(trainer)
 found["words paid"] = study.measure(trainer.model, tokenizer, rows.tests)
-answered = (tokenizer, rows.tests, found["words paid"]["texts"])
-far["words paid"] = study.kl_to_start(trainer.model, *answered)
 
 # %%
 for number, wish in enumerate(rows.tests[:4]):
@@ -650,37 +641,22 @@ for number, wish in enumerate(rows.tests[:4]):
 # reward which nonsense cannot get. What will the model learn from it, and what not?
 
 # %%
-trainer = grpo(form_reward, verified_reward, keyword_reward)
-trainer.remove_callback(PrinterCallback)
+paid_and_logged = [form_reward, verified_reward, keyword_reward]
+trainer = grpo(5e-4, sizes.updates // 2, paid_and_logged)
 trainer.train()
 logs["form"] = study.log_of(trainer)
 found["form paid"] = study.measure(trainer.model, tokenizer, rows.tests)
-answered = (tokenizer, rows.tests, found["form paid"]["texts"])
-far["form paid"] = study.kl_to_start(trainer.model, *answered)
 
 # %%
-paid = {name: logs[name][f"rewards/{name}_reward/mean"] for name in plots.REWARDS}
-rises = {name: kept.tail(5).mean() - kept.head(5).mean() for name, kept in paid.items()}
-told = ", ".join(f"{name} {rise:+.2f}" for name, rise in rises.items())
-plots.rewards_plot(
-    {name: logs[name] for name in paid}, title=f"What is paid for rises: {told}"
-);
+shown = {name: logs[name] for name in plots.REWARDS}
+plots.rewards_plot(shown, title="Whatever is paid for is found, and only that");
 
 # %%
 ways = ("start", "words paid", "form paid", "verified paid")
-table = results.marks_table({way: found[way] for way in ways}, rows.tests)
-table.loc["keyword reward"] = [
-    f"{np.mean([*map(keyword_score, found[way]['texts'])]):.2f}" for way in ways
-]
-table.loc["KL to the start"] = [f"{far[way]:.2f}" for way in ways]
-table
-
-# %%
-for paid_for in ways[1:]:
-    for mark in ("valid", "served"):
-        test = results.compared(found, "start", paid_for, mark)
-        print(f"{paid_for:13} {mark:6}: lost {test.lost}, gained {test.gained}, "
-              f"p = {test.p:.2g}")
+for way in ways[1:]:
+    test = results.compared(found, "start", way, "served")
+    print(f"{way}: {test.gained} gained, {test.lost} lost, p = {test.p:.2g}")
+results.marks_table({way: found[way] for way in ways}, rows.tests)
 
 # %% [markdown]
 # FORM
@@ -811,21 +787,22 @@ letters = [tokenizer(letter)["input_ids"][-1] for letter in "AB"]
 def lead_of_a(request: str, a: str, b: str) -> float:
     """Logit of the letter A less that of B."""
     turn = {"role": "user", "content": FORM.format(request, a, b)}
-    asked = tokenizer.apply_chat_template(
-        [turn], add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
-    of_a, of_b = judge(**asked.to(judge.device)).logits[0, -1, letters].tolist()
+    ids = tokenizer.apply_chat_template([turn], add_generation_prompt=True)
+    ids = torch.tensor([ids["input_ids"]], device=judge.device)
+    of_a, of_b = judge(ids).logits[0, -1, letters].tolist()
     return of_a - of_b
 
 
 # %%
-better_first = np.array([lead_of_a(p.request, p.chosen, p.rejected) for p in pairs])
-better_last = np.array([lead_of_a(p.request, p.rejected, p.chosen) for p in pairs])
-said_a = np.sum(better_first > 0) + np.sum(better_last > 0)
-agree = np.sum((better_first > 0) == (better_last < 0))  # on the better one, or not
-print(f"A in {said_a} of {2 * len(pairs)} questions; both orders agree on {agree} pairs")
-both_orders = results.preferred(zip(better_first, better_last))
-print("right when the two orders are added up:", results.spelled(both_orders))
+said = np.array([
+    (lead_of_a(p.request, *sides), lead_of_a(p.request, *sides[::-1]))
+    for p, sides in zip(pairs, both)
+])  # the better answer first, and last
+firsts, lasts = (said > 0).sum(axis=0)  # the better answer; the other one
+print(f"the first answer in {firsts + lasts} of {said.size} questions")
+print(f"right: {firsts} with the better one first, {len(said) - lasts} with it last")
+added_up = results.preferred(said)
+"both orders added up: " + results.spelled(added_up)
 
 # %% [markdown]
 # On the small model the judge says A in all 120 questions, whatever stands there. It agrees
@@ -833,22 +810,8 @@ print("right when the two orders are added up:", results.spelled(both_orders))
 # million parameters is an extreme case. But look what a report would say that had asked
 # once, with the better answer always first: right in 60 of 60.
 #
-# Larger judges lean less. A toy of one: six pairs,
-# d is how much better the tuned answer really is, and the judge gives the answer that
-# stands first a bonus of 1.
-
-# %% tags=["nbval-check-output"]
-difference = [3.0, 2.0, 0.5, 0.4, -0.5, -2.0]  # tuned minus base, by hand
-tuned_first = ["tuned" if d + 1 > 0 else "base" for d in difference]
-base_first = ["base" if -d + 1 > 0 else "tuned" for d in difference]
-same = [a for a, b in zip(tuned_first, base_first) if a == b]
-orders = {"tuned first": tuned_first, "base first": base_first, "both": same}
-{order: said.count("tuned") for order, said in orders.items()}, len(same)
-
-# %% [markdown]
-# The same judge and the same answers: 5 of 6 or 2 of 6. Two wins, one loss and three ties
-# are what this judge knows. Swapping does not cure a love of length: such a judge agrees
-# with itself in every order.
+# Larger judges lean less, so ask in both orders, and count a verdict that flips as a tie.
+# That does not cure a love of length: such a judge agrees with itself in every order.
 #
 # ### ●●○ Exercise 3 · Two orders, one verdict (4 minutes)
 #
@@ -953,11 +916,9 @@ axes.set_ylim(0, 4);
 pi, ref = np.array([0.6, 0.3, 0.1]), np.array([0.5, 0.3, 0.2])
 r = ref / pi
 k = np.stack([-np.log(r), np.log(r) ** 2 / 2, r - 1 - np.log(r)])  # (k, token)
-mean = k @ pi
-spread = np.sqrt((k - mean[:, None]) ** 2 @ pi)
-told = {"mean": mean, "spread": spread, "least": k.min(axis=1)}
-print(f"KL = {pi @ np.log(pi / ref):.4f}")
-pd.DataFrame(told, index=["k1", "k2", "k3"]).round(3)
+spread = np.sqrt((k - (k @ pi)[:, None]) ** 2 @ pi)
+told = {"mean": k @ pi, "KL": pi @ np.log(pi / ref), "spread": spread}
+pd.DataFrame(told | {"least": k.min(axis=1)}, index=["k1", "k2", "k3"]).round(3)
 
 # %% [markdown]
 # k1 and k3 are right on average, and k2 is not. k1 can be negative for a token and

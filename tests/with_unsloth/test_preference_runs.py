@@ -54,10 +54,10 @@ def test_a_reward_model_scores_both_answers_of_a_pair(start, tmp_path):
 
 def test_grpo_pays_the_first_reward_and_logs_the_others(start, tmp_path):
     rewards = (keyword_reward, verified_reward)
-    trainer = study.grpo(start, ROWS, tmp_path, 1e-3, 0, SIZES, rewards)
+    trainer = study.grpo(start, ROWS, tmp_path, 1e-3, 0, SIZES, 2, rewards)
     trainer.train()
     log = study.log_of(trainer)
-    assert len(log) == SIZES.updates
+    assert len(log) == 2
     paid = log["rewards/keyword_reward/mean"]
     assert log["reward"].tolist() == pytest.approx(paid.tolist(), abs=1e-4)
     assert {"rewards/verified_reward/mean", "kl", "entropy"} <= {*log}
