@@ -63,7 +63,11 @@ def test_a_variant_is_held_against_the_spread_of_seeds(tmp_path):
     others = ("PiSSA", "LoRA+", "IA3", "prefix tuning", "P-tuning", "rank 128")
     nats = dict.fromkeys(others, (0.6, 0.6))  # 0.02 above, 0.02 below
     nats |= {"LoRA": (0.58, 0.62), "DoRA": (0.60, 0.64), "QLoRA": (0.5, 0.5)}
-    nats |= {"prompt tuning": (1.48, 1.52), "AdaLoRA": (0.48, 0.52), "rank 1": (0.7, 0.8)}
+    nats |= {
+        "prompt tuning": (1.48, 1.52),
+        "AdaLoRA": (0.48, 0.52),
+        "rank 1": (0.7, 0.8),
+    }
     runs = [run(k, seed, pair[seed - 1]) for k, pair in nats.items() for seed in (1, 2)]
     found = peft_methods_compared(write(tmp_path / "runs.json", runs))
     assert found["variants_apart"] == pytest.approx(0.1)  # QLoRA: 0.5 against 0.6

@@ -208,7 +208,9 @@ def test_the_text_tells_who_is_told_apart_from_lora():
     assert seen == behind
     assert all(kept.against(name).mean > 0 for name in seen)
     assert "behind it are AdaLoRA and all that train a prompt: prompt, prefix" in text
-    not_seen = "Full tuning, LoRA+, DoRA, QLoRA, PiSSA, IA³ and both other ranks are not"
+    not_seen = (
+        "Full tuning, LoRA+, DoRA, QLoRA, PiSSA, IA³ and both other ranks are not"
+    )
     assert not_seen in text
     ranks = {"rank 1", "rank 128"}
     named = {"full", "LoRA+", "DoRA", "QLoRA", "PiSSA", "IA3"}
@@ -237,7 +239,9 @@ def test_the_text_tells_what_general_text_lost():
 def test_the_text_tells_what_rank_and_batch_did():
     text, kept = " ".join(cells.prose(LESSON).split()), Study.read()
     low, high = kept.against("rank 1").mean, kept.against("rank 128").mean
-    assert f"rank 1, with a sixteenth of the numbers, ends {low:.2f} nats behind" in text
+    assert (
+        f"rank 1, with a sixteenth of the numbers, ends {low:.2f} nats behind" in text
+    )
     assert f"rank 128, with eight times as many, {abs(high):.2f} nats" in text
     assert METHODS["rank 128"].rank == 8 * METHODS["LoRA"].rank
     batches = kept.against("batches of 16")
@@ -263,7 +267,9 @@ def test_every_method_of_the_book_was_run_and_timed():
 def shown(pattern):
     """What the published lesson printed, by the groups of a pattern."""
     page = cells.published(LESSON)
-    printed = "".join(o.get("text", "") for c in page.cells for o in c.get("outputs", []))
+    printed = "".join(
+        o.get("text", "") for c in page.cells for o in c.get("outputs", [])
+    )
     return re.search(pattern, printed).groups()
 
 

@@ -4,7 +4,7 @@
     .venv/bin/python tools/measure_preferences.py dpo 3e-4 3407 3408 3409
 
 A run's name, its learning rate and its seeds: start, sft, dpo, reward_model, verified,
-form, keywords. The start is kept in the cache folder, and the other runs take it from there.
+form, keywords. The start is kept in the cache folder, where the others find it.
 Everything that ran joins data/reference/preferences.json, the rates that lost too. A
 run takes two to eight minutes of one core.
 """

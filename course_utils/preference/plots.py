@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -72,23 +71,5 @@ def rewards_plot(logs: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
         axes.set(xlabel="update", ylim=(0, 1.05))
     row[0].set_ylabel(f"mean of {SMOOTHED} updates, 0 to 1")
     row[0].legend(loc="upper left")
-    figure.suptitle(title)
-    return figure
-
-
-def seeds_plot(runs: pd.DataFrame, marks: Sequence[str], *, title: str) -> Figure:
-    """A dot a seed for each run, one field a mark, and a line at the mean."""
-    figure, row = plt.subplots(
-        1, len(marks), figsize=(11, 4), sharey=True, layout="constrained"
-    )
-    names = [*dict.fromkeys(runs["run"])]
-    for axes, mark in zip(row, marks, strict=True):
-        for place, name in enumerate(names):
-            values = runs.loc[runs["run"] == name, mark].to_numpy(dtype=float)
-            colour = BASE if name == "start" else TUNED
-            axes.plot(values, np.full(len(values), place), "o", color=colour)
-            axes.plot([values.mean()] * 2, [place - 0.3, place + 0.3], color=colour)
-        axes.set(xlabel=mark, yticks=range(len(names)), yticklabels=names)
-    row[0].invert_yaxis()
     figure.suptitle(title)
     return figure

@@ -128,20 +128,6 @@ def measured_runs(path: Path = RESULTS) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def seeds_table(
-    runs: pd.DataFrame, names: Sequence[str], columns: Sequence[str]
-) -> pd.DataFrame:
-    """What each run counted, its seeds one after the other; see `measured_runs`."""
-    told = {
-        name: {
-            column: " · ".join(f"{value:.3g}" for value in kept[column])
-            for column in columns
-        }
-        for name, kept in runs.groupby("run")
-    }
-    return pd.DataFrame(told).T.loc[[*names]]
-
-
 def apart_from_kept(
     found: _Found, profile: Profile, seed: int, mark: str = "served"
 ) -> dict[str, int]:

@@ -281,9 +281,9 @@ def kl_to_start(
     wishes: Sequence[Conversation],
     texts: Sequence[str],
 ) -> float:
-    """How far an adapter moved the next token's law, along given answers: nats a token.
+    """How far an adapter moved the next token's law along given answers, nats a token.
 
-    KL(policy ‖ start), exact at each token of the answers and at their ends; their mean.
+    KL(policy ‖ start), exact at each token of the answers and their ends; the mean.
     """
     found = []
     for wish, text in zip(wishes, texts, strict=True):

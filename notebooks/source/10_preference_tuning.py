@@ -392,19 +392,13 @@ for rival in ("start", "more SFT"):
               f"gained {test.gained}, p = {test.p:.2g}")
 
 # %% [markdown]
-# One seed is one draw. What `tools/measure_preferences.py` measured with the same calls is
-# kept in `data/reference`, a dot a seed. Does the run above agree with it?
+# One seed is one draw. `tools/measure_preferences.py` made the same runs with three, and
+# `data/reference/preferences.json` keeps them. Does the run above agree with its own?
 
 # %%
-runs = results.measured_runs()
 apart = results.apart_from_kept(found, profile, SEED)
 assert all(count <= len(rows.tests) / 4 for count in apart.values())
-print("other than in the kept run of this seed:", apart)
-pairwise = runs[runs["run"].isin(["start", "sft", "dpo"])]
-mean = pairwise.groupby("run", sort=False)["valid"].mean()
-told = ", ".join(f"{run} {count:.0f}" for run, count in mean.items())
-title = f"Answers that are a query, of 80: {told}"
-plots.seeds_plot(pairwise, ("prefers", "valid", "exact"), title=title);
+print("served otherwise than in the kept run:", apart)
 
 # %% [markdown]
 # On the small model DPO finds the better answer likelier in 40 of 60 pairs, where the start
@@ -633,12 +627,17 @@ for number, wish in enumerate(rows.tests[:4]):
         print(f"  {way:10} {found[way]['texts'][number][:64]}")
 
 # %% [markdown]
-# WORDS
+# On the small model the keyword reward rose from 0.69 in the first five updates to 0.83 in
+# the last five, and the verified reward of the same answers fell from 0.25 to 0.02. Look at
+# the answers: one query after another, with bounds that nobody asked for, until the room is
+# full. Of 80 test answers 17 are still one query, and none is exact. Even so 13 requests
+# count as served, among them all 7 that want no film: who writes no query imposes nothing.
+# A second measure can be fooled as well.
 #
 # ### A reward for the form alone
 #
 # The verified reward has a gate: is the whole text one query? Paid alone, that gate is a
-# reward which nonsense cannot get. What will the model learn from it, and what not?
+# reward which nonsense cannot get. Predict: how is it earned most surely?
 
 # %%
 paid_and_logged = [form_reward, verified_reward, keyword_reward]
@@ -649,7 +648,7 @@ found["form paid"] = study.measure(trainer.model, tokenizer, rows.tests)
 
 # %%
 shown = {name: logs[name] for name in plots.REWARDS}
-plots.rewards_plot(shown, title="Whatever is paid for is found, and only that");
+plots.rewards_plot(shown, title="Three rewards, one start: what each run was paid");
 
 # %%
 ways = ("start", "words paid", "form paid", "verified paid")
@@ -659,7 +658,15 @@ for way in ways[1:]:
 results.marks_table({way: found[way] for way in ways}, rows.tests)
 
 # %% [markdown]
-# FORM
+# On the small model it took four updates. Since then every answer is `{}`, the shortest
+# query there is: the form reward stays at 1, all groups are silent, and nothing can lead
+# the model out again. All 80 test answers are valid, 11 exact and 24 requests served, just
+# what always answering `{}` is worth.
+#
+# So each reward found what it paid for. Words: write all that fits. Form: write next to
+# nothing. Neither needs a look at the request. The content does, and comes slowest; the
+# cheap part of a reward is learnt first. As a factor, the same gate did no harm: paid for
+# the verified reward, 76 answers are queries and 4 of them empty.
 #
 # ### And what still gets through?
 #
@@ -675,9 +682,9 @@ paid = {
 pd.Series(paid).nlargest(3).round(2).to_dict()
 
 # %% [markdown]
-# At most 0.17, for `{}`: a mood cannot be looked up, and moods are common among the rows.
-# Who answers nothing else earns a sixth of full marks, so this cheat does not pay for
-# long. Others do get through: a genre that is written twice is paid in full, a wrong
+# At most 0.18, for `{}`: a mood cannot be looked up, and moods are common among the rows.
+# Who answers nothing else earns less than a fifth of full marks, so this cheat does not pay
+# for long. Others do get through: a genre that is written twice is paid in full, a wrong
 # label is paid as a right one, and half of a query earns half, so that a model may settle
 # for the genre and leave the harder bound. *Verified* means that a program decided. It
 # does not mean that the program asked what you wanted to know.
@@ -1040,8 +1047,15 @@ print("… and name the cheat that a reward pays for.")
 # ## Run record
 
 # %% tags=["hide-input"]
+from course_utils.evidence.ledger import Ledger
 from course_utils.machine.run_record import save_results, write_run_record
 
+ledger = Ledger("10", profile)
+ledger.record(
+    "C240", questions=said.size, said_first=firsts + lasts, right_first=firsts,
+    right_last=len(said) - lasts, right_added_up=added_up.right, pairs=len(said),
+)
+assert not ledger.missing()
 table = results.marks_table(found, rows.tests)
 save_results(folder, "10", [{"way": w, **table[w]} for w in found])
 headline = f"served: {table.loc['served', 'words paid']} when words were paid"

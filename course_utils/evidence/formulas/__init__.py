@@ -177,9 +177,7 @@ def _forgotten(runs: list[dict[str, Any]]) -> float:
     return _mean(runs, "general_after") - _mean(runs, "general_before")
 
 
-def _minus_lora(
-    runs: list[dict[str, Any]], lora: list[dict[str, Any]]
-) -> list[float]:
+def _minus_lora(runs: list[dict[str, Any]], lora: list[dict[str, Any]]) -> list[float]:
     """Test loss less LoRA's, seed by seed."""
     pairs = zip(runs, lora, strict=True)
     return [run["test_nats"] - rival["test_nats"] for run, rival in pairs]
