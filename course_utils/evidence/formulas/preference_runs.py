@@ -53,7 +53,8 @@ def pairs_against_more_sft(path: Path = results.RESULTS) -> dict[str, float]:
 def three_rewards(path: Path = results.RESULTS) -> dict[str, float]:
     """GRPO paid for words, for the form, and for the right parts: means over seeds.
 
-    `first` and `last` are the paid reward in the first and the last five updates.
+    `first` and `last` are the paid reward in the first and the last five updates;
+    `form_empty` is the share of the empty query among the answers.
     """
     found = {"seeds": float(len(_kept("form", path)))}
     for name in _PAID:
@@ -63,6 +64,7 @@ def three_rewards(path: Path = results.RESULTS) -> dict[str, float]:
     texts = [text for run in _kept("form", path) for text in run["test"]["texts"]]
     found["form_empty"] = float(np.mean([text == "{}" for text in texts]))
     found["updates"] = float(len(_kept("form", path)[0]["log"]["form"]))
+    found["requests"] = float(len(texts) / found["seeds"])
     return found | _means(("start", *_PAID), path)
 
 
