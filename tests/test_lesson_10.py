@@ -200,9 +200,15 @@ def test_what_the_verified_reward_did_is_told_right():
     assert f"{told}{count(START, 'valid')} (p = {valid:.2g})" in PROSE
     told = f"{count(run, 'exact')} are exact in place of {count(START, 'exact')}"
     assert f"{told} (p = {exact:.2g})" in PROSE
+    others = [of("verified")[seed] for seed in study.SEEDS[1:]]
     told = f"asks for {things(run):.2f} things now, where the start asked for "
-    assert f"{told}{things(START):.2f}" in PROSE
+    told += f"{things(START):.2f} (with the other seeds "
+    assert told + "{:.2f} and {:.2f}".format(*map(things, others)) in PROSE
     assert 2 * len(run["log"]["loss"]) == 80 and "are 80 requests" in PROSE
+    valid, exact = ([count(it, m) for it in others] for m in ("valid", "exact"))
+    told = "{} and {} are queries, and {} and {} are exact: content was rather lost"
+    assert told.format(*valid, *exact) in PROSE
+    assert min(valid) > count(START, "valid") and max(exact) < count(START, "exact")
 
 
 def test_what_the_keyword_reward_did_is_told_right():
@@ -277,5 +283,5 @@ def test_the_lesson_says_with_how_many_seeds_its_runs_were_made():
 def test_the_reward_model_is_told_right():
     scorer = of("reward_model")[SEED]
     right = [results.preferred(scorer[key]).right for key in ("pairs", "blind")]
-    told = "right in {:g} of 60 pairs, and with the wrong requests still in {:g}."
-    assert told.format(*right) in PROSE
+    told = "right in {:g} of 60 pairs, and with the wrong requests in {:g}."
+    assert told.format(*right) in PROSE and right[0] <= right[1]  # "all of it"

@@ -18,7 +18,7 @@
 # - place PPO, RLHF, KTO, ORPO, SimPO and distillation on one map.
 #
 # **Time and memory.** About 35 minutes to read. It runs 28 minutes in 6 GiB on a CPU
-# (processor time of one core, most of it in six trainings). On a T4 about 15 minutes
+# (processor time of one core, most of it in seven trainings). On a T4 about 15 minutes
 # (estimated).
 
 # %% tags=["first-cell"]
@@ -210,11 +210,11 @@ judges = {
 results.judges_table(judges, pairs)
 
 # %% [markdown]
-# On the small model the reward model is right in 47.5 of 60 pairs, and with the wrong
-# requests still in 43. Is it above both programs, and do the intervals leave room for
-# doubt? With 60 pairs they are twenty points wide. The last line tells how much of its
-# accuracy needs no request: talk around a query always loses, and a judge can learn that from the
-# answers. A reward model's accuracy means little without such a line.
+# On the small model the reward model is right in 45 of 60 pairs, and with the wrong
+# requests in 46. Is it above both programs, and do the intervals leave room for doubt? With
+# 60 pairs they are twenty points wide. The last line tells how much of its accuracy needs
+# no request: here all of it. Talk around a query always loses, and a judge can learn that
+# from the answers. A reward model's accuracy means little without such a line.
 #
 # ## 3. DPO: the reward model that is not there
 #
@@ -581,12 +581,15 @@ for mark in results.MARKS:
 
 # %% [markdown]
 # On the small model the form was learnt and the content was not: 76 answers are queries,
-# where the start wrote 69 (p = 0.016), and 21 are exact in place of 23 (p = 0.73). The curve
-# of the reward says little, since each update draws two other requests. Where does it get
-# stuck? Forty updates are 80 requests, and an answer brings one number; the rows of section
-# 1 brought the right token at each place. 20 % of the groups were silent. And half of a
-# query earns half: a query asks for 1.18 things now, where the start asked for 1.65. (On a
-# T4 the lesson makes 200 updates; that was not measured.)
+# where the start wrote 69 (p = 0.016), and 21 are exact in place of 23 (p = 0.73). With two
+# more seeds 75 and 74 are queries, and 16 and 15 are exact: content was rather lost. The
+# curve of the reward says little, since each update draws two other requests.
+#
+# Where does it get stuck? Forty updates are 80 requests, and an answer brings one number;
+# the rows of section 1 brought the right token at each place. 20 % of the groups were
+# silent. And half of a query earns half, so what is left out cannot be wrong: a query asks
+# for 1.18 things now, where the start asked for 1.65 (with the other seeds 1.72 and 1.07).
+# (On a T4 the lesson makes 200 updates; that was not measured.)
 #
 # ## 5. A reward made of words
 #
@@ -669,8 +672,8 @@ results.marks_table({way: found[way] for way in ways}, rows.tests)
 #
 # So each reward found what it paid for. Words: write all that fits. Form: write next to
 # nothing. Neither needs a look at the request. The content does, and comes slowest; the
-# cheap part of a reward is learnt first. As a factor, the same gate did no harm: paid for
-# the verified reward, 76 answers are queries and 4 of them empty.
+# cheap part of a reward is learnt first. As a factor the same gate does not lead there: paid
+# for the verified reward, 76 answers are queries and 4 of them empty.
 #
 # ### And what still gets through?
 #
@@ -979,6 +982,7 @@ axes = line_plot(
 # | reward rises, users complain | the reward is not what you meant | read twenty samples; hold a second measure that is not trained on |
 # | answers get long | length pays: a mean for each answer, or a judge | `dapo` or `dr_grpo`; look at length beside reward |
 # | entropy falls to 0 | the model writes one answer only | a smaller rate, KL, higher temperature |
+# | every answer is the same and short | a constant is paid well | compute what each constant earns before you train; multiply the form by the content |
 #
 # ## In the interview
 #
