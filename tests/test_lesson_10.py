@@ -228,9 +228,11 @@ def test_what_the_keyword_reward_did_is_told_right():
 
 
 def test_what_the_form_reward_did_is_told_right():
-    for run in of("form").values():  # with each seed
-        assert {*run["test"]["texts"]} == {"{}"}
-    run = of("form")[SEED]
+    run, *others = (of("form")[seed] for seed in study.SEEDS)
+    assert {*run["test"]["texts"]} == {"{}"}
+    empty = [it["test"]["texts"].count("{}") for it in others]
+    assert "(With the other seeds {} and {} are `{{}}`".format(*empty) in PROSE
+    assert all(count(it, "valid") == len(TESTS) for it in (run, *others))
     silent, paid = run["log"]["silent"], run["log"]["form"]
     assert {*silent[3:]} == {1} == {*paid[3:]} and silent[2] < 1
     assert "it took four updates" in PROSE  # the fourth is the first without a signal

@@ -17,7 +17,7 @@
 # - break a reward before a model does, and mend it,
 # - place PPO, RLHF, KTO, ORPO, SimPO and distillation on one map.
 #
-# **Time and memory.** About 35 minutes to read. It runs 28 minutes in 6 GiB on a CPU
+# **Time and memory.** About 35 minutes to read. It runs 34 minutes in 6 GiB on a CPU
 # (processor time of one core, most of it in seven trainings). On a T4 about 15 minutes
 # (estimated).
 
@@ -668,7 +668,8 @@ results.marks_table({way: found[way] for way in ways}, rows.tests)
 # On the small model it took four updates. Since then every answer is `{}`, the shortest
 # query there is: the form reward stays at 1, all groups are silent, and nothing can lead
 # the model out again. All 80 test answers are valid, 11 exact and 24 requests served, just
-# what always answering `{}` is worth.
+# what always answering `{}` is worth. (With the other seeds 80 and 51 are `{}`, and again
+# all are valid.)
 #
 # So each reward found what it paid for. Words: write all that fits. Form: write next to
 # nothing. Neither needs a look at the request. The content does, and comes slowest; the
