@@ -263,6 +263,13 @@ def test_what_dpo_wrote_is_told_right():
     assert f"{exact} answers exact and serve {served} requests (p = {p:.2g})" in PROSE
 
 
+def test_what_both_served_with_the_other_seeds_is_told_right():
+    found = [count(of(k)[s], "served") for k in ("dpo", "sft") for s in study.SEEDS]
+    told = "With two more seeds DPO serves {} and {}, more SFT {} and {}"
+    assert told.format(*found[1:3], *found[4:]) in PROSE
+    assert sum(served < count(START, "served") for served in found) == 5
+
+
 def test_the_rates_are_the_better_of_those_that_were_tried():
     for name in ("sft", "dpo"):
         tried = {r["rate"]: r for r in RUNS if (r["run"], r["seed"]) == (name, SEED)}
