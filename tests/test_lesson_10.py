@@ -290,7 +290,14 @@ def test_the_lesson_says_with_how_many_seeds_its_runs_were_made():
 
 
 def test_the_reward_model_is_told_right():
-    scorer = of("reward_model")[SEED]
-    right = [results.preferred(scorer[key]).right for key in ("pairs", "blind")]
-    told = "right in {:g} of 60 pairs, and with the wrong requests in {:g}."
-    assert told.format(*right) in PROSE and right[0] <= right[1]  # "all of it"
+    scorers = [of("reward_model")[seed] for seed in study.SEEDS]
+    own, wrong = (
+        [results.preferred(scorer[key]).right for scorer in scorers]
+        for key in ("pairs", "blind")
+    )
+    told = (
+        f"right in {own[0]:g} of 60 pairs, and with the wrong requests in {wrong[0]:g}"
+    )
+    told += f" (with two more seeds in {own[1]:g} and {own[2]:g}, and "
+    assert f"{told}{wrong[1]:g} and {wrong[2]:g})" in PROSE
+    assert sum(own) - sum(wrong) <= 0.05 * sum(own)  # "nearly all of it"
