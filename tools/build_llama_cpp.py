@@ -41,9 +41,16 @@ OPTIONS = {
 LEFT_OUT = "CURL OPENSSL BUILD_TESTS BUILD_EXAMPLES BUILD_APP BUILD_UI ALL_WARNINGS"
 OPTIONS |= {f"LLAMA_{name}": "OFF" for name in LEFT_OUT.split()}
 # Most of the build is argument parsing, chat templates and HTTP. Optimising them less
-# takes a quarter off the time; ggml, which computes, keeps the compiler's best.
+# takes a quarter off the time; ggml, which computes, keeps the compiler's best. But no
+# AMX: a virtual machine may list it and then end its first tile in an illegal instruction.
 LESS_OPTIMISED = """
+include(CheckCXXCompilerFlag)
 function(optimise_less)
+  check_cxx_compiler_flag(-mno-amx-tile KNOWS_AMX)
+  if(KNOWS_AMX AND TARGET ggml-cpu)
+    target_compile_options(ggml-cpu PRIVATE
+      -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
+  endif()
   foreach(name llama llama-common mtmd server-context llama-server-impl
           llama-quantize-impl llama-perplexity-impl cpp-httplib)
     if(TARGET ${name})

@@ -10,7 +10,7 @@ from pathlib import Path
 from course_utils import places
 
 VERSION = "0.3.36"  # of llama-cpp-python, whose source package carries llama.cpp
-BUILD = 2  # counts what is built of it: a folder with fewer programs is another one
+BUILD = 3  # counts what is built of it and how: others lie in another folder
 
 
 def install_folder() -> Path:

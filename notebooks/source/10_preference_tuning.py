@@ -819,7 +819,8 @@ said = np.array([
 ])  # the better answer first, and last
 firsts, lasts = (said > 0).sum(axis=0)  # the better answer; the other one
 print(f"the first answer in {firsts + lasts} of {said.size} questions")
-print(f"right: {firsts} with the better one first, {len(said) - lasts} with it last")
+print(f"right: {firsts} with the better one first,", end=" ")
+print(f"{len(said) - lasts} with it last")
 added_up = results.preferred(said)
 "both orders added up: " + results.spelled(added_up)
 
