@@ -1068,7 +1068,8 @@ from course_utils.machine.run_record import save_results, write_run_record
 ledger = Ledger("10", profile)
 ledger.record(
     "C240", questions=said.size, said_first=firsts + lasts, right_first=firsts,
-    right_last=len(said) - lasts, right_added_up=added_up.right, pairs=len(said),
+    right_last=len(said) - lasts, right_added_up=added_up.right,
+    pairs=len(said),
 )
 assert not ledger.missing()
 table = results.marks_table(found, rows.tests)
