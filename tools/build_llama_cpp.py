@@ -42,7 +42,7 @@ LEFT_OUT = "CURL OPENSSL BUILD_TESTS BUILD_EXAMPLES BUILD_APP BUILD_UI ALL_WARNI
 OPTIONS |= {f"LLAMA_{name}": "OFF" for name in LEFT_OUT.split()}
 # Most of the build is argument parsing, chat templates and HTTP. Optimising them less
 # takes a quarter off the time; ggml, which computes, keeps the compiler's best. But no
-# AMX: a virtual machine may list it and then end its first tile in an illegal instruction.
+# AMX: a virtual machine may list it, and end its first tile in an illegal instruction.
 LESS_OPTIMISED = """
 include(CheckCXXCompilerFlag)
 function(optimise_less)

@@ -357,8 +357,8 @@ def measure(
         "exact": exact(wishes, texts),
         "served": served(wishes, texts),
     }
-    found = {name: "".join("01"[one] for one in k) for name, k in marks.items()}
-    found["texts"] = texts
+    spelled = {name: "".join("01"[one] for one in k) for name, k in marks.items()}
+    found: dict[str, Any] = {**spelled, "texts": texts}
     if hasattr(model, "disable_adapter"):
         found["kl"] = round(kl_to_start(model, tokenizer, wishes, texts), 4)
     return found

@@ -185,7 +185,8 @@ def _minus_lora(runs: list[dict[str, Any]], lora: list[dict[str, Any]]) -> list[
 
 def _interval(numbers: list[float]) -> tuple[float, float]:
     """95 % interval of the mean, Student's t."""
-    half = t.ppf(0.975, len(numbers) - 1) * stdev(numbers) / sqrt(len(numbers))
+    quantile = float(t.ppf(0.975, len(numbers) - 1))
+    half = quantile * stdev(numbers) / sqrt(len(numbers))
     return fmean(numbers) - half, fmean(numbers) + half
 
 

@@ -23,12 +23,12 @@ def _kept(name: str, path: Path) -> list[dict[str, Any]]:
 
 def _means(names: tuple[str, ...], path: Path) -> dict[str, float]:
     """Counts of each run as `<run>_<count>`, means over its seeds."""
-    runs = results.measured_runs(path).groupby("run").mean(numeric_only=True)
-    columns = ("prefers", "valid", "exact", "served", "kl")
+    columns = ["prefers", "valid", "exact", "served", "kl"]
+    means = results.measured_runs(path).groupby("run")[columns].mean()
     return {
-        f"{name}_{column}": float(runs.loc[name, column])
+        f"{name}_{column}": float(value)
         for name in names
-        for column in columns
+        for column, value in means.loc[name].items()
     }
 
 
