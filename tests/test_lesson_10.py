@@ -268,6 +268,9 @@ def test_what_both_served_with_the_other_seeds_is_told_right():
     told = "With two more seeds DPO serves {} and {}, more SFT {} and {}"
     assert told.format(*found[1:3], *found[4:]) in PROSE
     assert sum(served < count(START, "served") for served in found) == 5
+    runs = [of(k)[s] for k in ("dpo", "sft") for s in study.SEEDS[1:]]
+    chances = [against_start(run, "served")[2] for run in runs]
+    assert f"(p from {min(chances):.2g} to {max(chances):.2g})" in PROSE
 
 
 def test_the_rates_are_the_better_of_those_that_were_tried():
