@@ -1,11 +1,14 @@
 """Values of claims on preferences and rewards, by hand or in another way."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import binom
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from course_utils.evidence.formulas import FORMULAS
+from course_utils.places import DATA_FOLDER
 
 
 def near(value):
@@ -139,3 +142,18 @@ def test_the_published_reward_s_parts_add_up_by_hand():
     assert FORMULAS["C235"]()["for_words"] == near(0.4 + 0.3 + 0.3)
     # a sentence: the same without layout
     assert FORMULAS["C235"]()["for_a_sentence"] == near(0.4 + 0.3)
+
+
+def test_the_kept_runs_of_lesson_10_are_counted_over_their_seeds():
+    rows = json.loads((DATA_FOLDER / "reference" / "preferences.json").read_text())
+    pairs, rewards = FORMULAS["C241"](), FORMULAS["C242"]()
+    for name, rate, found in (("dpo", 2e-4, pairs), ("form", 5e-4, rewards)):
+        runs = [r for r in rows if (r["run"], r["rate"]) == (name, rate)]
+        assert found["seeds"] == len(runs) == 3
+        for mark in ("valid", "exact", "served"):
+            hits = sum(r["test"][mark].count("1") for r in runs)
+            assert found[f"{name}_{mark}"] == near(hits / 3)
+    empty = sum(r["test"]["texts"].count("{}") for r in runs)
+    assert rewards["form_empty"] == near(empty / 240)
+    last = [sum(r["log"]["form"][-5:]) / 5 for r in runs]
+    assert rewards["form_last"] == near(sum(last) / 3)
