@@ -25,6 +25,13 @@ Imports point upwards in this list, never down (`make lint` holds that), and onl
 `model.loading` imports unsloth (15 seconds): everything else starts at once.
 """
 
+import logging
+
+# On processors with AVX512-BF16 each import of bitsandbytes (TRL's and PEFT's too)
+# looks for an optional kernel package and warns. Set here, since not only
+# `model.loading` brings it: a line on stderr also stops nbval.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
 
 class CourseError(Exception):
     """Base of every exception that the course itself raises.

@@ -3,6 +3,8 @@
 import ast
 import re
 import statistics
+import subprocess
+import sys
 
 import nbformat
 import notebook_cells as cells
@@ -93,6 +95,29 @@ def test_nothing_is_hidden_and_nothing_needs_one_machine(path):
     for code in cells.code_cells(path):
         for pattern, accident in FORBIDDEN.items():
             assert not re.search(pattern, code), f"{accident}:\n{code}"
+
+
+# bitsandbytes warns on some processors whenever it is imported, by TRL or PEFT as well:
+# the cell prints a line that the machine of publishing never saw, and nbval stops.
+@each_source
+def test_a_notebook_imports_the_package_before_any_library(path):
+    trees = map(ast.parse, map(cells.without_magics, cells.code_cells(path)))
+    [first, *_] = [
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert first.startswith("course_utils")
+
+
+def test_with_the_package_imported_bitsandbytes_misses_its_kernels_silently():
+    missed = "import logging, sys; logging.getLogger(name).warning('no kernels')"
+    for before, heard in ("", True), ("import course_utils; ", False):
+        code = f"name = 'bitsandbytes.backends.cpu.ops'; {before}{missed}"
+        command = [sys.executable, "-c", code]
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert ("no kernels" in told.stderr) == heard
 
 
 # The same cell pasted twice; only the set-up cell may be, so that it looks familiar.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 
 import torch
@@ -16,9 +15,6 @@ import torch
 from course_utils.machine.doctor import refuse_unsupported
 from course_utils.machine.profile import Profile
 from course_utils.machine.toolchain import unsloth_environment
-
-# bitsandbytes looks for an optional kernel package on every import and warns.
-logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 refuse_unsupported(Profile.detect())  # in our words, before Unsloth says it in its own
 if not Profile.detect().is_gpu:
