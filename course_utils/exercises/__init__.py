@@ -12,6 +12,7 @@ from typing import Any
 from course_utils import CourseError
 from course_utils.exercises import (
     adapter,
+    foundations,
     gguf,
     judging,
     loading,
@@ -23,7 +24,15 @@ from course_utils.exercises.checking import Exercise, verdict
 
 EXERCISES: dict[str, Exercise] = {
     exercise.solution.__name__: exercise
-    for module in (loading, adapter, training, judging, gguf, preferences)
+    for module in (
+        loading,
+        adapter,
+        training,
+        judging,
+        gguf,
+        preferences,
+        foundations,
+    )
     for exercise in module.EXERCISES
 }
 

@@ -13,7 +13,7 @@ from scipy.stats import t
 
 from course_utils import CourseError
 from course_utils.evidence.claims import load_claims
-from course_utils.evidence.formulas import preference_runs, preferences
+from course_utils.evidence.formulas import foundations, preference_runs, preferences
 from course_utils.model.architectures import load_architectures
 from course_utils.places import DATA_FOLDER, PROJECT_ROOT, read_json, read_jsonl
 from course_utils.recipes.book import ALPACA_MISTRAL
@@ -277,6 +277,7 @@ FORMULAS: dict[str, Callable[[], dict[str, float]]] = {
     "C220": peft_methods_compared,
     **preferences.FORMULAS,
     **preference_runs.FORMULAS,
+    **foundations.FORMULAS,
 }
 
 

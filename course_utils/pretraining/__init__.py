@@ -1,0 +1,1 @@
+"""Before fine-tuning: text, counts, a small model, what transfers (lesson 11)."""
