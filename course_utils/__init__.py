@@ -15,6 +15,7 @@
     projects/   the three projects, a search, and one of your own (03 to 08, 14)
     methods/    other ways to train than LoRA, on one budget      (09)
     preference/ pairs and rewards in place of right answers       (10)
+    pretraining/ pages, counts, a small model, a trained start    (11)
     gguf/       merge, export, compare, serve                   (07)
     exercises/  what the lessons ask, and the mistakes that are likely
     evidence/   claims, computed values, interview cards

@@ -29,8 +29,9 @@ if PROJECT_ROOT.resolve() != _FOLDER:
 
 
 def recipe_of(number: str) -> str:
-    """The recipe whose run holds what a published notebook made; three have one."""
+    """The recipe whose run holds what a published notebook made; four have one."""
     own = {"08": "movie_search", "09": "methods", "10": "preferences"}
+    own["11"] = "pretraining"
     return own.get(number, PUBLISHED_RECIPE)
 
 

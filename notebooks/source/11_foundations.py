@@ -409,7 +409,7 @@ from transformers import AutoModelForCausalLM
 task = study.Task.on(profile)
 large = AutoModelForCausalLM.from_pretrained(task.model, dtype=torch.float32)
 large = large.to(profile.device).eval()
-sample = "".join(tokenizer.batch_decode(held["test"]["input_ids"]))
+sample = "".join(tokenizer.batch_decode([*held["test"]["input_ids"]]))
 ids = task.tokenizer(sample, return_tensors="pt", verbose=False)["input_ids"]
 length = min(small.LENGTH, ids.shape[1])
 ids = ids[:, : ids.shape[1] // length * length].view(-1, length)
@@ -748,8 +748,16 @@ print(f"""… find what leaks: {leaked:.1%} of the held-out text was in the trai
 # ## Run record
 
 # %% tags=["hide-input"]
+from course_utils.evidence.ledger import Ledger
 from course_utils.machine.run_record import save_results, write_run_record
 
+ledger = Ledger("11", profile)
+ledger.record(
+    "C252", leaked_share=leaked, repeated_share=1 - left / letters,
+    small_bits=bits["small Llama"], counts_bits=bits["counts of 3"],
+    smollm_bits=bits["SmolLM2"], tokens_saved=examples, even_requests=even,
+)
+assert not ledger.missing()
 save_results(folder, "11", results.transfer_table().reset_index().to_dict("records"))
 headline = f"{bits['small Llama']:.2f} bits a byte, SmolLM2 {bits['SmolLM2']:.2f}"
 write_run_record("11", profile, headline=headline, seed=3407)

@@ -13,7 +13,12 @@ from scipy.stats import t
 
 from course_utils import CourseError
 from course_utils.evidence.claims import load_claims
-from course_utils.evidence.formulas import foundations, preference_runs, preferences
+from course_utils.evidence.formulas import (
+    foundations,
+    preference_runs,
+    preferences,
+    pretraining_runs,
+)
 from course_utils.model.architectures import load_architectures
 from course_utils.places import DATA_FOLDER, PROJECT_ROOT, read_json, read_jsonl
 from course_utils.recipes.book import ALPACA_MISTRAL
@@ -278,6 +283,7 @@ FORMULAS: dict[str, Callable[[], dict[str, float]]] = {
     **preferences.FORMULAS,
     **preference_runs.FORMULAS,
     **foundations.FORMULAS,
+    **pretraining_runs.FORMULAS,
 }
 
 
