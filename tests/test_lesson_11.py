@@ -97,10 +97,9 @@ def test_the_end_of_a_page_carries_a_loss_and_smollm2s_own_end_would_not():
 
 def test_the_toy_of_merges_and_the_exercise_are_one_algorithm():
     names = {}
-    exec(cell_with("def most_frequent("), names)
-    code = cell_with("def merged(")
+    for part in ('"newest": 3', "def most_frequent(", "def merged("):
+        exec(cell_with(part), names)
     learnt = []
-    exec(code[: code.index("for _")], names)
     for _ in range(6):
         pair, _times = names["most_frequent"](names["words"])
         learnt.append(pair)
@@ -114,8 +113,7 @@ def test_the_toy_of_merges_and_the_exercise_are_one_algorithm():
 
 def test_the_share_of_words_counts_letters_and_spaces():
     names = {"pages": {}, "letters": 1}
-    code = cell_with("def share_of_words(")
-    exec(code[: code.index("marks =")], names)
+    exec(cell_with("def share_of_words("), names)
     assert names["share_of_words"]("ab 1.") == 3 / 5
 
 
@@ -123,7 +121,8 @@ def test_the_share_of_words_counts_letters_and_spaces():
 def test_requests_until_even_are_three_times_the_tokens_over_those_saved():
     task = study.Task.on(Profile("nano", "cpu"))
     names = {"task": task}
-    exec(cell_with("even = 6 * trained_on"), names)
+    for part in ("def length_of(", "even = 6 * trained_on"):
+        exec(cell_with(part), names)
     trained = sum(len(row["input_ids"]) for row in task.train)
     assert names["even"] == pytest.approx(3 * trained / names["examples"])
     assert names["examples"] > 0

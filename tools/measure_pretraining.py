@@ -106,6 +106,7 @@ def measure_scale(seed: int, folder: str) -> None:
             "width": width,
             "parameters": trainer.model.num_parameters(),
             "seed": seed,
+            "rate": rate,
         }
         keep("scale", shape | found | {"updates": UPDATES} | of_python)
 
