@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 import torch
 
+from course_utils.evidence.formulas import pretraining_runs
 from course_utils.machine.profile import Profile
 from course_utils.pretraining import corpus, results, small
 from course_utils.pretraining.ngrams import NGrams
@@ -220,3 +221,53 @@ def test_a_missing_file_of_runs_says_how_to_make_it(tmp_path):
     with pytest.raises(BrokenFile, match=r"measure_pretraining\.py"):
         results.kept("scale", tmp_path / "none.json")
     assert results.sections(tmp_path / "none.json") == {}
+
+
+def test_the_claim_on_starts_has_means_of_seeds_and_exact_answers(tmp_path):
+    def runs(start, rows, passes, nats, exact=None):
+        row = {"start": start, "rows": rows, "passes": passes, "rate": 0.001}
+        marks = {"exact": exact, "exact_of": 80} if exact is not None else {}
+        return [row | marks | {"seed": n, "test_nats": nats + n} for n in (0, 1, 2)]
+
+    path = file(
+        tmp_path,
+        transfer=[
+            *runs("pretrained", 20, 1, 1.0),
+            *runs("pretrained", 160, 1, 0.5, 12),
+            *runs("random", 20, 1, 8.0),
+            *runs("random", 160, 1, 4.0, 0),
+            *runs("random", 160, 8, 2.0, 11),
+        ],
+        answer_counts=[{"rows": 160, "order": n, "test_nats": 3.0 - n} for n in (1, 2)],
+    )
+    found = pretraining_runs.worth_of_a_trained_start(path)
+    assert (found["trained_few"], found["trained_all"]) == (2.0, 1.5)
+    assert (found["random_all"], found["random_eight"]) == (5.0, 3.0)
+    assert (found["trained_exact"], found["random_eight_exact"]) == (12, 11)
+    assert (found["counts_all"], found["seeds"], found["requests"]) == (1.0, 3, 80)
+
+
+def test_the_claim_on_size_counts_seeds_with_which_more_numbers_are_worse(tmp_path):
+    def run(part, width, seed, nats):
+        return {
+            "part": part,
+            "width": width,
+            "seed": seed,
+            "test_nats": nats,
+            "last_nats": nats + 1,
+            "parameters": 1000 * width,
+            "tokens": 1600 // part,
+            "updates": 400,
+        }
+
+    little = [run(16, 64, n, 4.0) for n in (0, 1)]
+    little += [run(16, 192, 0, 5.0), run(16, 192, 1, 3.5)]
+    every = [run(1, width, n, 3.0 + n) for width in (64, 192) for n in (0, 1)]
+    counts = [{"part": part, "order": 1, "test_nats": 2.0} for part in (1, 16)]
+    path = file(tmp_path, scale=little + every, counts=counts)
+    found = pretraining_runs.size_and_text(path)
+    assert found["wide_worse_least"] == 1  # with seed 0 alone
+    assert (found["narrow_least"], found["wide_least"]) == (4.0, 4.25)
+    assert found["end_least"] == pytest.approx((5 + 5 + 6 + 4.5) / 4)
+    assert found["seeds_apart"] == 1.5
+    assert (found["tokens_least"], found["tokens_all"]) == (100, 1600)

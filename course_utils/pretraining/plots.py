@@ -57,11 +57,12 @@ def curves_by_text(width: int, title: str, path: Path = RESULTS) -> Axes:
     """Held-out loss over the runs of one width, a line a seed, a colour a share."""
     axes = framed(title=title, x_label="updates", y_label=_HELD_OUT)
     runs = results.kept("scale", path)
-    for part, of_part in runs[runs["width"] == width].groupby("part"):
-        for number, run in enumerate(of_part.to_dict("records")):
+    for part, colour in _SHADES.items():
+        some = runs[(runs["width"] == width) & (runs["part"] == part)]
+        for number, run in enumerate(some.to_dict("records")):
             steps = np.arange(1, _LOOKS + 1) * run["updates"] / _LOOKS
             label = results.named(part) if number == 0 else None
-            axes.plot(steps, run["curve"], color=_SHADES[part], label=label)
+            axes.plot(steps, run["curve"], color=colour, label=label)
     axes.legend(title="text to learn from")
     return axes
 
@@ -74,14 +75,11 @@ def loss_by_size(title: str, path: Path = RESULTS) -> Axes:
         y_label=_HELD_OUT,
     )
     counts = results.best_counts(path)
-    for part, runs in results.kept("scale", path).groupby("part"):
-        colour = _SHADES[part]
-        axes.scatter(
-            runs["parameters"],
-            runs["test_nats"],
-            color=colour,
-            label=results.named(part),
-        )
+    every = results.kept("scale", path)
+    for part, colour in _SHADES.items():
+        runs = every[every["part"] == part]
+        dots = runs["parameters"], runs["test_nats"]
+        axes.scatter(*dots, color=colour, label=results.named(part))
         axes.axhline(counts[part], color=colour, linestyle="--")
     axes.set_xscale("log")
     axes.legend(title="dashed: counts on the same text")

@@ -58,12 +58,11 @@ def spread_of_seeds(path: Path = RESULTS) -> float:
 
 def transfer_table(path: Path = RESULTS) -> pd.DataFrame:
     """Test loss of each start by rows and passes: the seeds' mean, least, greatest."""
-    runs = kept("transfer", path).groupby(["start", "rows", "passes"])["test_nats"]
-    table = runs.agg(["mean", "min", "max"])
     counts = kept("answer_counts", path).groupby("rows")["test_nats"].min()
-    for rows, nats in counts.items():
-        table.loc[("best counts", rows, 1), :] = nats
-    return table
+    rival = counts.reset_index().assign(start="best counts", passes=1)
+    runs = pd.concat([kept("transfer", path), rival])
+    by = runs.groupby(["start", "rows", "passes"])["test_nats"]
+    return by.agg(["mean", "min", "max"])
 
 
 def rate_of(start: str, path: Path = RESULTS) -> float:

@@ -25,6 +25,8 @@ from course_utils.machine.profile import Profile
 from course_utils.model.bundled import bundled_tokenizer_path
 from course_utils.pretraining.corpus import Corpus, Pages, python_pages, without_repeats
 
+Rows = Any  # a datasets.Dataset, whose stubs hold a selection for a DatasetDict too
+
 VOCABULARY = 1024
 LENGTH = 128  # tokens of a block
 BATCH = 16  # blocks of an update
@@ -55,7 +57,7 @@ def pages_within(budget: Budget) -> Corpus:
     return replace(corpus, train=some)
 
 
-def halves(rows: Dataset) -> dict[str, Dataset]:
+def halves(rows: Rows) -> dict[str, Rows]:
     """The first `HELD_OUT` blocks, every second to stop by, the others to report."""
     some = min(HELD_OUT, len(rows))
     return {
@@ -85,7 +87,7 @@ def learn_tokens(pages: Pages, vocabulary: int = VOCABULARY) -> Any:
     return learnt
 
 
-def blocks(tokenizer: PreTrainedTokenizerBase, pages: Pages) -> Dataset:
+def blocks(tokenizer: PreTrainedTokenizerBase, pages: Pages) -> Rows:
     """The pages as one row of tokens, an end after each, in blocks of `LENGTH`."""
     encoded = (
         [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
@@ -147,8 +149,8 @@ def arguments_for(
 def pretrain(
     width: int,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Dataset,
-    held_out: dict[str, Dataset],
+    rows: Rows,
+    held_out: dict[str, Rows],
     arguments: TrainingArguments,
 ) -> Trainer:
     """Train a small Llama on blocks, loss on every token but the first of each.
@@ -169,7 +171,7 @@ def pretrain(
     return trainer
 
 
-def nats_per_token(model: Any, rows: Dataset) -> float:
+def nats_per_token(model: Any, rows: Rows) -> float:
     """Mean loss over all tokens of the blocks but the first of each."""
     model.eval()
     losses = []

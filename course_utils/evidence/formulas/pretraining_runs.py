@@ -38,8 +38,10 @@ def worth_of_a_trained_start(path: Path = results.RESULTS) -> dict[str, float]:
 def size_and_text(path: Path = results.RESULTS) -> dict[str, float]:
     """Small Llamas on a sixteenth and on all of Python's pages, and counts beside them.
 
-    Nats a token of held-out pages, means over the seeds; `wide` and `narrow` are the
-    models of most and fewest numbers, `seeds_apart` the greatest distance of two seeds.
+    Nats a token of held-out pages, means over the seeds. `wide` and `narrow` are the
+    models of most and fewest numbers; `wide_worse_least` counts the seeds with which
+    the wide one is behind on the least text; `seeds_apart` is the greatest distance of
+    two seeds.
     """
     scale = results.kept("scale", path)
     means = scale.groupby(["part", "width"])["test_nats"].mean()
@@ -48,6 +50,8 @@ def size_and_text(path: Path = results.RESULTS) -> dict[str, float]:
     tokens = scale.groupby("part")["tokens"].first()
     counts = results.best_counts(path)
     parameters = scale.groupby("width")["parameters"].first()
+    by_seed = scale.pivot_table("test_nats", ["part", "seed"], "width")
+    little = by_seed.loc[least]
     return {
         "seeds": float(scale["seed"].nunique()),
         "updates": float(scale["updates"].max()),
@@ -59,6 +63,7 @@ def size_and_text(path: Path = results.RESULTS) -> dict[str, float]:
         "wide_least": float(means[least, wide]),
         "narrow_all": float(means[1, narrow]),
         "wide_all": float(means[1, wide]),
+        "wide_worse_least": float((little[wide] > little[narrow]).sum()),
         "end_least": float(ends[least]),
         "counts_least": float(counts[least]),
         "counts_all": float(counts[1]),
