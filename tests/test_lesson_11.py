@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from course_utils.exercises.foundations import encode_word
+from course_utils.exercises.loading import encode_word
 from course_utils.machine.profile import Profile
 from course_utils.methods import study
 from course_utils.model.nano import cached_nano_path

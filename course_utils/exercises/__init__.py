@@ -12,7 +12,6 @@ from typing import Any
 from course_utils import CourseError
 from course_utils.exercises import (
     adapter,
-    foundations,
     gguf,
     judging,
     loading,
@@ -31,7 +30,6 @@ EXERCISES: dict[str, Exercise] = {
         judging,
         gguf,
         preferences,
-        foundations,
     )
     for exercise in module.EXERCISES
 }

@@ -38,7 +38,9 @@ def curve_and_counts(
     for order, nats in counts.items():
         axes.axhline(nats, **REFERENCE)
         label = "counts of 1 token" if order == 1 else f"counts of {order} tokens"
-        axes.text(curve["update"][-1], nats, label, ha="right", va="bottom")
+        below = nats < curve["test"][0] - 0.5  # else the curve is in the way
+        place, side = (0, "left") if below else (-1, "right")
+        axes.text(curve["update"][place], nats, label, ha=side, va="bottom")
     return axes
 
 
@@ -82,6 +84,9 @@ def loss_by_size(title: str, path: Path = RESULTS) -> Axes:
         axes.scatter(*dots, color=colour, label=results.named(part))
         axes.axhline(counts[part], color=colour, linestyle="--")
     axes.set_xscale("log")
+    sizes = sorted(set(every["parameters"]))
+    axes.set_xticks(sizes, [f"{size / 1e6:.2g} million" for size in sizes])
+    axes.set_xticks([], minor=True)
     axes.legend(title="dashed: counts on the same text")
     return axes
 
@@ -104,5 +109,6 @@ def loss_by_rows(title: str, path: Path = RESULTS) -> Axes:
     counts = results.transfer_table(path).loc["best counts"].reset_index()
     axes.plot(counts["rows"], counts["mean"], label="counts", **REFERENCE)
     axes.set_xscale("log", base=2)
+    axes.set_xticks(counts["rows"], [str(rows) for rows in counts["rows"]])
     axes.legend()
     return axes

@@ -90,7 +90,7 @@ def learn_tokens(pages: Pages, vocabulary: int = VOCABULARY) -> Any:
 def blocks(tokenizer: PreTrainedTokenizerBase, pages: Pages) -> Rows:
     """The pages as one row of tokens, an end after each, in blocks of `LENGTH`."""
     encoded = (
-        [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+        [*tokenizer(text, verbose=False)["input_ids"], tokenizer.eos_token_id]
         for text in pages.values()
     )
     tokens = list(chain.from_iterable(encoded))

@@ -17,7 +17,7 @@
 # - weigh parameters, tokens and compute: C = 6ND, and 20 tokens a parameter,
 # - measure what transfer is worth, and say when a prompt is enough.
 #
-# **Time and memory.** About 35 minutes to read. It runs MINUTES minutes in GIB GiB on a CPU
+# **Time and memory.** About 35 minutes to read. It runs 4 minutes in 4 GiB on a CPU
 # (processor time of one core). On a T4 about 5 minutes (estimated).
 
 # %% tags=["first-cell"]
@@ -310,8 +310,8 @@ for order in (1, 2, 3):
     print(f"counts of {order} token(s): {rivals[order]:.2f} nats a token")
 
 # %% [markdown]
-# Knowing nothing costs ln 1,024 = 6.93 nats. Counting tokens alone saves a little; knowing
-# the one before saves two nats more. That is what a network has to beat.
+# Knowing nothing costs ln 1,024 = 6.93 nats. Counting tokens alone saves a nat; knowing
+# the one before saves almost two more. That is what a network has to beat.
 #
 # ## 4. Pretrain one
 #
@@ -423,6 +423,9 @@ print(goes_on(model.eval(), tokenizer, "Return the list of"))
 from course_utils.methods import study
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+logging.disable_progress_bar()
 
 task = study.Task.on(profile)
 large = AutoModelForCausalLM.from_pretrained(task.model, dtype=torch.float32)
@@ -458,8 +461,8 @@ title += f"our minutes of training {bits['small Llama']:.2f}"
 plots.bits_bars(bits, title);
 
 # %% [markdown]
-# Three hundred million times the operations and 134 million more numbers bring it to about one
-# bit a byte, where the table of three tokens needs 1.8 and the lesson's model 2.2.
+# Three hundred million times the operations and 134 million more numbers bring it to 1.4 bits
+# a byte, where the table of three tokens needs 2.1 and the lesson's model 2.4.
 #
 # ## 5. More numbers, or more text?
 #
@@ -614,11 +617,11 @@ table.round(2)
 
 # %% [markdown]
 # On the small model 20 rows from SmolLM2's weights are worth more than 160 rows from random
-# ones, read eight times over. One pass from random weights is behind a table of counts; eight
-# passes beat it, and learn mostly the frame of a query: exact answers are as many as always
-# answering `{}` would have, and so are those of the trained start (lesson 09: 160 rows are
-# not enough to be of use). The loss is what tells them apart. Transfer is not magic: it is
-# two trillion tokens that somebody else has paid for.
+# ones, read eight times over. One pass from random weights is behind a table of counts, eight
+# passes are a little ahead of it. Exact answers do not tell the starts apart: 10 to 13 of 80
+# from SmolLM2's weights, 5 to 11 after eight passes from random ones, where always answering
+# `{}` has 11 (lesson 09: 160 rows are not enough to be of use). The loss does. What transfers
+# is paid for: two trillion tokens, by somebody else.
 #
 # ## 7. What comes after, and what may be left out
 #
@@ -670,7 +673,7 @@ print(f"{trained_on:,} tokens to train on, {examples} saved in a request:")
 print(f"even after {even:,.0f} requests")
 
 # %% [markdown]
-# A few hundred requests: in operations, training on so few rows is cheap. That is not what
+# About a hundred requests: in operations, training on so few rows is cheap. That is not what
 # decides. The examples can be read once and kept (a cached prefix costs memory and no
 # operations), the rows have to be written, and somebody has to test each new version. The
 # order of trial stays: prompt, then examples, then a look-up for facts, then training, and
