@@ -730,11 +730,15 @@ def keep_pretraining(name, texts, length=512, rate=1e-5):
 # ## You can now …
 
 # %%
-print(f"""… find what leaks: {leaked:.1%} of the held-out text was in the training text
-… pretrain: {before:.2f} → {curve['test'][-1]:.2f} nats, counts of three {rivals[3]:.2f}
-… compare tokenizers: {bits['small Llama']:.2f} and {bits['SmolLM2']:.2f} bits a byte
-… price a start: after 40 rows {scores['pretrained']:.2f}, random {scores['random']:.2f}
-… weigh training against a prompt: even after {even:,.0f} requests""")
+print(f"… find what leaks: {leaked:.1%} of the held-out text", end=" ")
+print("was in the training text")
+print(f"… pretrain: {before:.2f} → {curve['test'][-1]:.2f} nats,", end=" ")
+print(f"counts of three {rivals[3]:.2f}")
+print(f"… compare tokenizers: {bits['small Llama']:.2f} and", end=" ")
+print(f"{bits['SmolLM2']:.2f} bits a byte")
+print(f"… price a start: after 40 rows {scores['pretrained']:.2f},", end=" ")
+print(f"random {scores['random']:.2f}")
+print(f"… weigh training against a prompt: even after {even:,.0f} requests")
 
 # %% [markdown]
 # ## What this run does not show
@@ -771,6 +775,7 @@ ledger.record(
     smollm_bits=bits["SmolLM2"], tokens_saved=examples, even_requests=even,
 )
 assert not ledger.missing()
-save_results(folder, "11", results.transfer_table().reset_index().to_dict("records"))
-headline = f"{bits['small Llama']:.2f} bits a byte, SmolLM2 {bits['SmolLM2']:.2f}"
+save_results(folder, "11", table.reset_index().to_dict("records"))
+headline = f"{bits['small Llama']:.2f} bits a byte, "
+headline += f"SmolLM2 {bits['SmolLM2']:.2f}"
 write_run_record("11", profile, headline=headline, seed=3407)
