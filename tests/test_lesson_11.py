@@ -135,3 +135,21 @@ def test_a_model_without_weights_starts_where_every_token_is_alike():
     with torch.no_grad():
         loss = float(model(ids, labels=ids).loss)
     assert loss == pytest.approx(math.log(300), abs=0.5)
+
+
+# The last cell is what a reader takes home; nothing else runs it.
+def test_the_cell_for_the_readers_project_trains_and_its_ends_carry_a_loss(tmp_path):
+    names = {}
+    exec(cell_with("def keep_pretraining("), names)
+    texts = ["Return the item of the heap. " * 4, "Sorted, in place. " * 4]
+    trainer = names["keep_pretraining"](str(cached_nano_path()), texts, length=16)
+    end = trainer.model.config.eos_token_id
+    rows = trainer.train_dataset
+    assert rows["input_ids"] == rows["labels"]
+    assert any(end in row for row in rows["labels"])
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+    trainer.args.output_dir, trainer.args.save_strategy = str(tmp_path), "no"
+    before = [p.clone() for p in trainer.model.parameters()]
+    trainer.train()
+    after = trainer.model.parameters()
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))

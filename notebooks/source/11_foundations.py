@@ -394,10 +394,9 @@ title += f"counts of three tokens have {rivals[3]:.2f}"
 plots.curve_and_counts(curve, rivals, title);
 
 # %% [markdown]
-# On the small model it starts at 7.15, a little above 6.93: to be wrong and sure costs more than
-# to be unsure. After 400 updates, is about as good as a table
-# of what followed *one* token. The table of two tokens before is half a nat ahead, and was
-# made in seconds. It stores each context that it saw; the network has a million numbers and
+# On the small model it starts at 7.15, a little above 6.93: to be wrong and sure costs more
+# than to be unsure. After 400 updates it is about as good as a table of what followed *one*
+# token. The table of two tokens before is half a nat ahead, and was made in seconds. It stores each context that it saw; the network has a million numbers and
 # read the text 1.2 times. Nothing here shows where the network would overtake.
 #
 # What does it write?
@@ -417,11 +416,12 @@ def goes_on(model, tokenizer, start, length=40):
 print(goes_on(model.eval(), tokenizer, "Return the list of"))
 
 # %% [markdown]
-# It spells, it indents, it has the tone of a docstring. It has nothing to say.
+# Words and line breaks are those of a docstring, and the text means nothing.
 #
 # And a model that saw two trillion tokens, and instructions after them? SmolLM2-135M-Instruct
-# reads the same blocks (on a T4 Qwen2.5-0.5B-Instruct does; the text tells of the CPU). Tokens differ, so the comparison is in bits per byte. (Documentation of Python
-# was surely among its texts, and perhaps these very pages: its number flatters it.)
+# reads the same blocks (on a T4 Qwen2.5-0.5B-Instruct does, whatever a label says; the text
+# tells of the CPU). Tokens differ, so the comparison is in bits per byte. (Documentation of
+# Python was probably among its texts, and perhaps these very pages: that would flatter it.)
 
 # %%
 from course_utils.methods import study
@@ -633,7 +633,9 @@ table.round(2)
 # ones, read eight times over. One pass from random weights is behind a table of counts, eight
 # passes are a little ahead of it. Exact answers do not tell the starts apart: 10 to 13 of 80
 # from SmolLM2's weights, 5 to 11 after eight passes from random ones, where always answering
-# `{}` has 11 (lesson 09: 160 rows are not enough to be of use). The loss does. What transfers
+# `{}` has 11 (lesson 09: 160 rows are not enough to be of use). The loss does. And three
+# examples in SmolLM2's prompt, with no training, leave 1.60 nats there on half of these
+# requests: 20 rows are a little ahead of that. What transfers
 # is paid for by somebody else: two trillion tokens, and the tuning on instructions after them.
 #
 # ## 7. What comes after, and what may be left out
@@ -645,8 +647,8 @@ table.round(2)
 # | supervised fine-tuning | requests with answers, loss on the answers | 10² to 10⁶ rows | the form of an answer: 03, 08 |
 # | preference tuning, rewards | pairs, or a program that checks | 10² to 10⁶ pairs | which of two answers: 10 |
 #
-# The amounts are orders of magnitude of what is usual, from the sources of this course. Data
-# for fine-tuning comes in a few kinds, and each has an example here:
+# The amounts are rough orders of magnitude, and nothing here measures them. Data for
+# fine-tuning comes in a few kinds, and each has an example here:
 #
 # | Kind | A row has | Here |
 # |---|---|---|
@@ -686,11 +688,11 @@ print(f"{trained_on:,} tokens to train on, {examples} saved in a request:")
 print(f"even after {even:,.0f} requests")
 
 # %% [markdown]
-# About a hundred requests: in operations, training on so few rows is cheap, even if these few are
-# not enough for the task (lesson 08 makes three passes over 645, and searches are not counted). That is not what
-# decides. The examples can be read once and kept (a cached prefix costs memory, and the
-# attention over it, but no second reading), the rows have to be written, and somebody has to test each new version. The
-# order of trial stays: prompt, then examples, then a look-up for facts, then training, and
+# About a hundred requests: in operations, one pass over so few rows is cheap. They are not
+# enough for the task (lesson 08 makes three passes over 645), and no search is counted. But
+# operations are not what decides. The examples can be read once and kept (a cached prefix
+# costs memory, and the attention over it, but no second reading), the rows have to be written,
+# and somebody has to test each new version. The order of trial stays: prompt, then examples, then a look-up for facts, then training, and
 # pretraining only if the language itself is missing.
 #
 # ## When it goes wrong
